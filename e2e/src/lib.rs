@@ -1,0 +1,1 @@
+//! The test cluster, the DHIS2 stand-in and the helpers of the stories.

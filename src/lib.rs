@@ -1,0 +1,1 @@
+//! Runs DHIS2 on Kubernetes.
