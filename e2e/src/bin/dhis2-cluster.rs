@@ -10,7 +10,7 @@ use dhis2_e2e::cluster::cache::Cache;
 use dhis2_e2e::cluster::lifecycle::{self, Cluster};
 use dhis2_e2e::cluster::programs::Program;
 use dhis2_e2e::cluster::state::{Place, Ports, State};
-use dhis2_e2e::cluster::{after_api, build, enforcer, init, launch, node, provisioner};
+use dhis2_e2e::cluster::{after_api, build, enforcer, gate, init, launch, node, provisioner};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -98,7 +98,12 @@ struct Inner {
 }
 
 fn main() -> ExitCode {
-    match carry_out(Arguments::parse().verb) {
+    // A container runtime calls its plugins without arguments, and tells what to do this way.
+    let outcome = match std::env::var("CNI_COMMAND") {
+        Ok(verb) => plug_in(&verb),
+        Err(_) => carry_out(Arguments::parse().verb),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut told = error.to_string();
@@ -111,6 +116,21 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn plug_in(verb: &str) -> Outcome {
+    let arguments = std::env::var("CNI_ARGS").unwrap_or_default();
+    match gate::act(verb, &arguments, std::io::stdin()) {
+        Ok(answer) => println!("{answer}"),
+        // The runtime reads the reason from standard output.
+        Err(e) => {
+            let cause = e.source().map(|c| format!(": {c}")).unwrap_or_default();
+            let answer = serde_json::json!({"cniVersion": "1.0.0", "code": 11, "msg": format!("{e}{cause}")});
+            println!("{answer}");
+            return Err(e.into());
+        }
+    }
+    Ok(())
 }
 
 fn carry_out(verb: Verb) -> Outcome {

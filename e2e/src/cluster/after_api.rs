@@ -29,7 +29,7 @@ pub fn become_after_api(kubeconfig: &Path, command: &[OsString]) -> Result<(), E
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
-    runtime.block_on(ready::api(kubeconfig, Duration::from_secs(3600)))?;
+    runtime.block_on(ready::api(kubeconfig, Duration::from_hours(1)))?;
     drop(runtime);
     if let [program, arguments @ ..] = command {
         let failed = Command::new(program).args(arguments).exec();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::cache::{self, Cache};
-use super::images;
+use super::images::{self, Images};
 use super::packages;
 use super::programs::{self, Program};
 use super::{files, run};
@@ -33,8 +33,8 @@ pub enum Error {
 pub struct Built {
     /// Folders of programs, to search in this order.
     pub programs: Vec<PathBuf>,
-    /// Image archives to load, in this order.
-    pub images: Vec<PathBuf>,
+    /// Image archives to load.
+    pub images: Images,
 }
 
 /// Builds what a cluster runs on: packages, programs, images. Quick when all is there.

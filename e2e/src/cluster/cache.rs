@@ -1,6 +1,7 @@
 //! The cache folder: what is built once for all checkouts of this machine, and the clusters' state.
 
 use std::env;
+use std::fmt::Write;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -132,7 +133,12 @@ pub fn key<'a>(inputs: impl IntoIterator<Item = &'a [u8]>) -> String {
 
 /// Lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string can't fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub const SCHEDULER: &str = "scheduler";
 pub const KUBELET: &str = "kubelet";
 /// kube-proxy.
 pub const PROXY: &str = "proxy";
-/// Our provisioner of volumes and our enforcer of NetworkPolicy.
+/// Our provisioner of volumes and our enforcer of network policies.
 pub const NODE_AGENT: &str = "node-agent";
 
 /// Common name and, where it takes one, group of each.
@@ -89,9 +89,9 @@ impl Keys {
         let accounts = KeyPair::generate()?;
         files::write(&self.path("accounts.key"), accounts.serialize_pem())?;
         files::write(&self.path("accounts.pub"), accounts.public_key_pem())?;
-        self.issue(&authority, "apiserver", server()?)?;
+        self.issue(&authority, "apiserver", &server()?)?;
         for (file, name, group) in CLIENTS {
-            self.issue(&authority, file, client(name, group)?)?;
+            self.issue(&authority, file, &client(name, group))?;
             let text = self.text(file, "https://127.0.0.1:6443")?;
             files::write(&self.kubeconfig(file), text)?;
         }
@@ -102,7 +102,7 @@ impl Keys {
         &self,
         authority: &CertifiedIssuer<'_, KeyPair>,
         file: &str,
-        parameters: CertificateParams,
+        parameters: &CertificateParams,
     ) -> Result<(), Error> {
         let key = KeyPair::generate()?;
         let certificate = parameters.signed_by(&key, authority)?;
@@ -171,10 +171,10 @@ fn server() -> Result<CertificateParams, Error> {
     Ok(parameters)
 }
 
-fn client(name: &str, group: &str) -> Result<CertificateParams, Error> {
+fn client(name: &str, group: &str) -> CertificateParams {
     let mut parameters = named(name, group);
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    Ok(parameters)
+    parameters
 }
 
 fn named(name: &str, group: &str) -> CertificateParams {

@@ -1,13 +1,14 @@
 //! The programs that make up the cluster, how each is called, and their configuration files.
 
 use std::net::Ipv4Addr;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::certificates::{CONTROLLERS, KUBELET, Keys, NODE_AGENT, PROXY, SCHEDULER};
-use super::files;
 use super::images::PAUSE;
 use super::network::{DNS_SERVICE, NODE, NODE_ADDRESS, PODS, SERVICES};
 use super::state::Place;
+use super::{files, gate};
 
 /// A program that is started, and started again whenever it ends.
 #[derive(Clone, Debug)]
@@ -156,9 +157,14 @@ pub fn configure(keys: &Keys) -> Result<(), files::Error> {
             .replace("@NODE@", NODE)
             .replace("@PODS@", PODS)
             .replace("@PAUSE@", PAUSE)
+            .replace("@GATE@", gate::PLUGIN)
             .replace("@DNS@", &DNS_SERVICE.to_string())
     };
-    files::make_folder(Path::new("/run/cni"))?;
+    let plugins = Path::new("/run/cni/bin");
+    files::make_folder(plugins)?;
+    // This program, also when its file has been built anew meanwhile.
+    let plugin = plugins.join(gate::PLUGIN);
+    symlink("/proc/1/exe", &plugin).map_err(|e| files::Error::new("link", &plugin, e))?;
     for (file, template) in [
         (
             "audit.yaml",

@@ -48,9 +48,17 @@ pub enum Error {
     NoArchive,
 }
 
-/// Builds those that are not in the cache and returns all archives, small ones first.
-/// Who calls holds the build lock.
-pub fn build(cache: &Cache) -> Result<Vec<PathBuf>, Error> {
+/// Archives of images.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// What the cluster itself runs.
+    pub system: Vec<PathBuf>,
+    /// PostgreSQL.
+    pub database: PathBuf,
+}
+
+/// Builds those that are not in the cache. Who calls holds the build lock.
+pub fn build(cache: &Cache) -> Result<Images, Error> {
     let coredns = Config {
         entrypoint: vec!["/coredns".to_owned()],
         ..scratch()
@@ -59,12 +67,14 @@ pub fn build(cache: &Cache) -> Result<Vec<PathBuf>, Error> {
         entrypoint: vec!["/traefik".to_owned()],
         ..scratch()
     };
-    Ok(vec![
-        pause(cache)?,
-        of_program(cache, COREDNS, "coredns", &coredns)?,
-        of_program(cache, TRAEFIK, "traefik", &traefik)?,
-        postgis(cache)?,
-    ])
+    Ok(Images {
+        system: vec![
+            pause(cache)?,
+            of_program(cache, COREDNS, "coredns", &coredns)?,
+            of_program(cache, TRAEFIK, "traefik", &traefik)?,
+        ],
+        database: postgis(cache)?,
+    })
 }
 
 /// An image that holds nothing but a static program.

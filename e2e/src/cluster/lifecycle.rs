@@ -15,9 +15,9 @@ use super::build::{self, Built};
 use super::cache::{self, Cache};
 use super::certificates::{self, Keys};
 use super::state::{self, FirstProcess, Place, Ports, State};
-use super::{cgroups, files, node, ready, run};
+use super::{cgroups, files, kernel, node, ready, run};
 
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// Why a cluster did not come up or go down.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,9 @@ pub enum Error {
     /// Its keys.
     #[error(transparent)]
     Keys(#[from] certificates::Error),
+    /// The machine's kernel.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
     /// Its programs could not be started.
     #[error("start the first process")]
     Start(#[source] io::Error),
@@ -112,6 +115,7 @@ impl Cluster {
             ports: state.ports,
             ..State::default()
         };
+        kernel::check()?;
         let since = Timestamp::now();
         let process = self.launch(&built, &mut state, fsync)?;
         phase("processes started", begun);
@@ -226,22 +230,21 @@ impl Cluster {
             logs: self.place.logs(),
             source,
         };
-        let loading = tokio::task::spawn_blocking({
-            let (programs, images) = (built.programs.clone(), built.images.clone());
-            move || load_all(process, &programs, &images)
-        });
+        // Before their pods are: the kubelet waits long before it looks again for a missing image.
+        let load = |images: &[PathBuf]| {
+            let (programs, images) = (built.programs.clone(), images.to_vec());
+            tokio::task::spawn_blocking(move || load_all(process, &programs, &images))
+        };
+        let loading = load(&built.images.system);
         let client = ready::api(&self.place.kubeconfig(), LIMIT)
             .await
             .map_err(late)?;
         phase("API server answers", begun);
-        for manifest in [
-            include_str!("../../cluster/manifests/base.yaml"),
-            include_str!("../../cluster/manifests/ingress.yaml"),
-        ] {
-            let mut apply = node::kubectl(&self.place, &built.programs);
-            apply.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]);
-            run::feed(&mut apply, manifest.as_bytes())?;
-        }
+        self.apply(built, include_str!("../../cluster/manifests/rights.yaml"))?;
+        loading.await??;
+        let loading = load(std::slice::from_ref(&built.images.database));
+        self.apply(built, include_str!("../../cluster/manifests/base.yaml"))?;
+        self.apply(built, include_str!("../../cluster/manifests/ingress.yaml"))?;
         ready::node(&client, since, LIMIT).await.map_err(late)?;
         phase("node Ready", begun);
         let pod = |namespace, label| ready::pod(&client, namespace, label, since, LIMIT);
@@ -253,6 +256,13 @@ impl Cluster {
         phase("ingress Ready", begun);
         loading.await??;
         phase("images loaded", begun);
+        Ok(())
+    }
+
+    fn apply(&self, built: &Built, manifest: &str) -> Result<(), Error> {
+        let mut apply = node::kubectl(&self.place, &built.programs);
+        apply.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]);
+        run::feed(&mut apply, manifest.as_bytes())?;
         Ok(())
     }
 }

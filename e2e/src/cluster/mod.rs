@@ -2,7 +2,7 @@
 //!
 //! `build` makes what it runs on, [`lifecycle`] starts and ends it. Inside, [`init`] is the first process:
 //! it sets up [`mounts`] and [`network`] and keeps the [`components`] running, among them our own
-//! [`provisioner`] of volumes and [`enforcer`] of NetworkPolicy.
+//! [`provisioner`] of volumes and [`enforcer`] of network policies.
 
 pub mod after_api;
 pub mod build;
@@ -12,8 +12,10 @@ pub mod cgroups;
 pub mod components;
 pub mod enforcer;
 pub mod files;
+pub mod gate;
 pub mod images;
 pub mod init;
+pub mod kernel;
 pub mod launch;
 pub mod lifecycle;
 pub mod mounts;

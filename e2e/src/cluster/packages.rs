@@ -12,6 +12,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("debootstrap", "/usr/sbin/debootstrap"),
     ("iproute2", "/sbin/ip"),
     ("iptables", "/usr/sbin/iptables"),
+    ("mount", "/sbin/losetup"),
     ("nftables", "/usr/sbin/nft"),
     ("runc", "/usr/sbin/runc"),
     ("xfsprogs", "/sbin/mkfs.xfs"),

@@ -1,4 +1,4 @@
-//! NetworkPolicy as an nftables table: pure text from pods, namespaces and policies.
+//! Network policies as an nftables table: pure text from pods, namespaces and policies.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -24,8 +24,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint that a pod is, if it is one now.
-    pub fn new(pod: &Pod) -> Option<Self> {
+    /// The endpoint that a pod is at this address, if it is one now.
+    pub fn at(pod: &Pod, address: &str) -> Option<Self> {
         let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
         let ended = ["Succeeded", "Failed"]
             .map(Some)
@@ -44,7 +44,7 @@ impl Endpoint {
         Some(Self {
             namespace: pod.namespace()?,
             labels: pod.labels().clone(),
-            address: status.pod_ip.clone().filter(|a| a.contains('.'))?,
+            address: address.to_owned(),
             ports: ports.collect(),
         })
     }
@@ -296,16 +296,16 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn pod(namespace: &str, labels: Value, address: &str) -> Endpoint {
+    fn pod(namespace: &str, labels: &Value, address: &str) -> Endpoint {
         let pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "namespace": namespace, "labels": labels},
             "spec": {"containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]},
-            "status": {"podIP": address, "phase": "Running"},
+            "status": {"phase": "Running"},
         }));
-        Endpoint::new(&pod.unwrap()).unwrap()
+        Endpoint::at(&pod.unwrap(), address).unwrap()
     }
 
-    fn cluster(spec: Value) -> Cluster {
+    fn cluster(spec: &Value) -> Cluster {
         let policy = json!({"metadata": {"name": "np", "namespace": "a"}, "spec": spec});
         let labels = |name: &str| {
             (
@@ -315,9 +315,9 @@ mod tests {
         };
         Cluster {
             endpoints: vec![
-                pod("a", json!({"app": "web"}), "10.244.0.2"),
-                pod("a", json!({"app": "db"}), "10.244.0.3"),
-                pod("b", json!({"app": "db"}), "10.244.0.4"),
+                pod("a", &json!({"app": "web"}), "10.244.0.2"),
+                pod("a", &json!({"app": "db"}), "10.244.0.3"),
+                pod("b", &json!({"app": "db"}), "10.244.0.4"),
             ],
             namespaces: BTreeMap::from([labels("a"), labels("b")]),
             policies: vec![serde_json::from_value(policy).unwrap()],
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn an_empty_policy_closes_its_own_namespace_only() {
-        let table = cluster(json!({"podSelector": {}, "policyTypes": ["Ingress"]})).table();
+        let table = cluster(&json!({"podSelector": {}, "policyTypes": ["Ingress"]})).table();
         assert_eq!(
             chain_of(&table, "to_10_244_0_2"),
             Some("    counter drop\n")
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_named_port_is_looked_up_in_the_pod_it_leads_to() {
-        let table = cluster(json!({
+        let table = cluster(&json!({
             "podSelector": {"matchLabels": {"app": "web"}},
             "policyTypes": ["Ingress"],
             "ingress": [{
@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_peer_in_another_namespace_needs_both_selectors() {
-        let table = cluster(json!({
+        let table = cluster(&json!({
             "podSelector": {"matchLabels": {"app": "web"}},
             "policyTypes": ["Egress"],
             "egress": [

@@ -68,11 +68,16 @@ pub async fn serve(kubeconfig: &Path, folder: &Path) -> Result<(), ready::Error>
     Ok(())
 }
 
-fn told(mut error: &dyn std::error::Error) -> String {
+/// Some errors of the client tell their cause themselves, some do not.
+fn told(error: &dyn std::error::Error) -> String {
     let mut told = error.to_string();
-    while let Some(cause) = error.source() {
-        told = format!("{told}: {cause}");
-        error = cause;
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        let more = e.to_string();
+        if !told.contains(&more) {
+            told = format!("{told}: {more}");
+        }
+        cause = e.source();
     }
     told
 }

@@ -47,7 +47,7 @@ pub fn output(command: &mut Command) -> Result<String, Error> {
         program: program.clone(),
         source,
     })?;
-    check(program, output)
+    check(program, &output)
 }
 
 /// Runs a program that reads `input`.
@@ -68,10 +68,10 @@ pub fn feed(command: &mut Command, input: &[u8]) -> Result<String, Error> {
         let _ = io::Write::write_all(&mut stdin, input);
     }
     let output = child.wait_with_output().map_err(start)?;
-    check(program.clone(), output)
+    check(program, &output)
 }
 
-fn check(program: String, output: Output) -> Result<String, Error> {
+fn check(program: String, output: &Output) -> Result<String, Error> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
