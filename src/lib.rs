@@ -1,1 +1,2 @@
 //! Runs DHIS2 on Kubernetes.
+pub mod api;
