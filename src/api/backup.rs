@@ -16,7 +16,7 @@ pub struct Backup {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 9, max = 100), regex(pattern = r"^[-*/,0-9a-zA-Z?L#]+( +[-*/,0-9a-zA-Z?L#]+){4}$"))]
     pub schedule: Option<String>,
-    /// Time zone of `schedule`, such as `Africa/Kigali`. Default: that of the cluster's control plane.
+    /// Time zone of `schedule`, such as `Africa/Kigali`. Default UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z][-+_/A-Za-z0-9]*$"))]
     pub time_zone: Option<String>,

@@ -24,3 +24,12 @@ pub const MANAGER: &str = "dhis2-operator";
 
 /// Annotation: `"true"` makes the operator leave this instance alone, at once.
 pub const PAUSED: &str = "dhis2.hosting/paused";
+
+/// Annotation on objects that may lack an owner reference: uid of the instance that made them.
+pub const INSTANCE: &str = "dhis2.hosting/instance";
+
+/// Annotation on everything that the operator keeps: digest of what it wanted when it last wrote.
+pub const WANTED: &str = "dhis2.hosting/wanted";
+
+/// Annotation on pods: digest of what they read only at their start.
+pub const RESTART: &str = "dhis2.hosting/restart";

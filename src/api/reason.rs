@@ -67,8 +67,16 @@ pub enum Reason {
     DowngradeRefused,
     /// A volume that the instance had is gone or was replaced.
     VolumeLost,
-    /// A volume holds a database without the operator's mark, or another instance's.
+    /// A volume holds a data directory without the operator's mark.
+    VolumeUnmarked,
+    /// A volume or database belongs to another instance.
     VolumeForeign,
+    /// The volume's mark says that it is finished, but its data directory is missing or incomplete.
+    VolumeDamaged,
+    /// The image has no PostgreSQL of the volume's major version.
+    PostgresVersionMismatch,
+    /// The dump of the database broke off.
+    DumpFailed,
     /// A Secret that was made once is gone.
     SecretLost,
     /// A Secret that the resource names does not exist or lacks the key.
@@ -77,8 +85,6 @@ pub enum Reason {
     RetainedDataFound,
     /// An object under a name that the instance needs belongs to somebody else.
     NameConflict,
-    /// Another instance already has this host and path.
-    HostConflict,
     /// The schedule of the backups can't be read.
     InvalidSchedule,
     /// A value in the resource can't be used.
@@ -105,5 +111,26 @@ impl Reason {
     /// The word in the condition.
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+
+    /// Does it stay until a person does something?
+    pub fn needs_a_person(self) -> bool {
+        matches!(
+            self,
+            Self::ImageUnavailable
+                | Self::ImageVersionMismatch
+                | Self::StartFailed
+                | Self::DatabasePasswordRefused
+                | Self::ExtensionMissing
+                | Self::FilesNotWritable
+                | Self::EncryptionKeyMismatch
+                | Self::DowngradeRefused
+                | Self::VolumeUnmarked
+                | Self::VolumeForeign
+                | Self::VolumeDamaged
+                | Self::PostgresVersionMismatch
+                | Self::SecretMissing
+                | Self::DiskFull
+        )
     }
 }

@@ -1,8 +1,12 @@
 //! What the platform team set on the operator, for all instances.
 
-use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
+use k8s_openapi::{
+    api::networking::v1::{IPBlock, NetworkPolicyPeer},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
 
-use crate::api::web::Issuer;
+use super::args::{self, Defaults};
+use crate::api::web::{Issuer, IssuerKind};
 
 /// Settings of the operator that shape every instance.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,4 +25,33 @@ pub struct Settings {
     pub ingress_class: Option<String>,
     /// Where the ingress controller connects from.
     pub ingress_peers: Vec<NetworkPolicyPeer>,
+}
+
+impl From<&Defaults> for Settings {
+    fn from(given: &Defaults) -> Self {
+        let controller = given.ingress_namespace.as_ref().map(|namespace| NetworkPolicyPeer {
+            namespace_selector: Some(LabelSelector {
+                match_labels: Some([("kubernetes.io/metadata.name".to_owned(), namespace.clone())].into()),
+                ..LabelSelector::default()
+            }),
+            ..NetworkPolicyPeer::default()
+        });
+        let addresses = given.ingress_cidrs.iter().map(|cidr| NetworkPolicyPeer {
+            ip_block: Some(IPBlock { cidr: cidr.clone(), except: None }),
+            ..NetworkPolicyPeer::default()
+        });
+        let kind = match given.issuer_kind {
+            args::IssuerKind::ClusterIssuer => IssuerKind::ClusterIssuer,
+            args::IssuerKind::Issuer => IssuerKind::Issuer,
+        };
+        Self {
+            image: given.image.clone(),
+            image_pull_policy: <&str>::from(given.image_pull_policy).to_owned(),
+            dhis2_repository: given.dhis2_repository.clone(),
+            postgres_image: given.postgres_image.clone(),
+            issuer: given.issuer_name.clone().map(|name| Issuer { name, kind }),
+            ingress_class: given.ingress_class.clone(),
+            ingress_peers: controller.into_iter().chain(addresses).collect(),
+        }
+    }
 }
