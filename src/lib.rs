@@ -1,2 +1,6 @@
 //! Runs DHIS2 on Kubernetes.
+pub mod agent;
 pub mod api;
+pub mod dhis2;
+pub mod layout;
+pub mod report;
