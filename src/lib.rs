@@ -1,1 +1,3 @@
 //! Runs DHIS2 on Kubernetes.
+pub mod operator;
+pub mod yaml;
