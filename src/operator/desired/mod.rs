@@ -1,10 +1,52 @@
 //! Every object that an instance is made of, in the order in which they are made. Pure: an instance in,
 //! objects out.
 
+pub mod metadata;
+
+mod application;
+mod backup;
+mod bootstrap;
+mod claims;
+mod configuration;
+mod database;
+mod dhis_conf;
+mod ingress;
+mod job;
+mod pod;
+mod policies;
+mod resources;
+mod restart;
+mod secrets;
+mod services;
+mod stateful_set;
+mod volume;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod invariants;
+
 use k8s_openapi::serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{instance::Instance, kind::Kind};
+
+/// All objects of an instance that are due at its stage, in the order in which they are made: doors are shut before anything
+/// runs, and what a pod mounts is there before the pod.
+pub fn desired(instance: &Instance) -> Vec<Wanted> {
+    let early = [policies::policies(instance), secrets::secrets(instance), configuration::configuration(instance)];
+    let volumes = [claims::claims(instance), services::services(instance)];
+    let late = [
+        database::build(instance),
+        database::database(instance),
+        application::application(instance),
+        bootstrap::bootstrap(instance),
+        ingress::ingress(instance),
+        backup::schedule(instance),
+        backup::first(instance),
+    ];
+    early.into_iter().chain(volumes).flatten().chain(late.into_iter().flatten()).collect()
+}
 
 /// An object that should exist, and how it is brought about.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +59,12 @@ pub struct Wanted {
     pub object: Value,
     /// How it is brought about and kept.
     pub policy: Policy,
+}
+
+impl Wanted {
+    fn new(kind: Kind, name: &str, object: &impl Serialize, policy: Policy) -> Self {
+        Self { kind, name: name.to_owned(), object: json!(object), policy }
+    }
 }
 
 /// How an object is brought about and kept.
