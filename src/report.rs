@@ -132,6 +132,8 @@ pub enum Data {
     Check(Checked),
     /// Of `bootstrap`.
     Bootstrap(Bootstrapped),
+    /// Of `backup`.
+    Backup(BackedUp),
 }
 
 /// A finished database volume.
@@ -181,6 +183,53 @@ pub enum AdminPassword {
     Generated,
     /// People have changed it: it is theirs.
     Foreign,
+}
+
+/// A backup set that counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackedUp {
+    /// Its name.
+    pub set: String,
+    /// The moment that the database is restored to, RFC 3339.
+    pub created: String,
+    /// What it added to the repository, in bytes.
+    pub bytes_added: u64,
+    /// Files of the file store.
+    pub files: u64,
+    /// Their size in bytes.
+    pub file_bytes: u64,
+    /// Whether some of them could not be read.
+    pub files_incomplete: bool,
+    /// Rows of `fileresource` whose file is not in the store.
+    pub references_without_file: u64,
+    /// Tables whose data is in the dump.
+    pub tables: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// How long the set took.
+    pub seconds: u64,
+    /// What became of old sets.
+    pub retention: Retention,
+    /// Sets in the repository.
+    pub sets_kept: u64,
+    /// When the oldest of them was made, RFC 3339.
+    pub oldest: String,
+    /// Size of the repository's volume in bytes.
+    pub repository_size: u64,
+    /// What is free of it, in bytes.
+    pub repository_free: u64,
+}
+
+/// What became of old sets after a new one was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retention {
+    /// Those that are not to be kept are gone.
+    Done,
+    /// Somebody else uses the repository: the next backup does it.
+    Postponed,
+    /// It went wrong; the message says how. The new set counts all the same.
+    Failed,
 }
 
 impl Report {

@@ -13,13 +13,10 @@ use crate::api::Dhis2Instance;
 pub fn instance() -> CustomResourceDefinition {
     let mut crd = Dhis2Instance::crd();
     for version in &mut crd.spec.versions {
-        let status = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
-            .and_then(|schema| schema.properties.as_mut())
-            .and_then(|properties| properties.get_mut("status"));
-        if let Some(status) = status {
+        let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else { continue };
+        let Some(properties) = schema.properties.as_mut() else { continue };
+        schema.description = properties.get("spec").and_then(|spec| spec.description.clone());
+        if let Some(status) = properties.get_mut("status") {
             status.default = Some(JSON(json!({ "observedGeneration": -1 })));
             status.nullable = None;
         }

@@ -92,6 +92,12 @@ impl Readiness {
             .await;
     }
 
+    /// Comes back once the first lists of all watches are in.
+    pub async fn until_synced(&self) {
+        // The sender lives in `self`, so the wait cannot end with an error.
+        let _ = self.0.subscribe().wait_for(|waiting| waiting.watches.is_empty()).await;
+    }
+
     /// The answer of `/readyz`.
     fn answer(&self) -> (StatusCode, String) {
         let Waiting {

@@ -3,12 +3,8 @@
 use kube::ResourceExt;
 
 use crate::{
-    api::{
-        Dhis2Instance, Dhis2InstanceSpec, Reason,
-        database::Volume,
-        instance::Size,
-        pod::Resources,
-    },
+    api::{Dhis2Instance, Dhis2InstanceSpec, Reason, database::Volume, pod::Resources},
+    dhis2::sizing::{heap_mib, preset},
     operator::{
         instance::{Application, Database, Storage},
         kind::Kind,
@@ -19,33 +15,13 @@ use crate::{
     },
 };
 
-/// One row of the table of sizes in the API's documentation.
-struct Preset {
-    memory: &'static str,
-    cpu: &'static str,
-    pool: i64,
-    database_memory: &'static str,
-    database_cpu: &'static str,
-    database_volume: &'static str,
-    files_volume: &'static str,
-    backups_volume: &'static str,
-}
-
-fn preset(size: Size) -> Preset {
-    let (memory, cpu, pool, database_memory, database_cpu, database_volume, files_volume, backups_volume) = match size {
-        Size::Small => ("3Gi", "100m", 40, "1Gi", "100m", "20Gi", "10Gi", "30Gi"),
-        Size::Medium => ("12Gi", "2", 80, "8Gi", "1", "100Gi", "50Gi", "150Gi"),
-        Size::Large => ("32Gi", "6", 80, "32Gi", "4", "500Gi", "200Gi", "700Gi"),
-    };
-    Preset { memory, cpu, pool, database_memory, database_cpu, database_volume, files_volume, backups_volume }
-}
-
 /// Least memory of DHIS2: below it a start ends out of memory (dhis2-core at 2.42.4.1 with -Xmx512m takes 0.94 GB).
 const LEAST_APPLICATION_MIB: i64 = 1024;
 /// Least memory of PostgreSQL: shared buffers, the pool's connections and the locks of a migration.
 const LEAST_DATABASE_MIB: i64 = 256;
 
-fn mib(memory: &str, least: i64, field: &str) -> Result<i64, Refusal> {
+fn mib(given: Option<&str>, preset: i64, least: i64, field: &str) -> Result<i64, Refusal> {
+    let Some(memory) = given else { return Ok(preset) };
     let bytes = quantity::bytes(memory).unwrap_or(0);
     let mib = i64::try_from(bytes >> 20).unwrap_or(i64::MAX);
     if mib < least {
@@ -74,10 +50,10 @@ fn canonical_cpu(text: &str) -> String {
 /// `InvalidSpec` when the memory is too little.
 pub fn application(spec: &Dhis2InstanceSpec) -> Result<Application, Refusal> {
     let (preset, resources) = (preset(spec.size), spec.resources.clone().unwrap_or_default());
-    let memory_mib = mib(resources.memory.as_deref().unwrap_or(preset.memory), LEAST_APPLICATION_MIB, "spec.resources.memory")?;
+    let memory_mib = mib(resources.memory.as_deref(), preset.memory_mib, LEAST_APPLICATION_MIB, "spec.resources.memory")?;
     Ok(Application {
         memory_mib,
-        heap_mib: memory_mib * i64::from(spec.java.heap_percent) / 100,
+        heap_mib: heap_mib(memory_mib, spec.java.heap_percent),
         cpu: cpu(resources.cpu.as_ref(), preset.cpu),
         cpu_limit: resources.cpu_limit.as_deref().map(canonical_cpu),
         pool: preset.pool,
@@ -97,7 +73,7 @@ pub fn database(resource: &Dhis2Instance, observed: &Observed) -> Result<Databas
     let resources: Resources = bundled.resources.clone().unwrap_or_default();
     Ok(Database {
         major: bundled.version,
-        memory_mib: mib(resources.memory.as_deref().unwrap_or(preset.database_memory), LEAST_DATABASE_MIB, "spec.database.bundled.resources.memory")?,
+        memory_mib: mib(resources.memory.as_deref(), preset.database_memory_mib, LEAST_DATABASE_MIB, "spec.database.bundled.resources.memory")?,
         cpu: cpu(resources.cpu.as_ref(), preset.database_cpu),
         cpu_limit: resources.cpu_limit.as_deref().map(canonical_cpu),
         storage: storage(&bundled.storage, preset.database_volume, resource, observed, "database")?,
@@ -118,7 +94,10 @@ pub fn files(resource: &Dhis2Instance, observed: &Observed) -> Result<Storage, R
 /// # Errors
 /// `InvalidSpec` when the size can't be read.
 pub fn backups(resource: &Dhis2Instance, observed: &Observed) -> Result<Storage, Refusal> {
-    storage(&resource.spec.backup.repository.volume, preset(resource.spec.size).backups_volume, resource, observed, "backups")
+    // Dumps and files are compressed and kept once: as much as the data itself holds many sets.
+    let preset = preset(resource.spec.size);
+    let gib = [preset.database_volume, preset.files_volume].into_iter().filter_map(quantity::bytes).sum::<i128>() >> 30;
+    storage(&resource.spec.backup.repository.volume, &format!("{gib}Gi"), resource, observed, "backups")
 }
 
 /// A volume never shrinks: a smaller preset leaves what is there.

@@ -70,7 +70,7 @@ fn take(status: &mut BackupStatus, set: &BackedUp) {
     }
     if status.last.as_ref().is_none_or(|last| when(last) <= time_of(set)) {
         status.last = status.history.first().cloned();
-        status.sets = i64::try_from(set.sets).ok();
+        status.sets = i64::try_from(set.sets_kept).ok();
     }
 }
 
