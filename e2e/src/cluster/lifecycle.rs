@@ -1,0 +1,342 @@
+//! Up and down: a cluster starts whole or says why not, and ends without a trace.
+
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use k8s_openapi::jiff::Timestamp;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::build::{self, Built};
+use super::cache::{self, Cache};
+use super::certificates::{self, Keys};
+use super::state::{self, FirstProcess, Place, Ports, State};
+use super::{cgroups, files, node, ready, run};
+
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Why a cluster did not come up or go down.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something to build.
+    #[error(transparent)]
+    Build(#[from] build::Error),
+    /// The cache folder.
+    #[error(transparent)]
+    Cache(#[from] cache::Error),
+    /// Its state.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// A file.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// Its control groups.
+    #[error(transparent)]
+    Cgroups(#[from] cgroups::Error),
+    /// Its keys.
+    #[error(transparent)]
+    Keys(#[from] certificates::Error),
+    /// Its programs could not be started.
+    #[error("start the first process")]
+    Start(#[source] io::Error),
+    /// The first process ended.
+    #[error("the cluster did not start; {} ends with:\n{said}", log.display())]
+    Stillborn {
+        /// Its log.
+        log: PathBuf,
+        /// The end of it.
+        said: String,
+    },
+    /// It does not become whole.
+    #[error("the cluster is not whole; its logs are in {}", logs.display())]
+    NotReady {
+        /// The folder of its logs.
+        logs: PathBuf,
+        /// What is missing.
+        source: ready::Error,
+    },
+    /// Its images or objects.
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    /// A program.
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    /// A part of this program broke.
+    #[error("wait for a part of the start")]
+    Broken(#[from] tokio::task::JoinError),
+    /// The kernel keeps something.
+    #[error("the cluster {0} ended, but the kernel keeps its loop devices; try again")]
+    Kept(String),
+    /// It must not run.
+    #[error("the cluster {0} is up: end it with `make cluster-down CLUSTER={0}` first")]
+    Up(String),
+}
+
+/// A cluster by name, up or down.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Where it is kept.
+    pub place: Place,
+    cache: Cache,
+    tool: PathBuf,
+}
+
+impl Cluster {
+    /// The cluster of this name. `tool` is the program `dhis2-cluster`, which runs inside as well.
+    pub fn new(cache: &Cache, name: &str, tool: PathBuf) -> Result<Self, Error> {
+        Ok(Self {
+            place: Place::new(cache, name)?,
+            cache: cache.clone(),
+            tool,
+        })
+    }
+
+    /// Builds what is missing and starts the cluster; returns when it is whole. One that is up is
+    /// left alone. `fsync` makes etcd as safe against a power cut as it is on a server, and slower.
+    pub async fn up(&self, fsync: bool) -> Result<State, Error> {
+        let built = build::cluster(&self.cache)?;
+        sweep(&self.cache)?;
+        let _lock = self.cache.lock(&self.place.group)?;
+        let mut state = self.place.state()?;
+        if state.ready && state.process.is_some_and(|p| p.is_alive()) {
+            return Ok(state);
+        }
+        let begun = Instant::now();
+        eprintln!("start the cluster {} …", self.place.name);
+        self.end()?;
+        state = State {
+            ports: state.ports,
+            ..State::default()
+        };
+        let since = Timestamp::now();
+        let process = self.launch(&built, &mut state, fsync)?;
+        phase("processes started", begun);
+        self.settle(process, &built, since, begun).await?;
+        state.ready = true;
+        self.place.keep(&state)?;
+        Ok(state)
+    }
+
+    /// Ends the cluster. With `purge` its data goes too, otherwise it comes up again as it was.
+    pub fn down(&self, purge: bool) -> Result<(), Error> {
+        let _lock = self.cache.lock(&self.place.group)?;
+        self.end()?;
+        if purge {
+            files::remove_tree(&self.place.folder)?;
+        }
+        Ok(())
+    }
+
+    /// Everything ends at once, as in a power cut. What the kernel had not written yet it still has:
+    /// a crash of programs is imitated, not one of disks.
+    pub fn cut_power(&self) -> Result<(), Error> {
+        self.down(false)
+    }
+
+    fn end(&self) -> Result<(), Error> {
+        let mut state = self.place.state()?;
+        if let Some(process) = state.process.filter(FirstProcess::is_alive) {
+            // It may end by itself at this moment, which is as good.
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+        cgroups::kill_all(&self.place.group)?;
+        cgroups::remove(&self.place.group)?;
+        self.await_loop_devices()?;
+        if state.process.is_some() {
+            state.process = None;
+            state.ready = false;
+            self.place.keep(&state)?;
+        }
+        Ok(())
+    }
+
+    /// The kernel takes the last mounts away a moment after the last process.
+    fn await_loop_devices(&self) -> Result<(), Error> {
+        let begun = Instant::now();
+        while !self.place.loop_devices()?.is_empty() {
+            if begun.elapsed() > Duration::from_secs(15) {
+                return Err(Error::Kept(self.place.name.clone()));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn launch(&self, built: &Built, state: &mut State, fsync: bool) -> Result<FirstProcess, Error> {
+        let place = &self.place;
+        files::make_folder(&place.folder)?;
+        rotate_logs(place)?;
+        let keys = Keys::ensure(&place.folder.join("keys"))?;
+        cgroups::create(&place.group)?;
+        let log = place.logs().join("init.log");
+        let file = fs::File::create(&log).map_err(Error::Start)?;
+        let mut command = Command::new(&self.tool);
+        command.args(["launch", &place.name]);
+        for port in [state.ports.api, state.ports.http, state.ports.https] {
+            command.arg(port.to_string());
+        }
+        if fsync {
+            command.arg("--fsync");
+        }
+        let mut launch = command
+            .env_clear()
+            .env("PATH", search_path(built))
+            .env("DHIS2_OPERATOR_CACHE", self.cache.root())
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .spawn()
+            .map_err(Error::Start)?;
+        let told = launch.stdout.take().map(BufReader::new);
+        for line in told.into_iter().flat_map(BufRead::lines) {
+            let line = line.map_err(Error::Start)?;
+            if let Ok(pid) = line.parse() {
+                state.process = FirstProcess::read(pid);
+                // Known from now on, whatever happens to this process.
+                place.keep(state)?;
+            } else if let Ok(ports) = serde_json::from_str::<Ports>(&line) {
+                state.ports = ports;
+            }
+        }
+        launch.wait().map_err(Error::Start)?;
+        place.keep(state)?;
+        let process = state.process.filter(FirstProcess::is_alive);
+        let Some(process) = process.filter(|_| state.ports.api != 0) else {
+            let said = files::read(&log)?;
+            return Err(Error::Stillborn { log, said });
+        };
+        let server = format!("https://127.0.0.1:{}", state.ports.api);
+        files::replace(&place.kubeconfig(), keys.admin(&server)?)?;
+        Ok(process)
+    }
+
+    async fn settle(
+        &self,
+        process: FirstProcess,
+        built: &Built,
+        since: Timestamp,
+        begun: Instant,
+    ) -> Result<(), Error> {
+        let late = |source| Error::NotReady {
+            logs: self.place.logs(),
+            source,
+        };
+        let loading = tokio::task::spawn_blocking({
+            let (programs, images) = (built.programs.clone(), built.images.clone());
+            move || load_all(process, &programs, &images)
+        });
+        let client = ready::api(&self.place.kubeconfig(), LIMIT)
+            .await
+            .map_err(late)?;
+        phase("API server answers", begun);
+        for manifest in [
+            include_str!("../../cluster/manifests/base.yaml"),
+            include_str!("../../cluster/manifests/ingress.yaml"),
+        ] {
+            let mut apply = node::kubectl(&self.place, &built.programs);
+            apply.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]);
+            run::feed(&mut apply, manifest.as_bytes())?;
+        }
+        ready::node(&client, since, LIMIT).await.map_err(late)?;
+        phase("node Ready", begun);
+        let pod = |namespace, label| ready::pod(&client, namespace, label, since, LIMIT);
+        pod("kube-system", "k8s-app=kube-dns").await.map_err(late)?;
+        phase("DNS Ready", begun);
+        pod("ingress", "app.kubernetes.io/name=traefik")
+            .await
+            .map_err(late)?;
+        phase("ingress Ready", begun);
+        loading.await??;
+        phase("images loaded", begun);
+        Ok(())
+    }
+}
+
+fn phase(what: &str, begun: Instant) {
+    eprintln!("  {:5.1} s  {what}", begun.elapsed().as_secs_f32());
+}
+
+/// The logs of the run before this one are kept, no older ones.
+fn rotate_logs(place: &Place) -> Result<(), files::Error> {
+    let previous = place.folder.join("log.previous");
+    if place.logs().exists() {
+        files::remove_tree(&previous)?;
+        files::rename(&place.logs(), &previous)?;
+    }
+    files::make_folder(&place.logs())?;
+    // The kubeconfig and the keys are an administrator's.
+    let private = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(&place.folder, private)
+        .map_err(|e| files::Error::new("close to others", &place.folder, e))
+}
+
+fn search_path(built: &Built) -> std::ffi::OsString {
+    let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
+    let folders = built.programs.iter().cloned().chain(system);
+    env::join_paths(folders).unwrap_or_default()
+}
+
+fn load_all(
+    process: FirstProcess,
+    programs: &[PathBuf],
+    images: &[PathBuf],
+) -> Result<(), node::Error> {
+    let begun = Instant::now();
+    let socket = node::containerd_socket(process);
+    while !socket.exists() && begun.elapsed() < LIMIT && process.is_alive() {
+        thread::sleep(Duration::from_millis(50));
+    }
+    for image in images {
+        node::load(process, programs, image)?;
+    }
+    Ok(())
+}
+
+/// Ends what killed runs left of this cache's clusters: those that never became whole, and those
+/// whose first process is gone. What another process is working on is left to it.
+pub fn sweep(cache: &Cache) -> Result<(), Error> {
+    let prefix = state::group_prefix(cache);
+    for group in cgroups::names(&prefix)? {
+        let Some(name) = group.strip_prefix(&prefix) else {
+            continue;
+        };
+        let Some(_lock) = cache.try_lock(&group)? else {
+            continue;
+        };
+        let cluster = Cluster::new(cache, name, PathBuf::new())?;
+        let state = cluster.place.state()?;
+        if !(state.ready && state.process.is_some_and(|p| p.is_alive())) {
+            eprintln!("sweep what a killed run left of the cluster {name}");
+            cluster.end()?;
+        }
+    }
+    Ok(())
+}
+
+/// The clusters of this cache with their state, by name.
+pub fn list(cache: &Cache) -> Result<Vec<(Place, State)>, Error> {
+    let mut clusters = Vec::new();
+    for folder in files::list(&cache.clusters())? {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let place = Place::new(cache, &name)?;
+        let state = place.state()?;
+        clusters.push((place, state));
+    }
+    Ok(clusters)
+}
+
+/// Removes the whole cache folder, unless a cluster runs.
+pub fn clean(cache: &Cache) -> Result<(), Error> {
+    sweep(cache)?;
+    for (place, state) in list(cache)? {
+        if state.process.is_some_and(|p| p.is_alive()) {
+            return Err(Error::Up(place.name));
+        }
+    }
+    Ok(files::remove_tree(cache.root())?)
+}

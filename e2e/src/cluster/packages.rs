@@ -1,0 +1,60 @@
+//! Debian packages that the cluster needs on the machine.
+
+use std::process::Command;
+
+use super::run;
+
+/// A package and a file that shows that it is installed.
+const NEEDED: &[(&str, &str)] = &[
+    ("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
+    ("conntrack", "/usr/sbin/conntrack"),
+    ("containernetworking-plugins", "/usr/lib/cni/bridge"),
+    ("debootstrap", "/usr/sbin/debootstrap"),
+    ("iproute2", "/sbin/ip"),
+    ("iptables", "/usr/sbin/iptables"),
+    ("nftables", "/usr/sbin/nft"),
+    ("runc", "/usr/sbin/runc"),
+    ("xfsprogs", "/sbin/mkfs.xfs"),
+];
+
+/// Installs what is missing; asks nobody, and nothing when all is there.
+pub fn install() -> Result<(), run::Error> {
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(_, file)| !std::path::Path::new(file).exists())
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let what = format!("install {}", missing.join(", "));
+    run::follow("read the package lists", apt().arg("update"))?;
+    run::follow(
+        &what,
+        apt()
+            .args(["install", "-y", "--no-install-recommends"])
+            .args(missing),
+    )
+}
+
+fn apt() -> Command {
+    let mut command = Command::new("apt-get");
+    command.arg("-q").env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// The archive that this machine installs Debian's packages from.
+pub fn archive() -> Result<Option<String>, run::Error> {
+    let format = "$(REPO_URI) $(LABEL)";
+    let targets = run::output(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        format,
+        "Created-By: Packages",
+    ]))?;
+    Ok(targets
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(_, label)| *label == "Debian")
+        .map(|(uri, _)| uri.to_owned()))
+}

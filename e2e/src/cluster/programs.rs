@@ -1,0 +1,253 @@
+//! The Go programs of the cluster, built from modules that are pinned in `e2e/cluster/programs`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::cache::{self, Cache};
+use super::{files, run};
+
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cluster/programs");
+
+const FLAGS: &str = "-mod=readonly -modcacherw -trimpath -buildvcs=false";
+
+const PLAIN: &str = "-s -w";
+
+/// Without its version a server calls itself v0.0.0, and clients misbehave.
+const KUBERNETES: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
+    -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36";
+
+/// A module and the programs that are built from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its folder under `e2e/cluster/programs`.
+    pub module: &'static str,
+    packages: &'static [&'static str],
+    /// The file to write, when the package's own name would not do.
+    binary: Option<&'static str>,
+    linker_flags: &'static str,
+}
+
+/// All of them, the quick ones first.
+pub const ALL: &[Program] = &[
+    Program {
+        module: "etcd",
+        packages: &["go.etcd.io/etcd/server/v3"],
+        binary: Some("etcd"),
+        linker_flags: PLAIN,
+    },
+    Program {
+        module: "containerd",
+        packages: &[
+            "github.com/containerd/containerd/v2/cmd/containerd",
+            "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            "github.com/containerd/containerd/v2/cmd/ctr",
+        ],
+        binary: None,
+        linker_flags: PLAIN,
+    },
+    Program {
+        module: "coredns",
+        packages: &["."],
+        binary: Some("coredns"),
+        linker_flags: PLAIN,
+    },
+    Program {
+        module: "kubernetes",
+        packages: &[
+            "k8s.io/kubernetes/cmd/kube-apiserver",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kube-scheduler",
+            "k8s.io/kubernetes/cmd/kubelet",
+            "k8s.io/kubernetes/cmd/kube-proxy",
+            "k8s.io/kubernetes/cmd/kubectl",
+        ],
+        binary: None,
+        linker_flags: KUBERNETES,
+    },
+    Program {
+        module: TRAEFIK,
+        packages: &["github.com/traefik/traefik/v3/cmd/traefik"],
+        binary: Some("traefik"),
+        linker_flags: PLAIN,
+    },
+    Program {
+        module: "helm",
+        packages: &["helm.sh/helm/v4/cmd/helm"],
+        binary: Some("helm"),
+        linker_flags: PLAIN,
+    },
+    Program {
+        module: "kubeconform",
+        packages: &["github.com/yannh/kubeconform/cmd/kubeconform"],
+        binary: Some("kubeconform"),
+        linker_flags: PLAIN,
+    },
+];
+
+const TRAEFIK: &str = "traefik";
+
+/// The pinned module of Traefik's ACME library, and what replaces its DNS providers.
+const LEGO: &str = "lego";
+
+/// What the ACME library is without: what nobody imports, and the providers' cloud SDKs.
+const LEFT_OUT: &[&str] = &[
+    "providers/dns",
+    "cmd",
+    "main.go",
+    "e2e",
+    "docs",
+    "platform/tester",
+];
+
+impl Program {
+    /// The module of that name.
+    pub fn named(module: &str) -> Option<&'static Self> {
+        ALL.iter().find(|p| p.module == module)
+    }
+
+    /// Whether a cluster runs it; the others are tools for charts.
+    pub fn runs_in_a_cluster(&self) -> bool {
+        !["helm", "kubeconform"].contains(&self.module)
+    }
+}
+
+/// Why a program could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the build.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// The Go command.
+    #[error("build {module}")]
+    Build {
+        /// The module.
+        module: &'static str,
+        /// What the command said.
+        source: run::Error,
+    },
+}
+
+/// The folder of a module's built programs; builds them if they are not there.
+/// Who calls holds the build lock.
+pub fn build(cache: &Cache, program: &Program) -> Result<PathBuf, Error> {
+    let folder = cache
+        .programs()
+        .join(format!("{}-{}", program.module, key(program)?));
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let work = cache.scratch().join(program.module);
+    let made = work.join("bin");
+    files::make_folder(&made)?;
+    let output = program
+        .binary
+        .map_or_else(|| made.clone(), |name| made.join(name));
+    let sources = sources(cache, program, &work)?;
+    let mut command = go(cache, run::tied("go"), &sources);
+    command
+        .args(["build", "-v", "-ldflags", program.linker_flags, "-o"])
+        .arg(output)
+        .args(program.packages);
+    run::follow(&format!("build {}", program.module), &mut command)
+        .map_err(|source| failed(program, source))?;
+    files::make_folder(&cache.programs())?;
+    files::rename(&made, &folder)?;
+    files::remove_tree(&work)?;
+    Ok(folder)
+}
+
+fn failed(program: &Program, source: run::Error) -> Error {
+    Error::Build {
+        module: program.module,
+        source,
+    }
+}
+
+fn go(cache: &Cache, mut command: Command, folder: &Path) -> Command {
+    command
+        .current_dir(folder)
+        .env("CGO_ENABLED", "0")
+        .env("GOCACHE", cache.root().join("go-build"))
+        .env("GOMODCACHE", cache.root().join("go-mod"))
+        .env("GOFLAGS", FLAGS)
+        .env("GOTOOLCHAIN", "local");
+    command
+}
+
+/// What a build depends on: the Go version, how it is called, and every file of the module.
+fn key(program: &Program) -> Result<String, Error> {
+    let version = run::output(
+        Command::new("go")
+            .arg("version")
+            .env("GOTOOLCHAIN", "local"),
+    )
+    .map_err(|source| failed(program, source))?;
+    let mut inputs = vec![version, FLAGS.to_owned(), program.linker_flags.to_owned()];
+    inputs.extend(program.packages.iter().map(|&p| p.to_owned()));
+    let mut folders = vec![Path::new(SOURCES).join(program.module)];
+    if program.module == TRAEFIK {
+        folders.push(Path::new(SOURCES).join(LEGO));
+        inputs.extend(LEFT_OUT.iter().map(|&p| p.to_owned()));
+    }
+    while let Some(folder) = folders.pop() {
+        for path in files::list(&folder)? {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(SOURCES).unwrap_or(&path);
+                inputs.push(name.display().to_string());
+                inputs.push(files::read(&path)?);
+            }
+        }
+    }
+    Ok(cache::key(inputs.iter().map(String::as_bytes)))
+}
+
+/// The folder to build in: the module as it is in the tree, or for Traefik a copy beside a trimmed
+/// copy of its ACME library.
+fn sources(cache: &Cache, program: &Program, work: &Path) -> Result<PathBuf, Error> {
+    let own = Path::new(SOURCES).join(program.module);
+    if program.module != TRAEFIK {
+        return Ok(own);
+    }
+    let lego = Path::new(SOURCES).join(LEGO);
+    let mut ask = go(cache, Command::new("go"), &lego);
+    ask.args(["mod", "download"]);
+    run::output(&mut ask).map_err(|source| failed(program, source))?;
+    let mut ask = go(cache, Command::new("go"), &lego);
+    ask.args(["list", "-m", "-f", "{{.Dir}}", "github.com/go-acme/lego/v5"]);
+    let library = run::output(&mut ask).map_err(|source| failed(program, source))?;
+    let copy = work.join(TRAEFIK);
+    files::remove_tree(&copy)?;
+    copy_tree(&own, &copy)?;
+    let trimmed = copy.join(LEGO);
+    copy_tree(Path::new(library.trim()), &trimmed)?;
+    let providers = trimmed.join("providers/dns");
+    files::make_folder(&providers)?;
+    files::write(
+        &providers.join("dns.go"),
+        files::read(&lego.join("dns.go"))?,
+    )?;
+    Ok(copy)
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<(), files::Error> {
+    files::make_folder(to)?;
+    for path in files::list(from)? {
+        let Some(name) = path.file_name() else {
+            continue;
+        };
+        if LEFT_OUT.iter().any(|l| path.ends_with(l)) {
+            continue;
+        }
+        let target = to.join(name);
+        if path.is_dir() {
+            copy_tree(&path, &target)?;
+        } else if !name.as_encoded_bytes().ends_with(b"_test.go") {
+            let content = fs::read(&path).map_err(|e| files::Error::new("read", &path, e))?;
+            files::write(&target, content)?;
+        }
+    }
+    Ok(())
+}
