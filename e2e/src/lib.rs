@@ -1,1 +1,3 @@
 //! The test cluster, the DHIS2 stand-in and the helpers of the stories.
+
+pub mod standin;
