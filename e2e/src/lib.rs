@@ -1,3 +1,4 @@
 //! The test cluster, the DHIS2 stand-in and the helpers of the stories.
 
 pub mod cluster;
+pub mod standin;

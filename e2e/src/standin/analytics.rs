@@ -1,0 +1,245 @@
+//! Analytics runs: queued in `jobconfiguration`, done by whichever server finds them, with a trail of notes in the memory
+//! of that server. A run that fails ends as "completed" all the same; only its stages tell.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use tokio_postgres::Error;
+
+use super::dhis2::{self, Dhis2};
+use super::log;
+use super::login::Login;
+use super::refusal::Refusal;
+use super::settings;
+
+/// What is known of the runs of this server.
+#[derive(Default)]
+pub struct Runs {
+    runs: Mutex<HashMap<String, Run>>,
+}
+
+#[derive(Clone, Default)]
+struct Run {
+    notes: Vec<Value>,
+    stages: Vec<Value>,
+}
+
+impl Runs {
+    fn note(&self, uid: &str, message: &str, completed: bool) {
+        let note = json!({
+            "uid": dhis2::uid(), "level": "INFO", "category": "ANALYTICS_TABLE",
+            "time": log::date(log::now()), "message": message, "completed": completed,
+        });
+        self.with(uid, |run| run.notes.insert(0, note));
+    }
+
+    fn stage(&self, uid: &str, description: &str, status: &str, error: Option<&str>) {
+        self.with(uid, |run| {
+            let stage = json!({ "description": description, "status": status, "error": error });
+            run.stages.push(stage);
+        });
+    }
+
+    fn with(&self, uid: &str, change: impl FnOnce(&mut Run)) {
+        change(
+            self.runs
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(uid.to_owned())
+                .or_default(),
+        );
+    }
+
+    fn get(&self, uid: &str) -> Run {
+        self.runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(uid)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+/// `/api/resourceTables/analytics` and the ways to follow a run.
+pub fn routes() -> Router<Arc<Dhis2>> {
+    Router::new()
+        .route("/api/resourceTables/analytics", post(ask).put(ask))
+        .route("/api/system/tasks/ANALYTICS_TABLE/{uid}", get(notes))
+        .route("/api/jobConfigurations", get(list))
+        .route("/api/jobConfigurations/{uid}/progress", get(progress))
+        .route("/api/jobConfigurations/{uid}/revert", post(revert))
+}
+
+async fn ask(
+    State(dhis2): State<Arc<Dhis2>>,
+    Login(account): Login,
+) -> Result<Json<Value>, Refusal> {
+    account.require("F_PERFORM_MAINTENANCE")?;
+    let uid = dhis2::uid();
+    let insert = "insert into jobconfiguration (jobconfigurationid, uid, name, jobtype, jobstatus, schedulingtype)
+        values (nextval('hibernate_sequence'), $1, 'ANALYTICS_TABLE (' || $1 || ')', 'ANALYTICS_TABLE', 'SCHEDULED', 'ONCE_ASAP')";
+    dhis2.pool.get().await?.execute(insert, &[&uid]).await?;
+    Ok(Json(json!({
+        "httpStatus": "OK", "httpStatusCode": 200, "status": "OK", "message": "Initiated ANALYTICS_TABLE",
+        "response": {
+            "responseType": "JobConfigurationWebMessageResponse", "id": uid, "jobType": "ANALYTICS_TABLE", "jobStatus": "SCHEDULED",
+            "relativeNotifierEndpoint": format!("/api/system/tasks/ANALYTICS_TABLE/{uid}"),
+        },
+    })))
+}
+
+/// Newest first; empty for runs that have not begun and for names that nobody knows.
+async fn notes(
+    State(dhis2): State<Arc<Dhis2>>,
+    _: Login,
+    Path(uid): Path<String>,
+) -> Json<Vec<Value>> {
+    Json(dhis2.runs.get(&uid).notes)
+}
+
+async fn progress(
+    State(dhis2): State<Arc<Dhis2>>,
+    _: Login,
+    Path(uid): Path<String>,
+) -> Json<Value> {
+    let run = dhis2.runs.get(&uid);
+    if run.stages.is_empty() {
+        return Json(json!({ "sequence": [] }));
+    }
+    Json(
+        json!({ "sequence": [{ "description": "Analytics table update process", "stages": run.stages }] }),
+    )
+}
+
+async fn list(State(dhis2): State<Arc<Dhis2>>, _: Login) -> Result<Json<Value>, Refusal> {
+    let select =
+        "select uid, name, jobtype, jobstatus from jobconfiguration order by jobconfigurationid";
+    let rows = dhis2.pool.get().await?.query(select, &[]).await?;
+    let text = |row: &tokio_postgres::Row, at: usize| row.get::<_, String>(at);
+    let jobs: Vec<Value> = rows
+        .iter()
+        .map(|row| json!({ "id": text(row, 0), "displayName": text(row, 1), "jobType": text(row, 2), "jobStatus": text(row, 3) }))
+        .collect();
+    Ok(Json(json!({ "jobConfigurations": jobs })))
+}
+
+/// Frees the queue from a run whose server is gone.
+async fn revert(
+    State(dhis2): State<Arc<Dhis2>>,
+    Login(account): Login,
+    Path(uid): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    account.require("F_PERFORM_MAINTENANCE")?;
+    let update = "update jobconfiguration set jobstatus = 'DISABLED', lastexecutedstatus = 'STOPPED', enabled = false where uid = $1 and jobstatus = 'RUNNING'";
+    match dhis2.pool.get().await?.execute(update, &[&uid]).await? {
+        0 => Err(Refusal::Conflict(format!("Job {uid} is not running"))),
+        _ => Ok(StatusCode::NO_CONTENT),
+    }
+}
+
+/// Looks for runs that were asked for and does them, one after the other; ends with the process.
+pub async fn work(dhis2: Arc<Dhis2>) {
+    loop {
+        sleep(dhis2.timing.analytics_wait).await;
+        // Without a database there is nothing to find; `outage` tells of it.
+        while let Ok(Some(uid)) = claim(&dhis2).await {
+            run(&dhis2, &uid).await;
+        }
+    }
+}
+
+/// The oldest waiting run, unless another one is running and has shown a sign of life.
+async fn claim(dhis2: &Arc<Dhis2>) -> Result<Option<String>, Error> {
+    let update = "update jobconfiguration set jobstatus = 'RUNNING', lastexecuted = now(), lastalive = now()
+        where jobconfigurationid = (select min(jobconfigurationid) from jobconfiguration where jobtype = 'ANALYTICS_TABLE' and jobstatus = 'SCHEDULED')
+        and not exists (select 1 from jobconfiguration where jobtype = 'ANALYTICS_TABLE' and jobstatus = 'RUNNING'
+            and lastalive > now() - make_interval(secs => $1))
+        returning uid";
+    let dead = dhis2.timing.job_dead.as_secs_f64();
+    Ok(dhis2
+        .pool
+        .get()
+        .await?
+        .query_opt(update, &[&dead])
+        .await?
+        .map(|row| row.get(0)))
+}
+
+async fn run(dhis2: &Arc<Dhis2>, uid: &str) {
+    let begun = log::date(log::now());
+    dhis2
+        .runs
+        .note(uid, "Analytics table update process started", false);
+    for (description, sql) in stages(dhis2) {
+        sleep(dhis2.timing.analytics / 3).await;
+        let done = async {
+            let client = dhis2.pool.get().await?;
+            client
+                .execute(
+                    "update jobconfiguration set lastalive = now() where uid = $1",
+                    &[&uid],
+                )
+                .await?;
+            client.batch_execute(&sql).await
+        };
+        let error = done.await.err().map(|error: Error| error.to_string());
+        if let Some(error) = &error {
+            dhis2.log.error(
+                "JdbcAnalyticsTableManager",
+                &format!("{description}: {error}"),
+            );
+        }
+        dhis2.runs.note(uid, description, false);
+        let status = if error.is_some() { "ERROR" } else { "SUCCESS" };
+        dhis2.runs.stage(uid, description, status, error.as_deref());
+    }
+    let done = async {
+        settings::store(dhis2, "keyLastSuccessfulAnalyticsTablesUpdate", &begun).await?;
+        let update = "update jobconfiguration set jobstatus = 'COMPLETED', lastexecutedstatus = 'COMPLETED', lastfinished = now() where uid = $1";
+        dhis2
+            .pool
+            .get()
+            .await?
+            .execute(update, &[&uid])
+            .await
+            .map_err(Refusal::from)
+    };
+    if done.await.is_ok() {
+        dhis2.runs.note(uid, "Analytics tables updated", true);
+    }
+}
+
+/// Tables that are rebuilt from others, under the names that backups leave out.
+fn stages(dhis2: &Dhis2) -> [(&'static str, String); 3] {
+    let unlogged = if dhis2.conf.is_on("analytics.table.unlogged", true) {
+        "unlogged"
+    } else {
+        ""
+    };
+    let rebuild = |name: &str, query: &str| {
+        format!(
+            "begin; drop table if exists {name} cascade; create {unlogged} table {name} as {query}; commit;"
+        )
+    };
+    [
+        ("Generating organisation unit structures", rebuild(
+            "analytics_rs_orgunitstructure",
+            "select organisationunitid, uid as organisationunituid, hierarchylevel as level, path from organisationunit",
+        )),
+        ("Generating period structures", rebuild(
+            "analytics_rs_periodstructure",
+            "select periodid, startdate, enddate, extract(year from startdate)::int as year from period",
+        )),
+        ("Populating analytics tables", rebuild(
+            "analytics",
+            "select d.uid as dx, o.uid as ou, r.year, v.value as textvalue from datavalue v join dataelement d using (dataelementid)
+             join organisationunit o on o.organisationunitid = v.sourceid join analytics_rs_periodstructure r using (periodid) where not v.deleted",
+        )),
+    ]
+}

@@ -1,0 +1,170 @@
+//! The process: the port, the start, the signals, the end.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::java::{self, Options};
+use super::log::Log;
+use super::server::{self, Phase};
+use super::startup::{self, Given};
+use super::timing::Timing;
+use super::version::{Version, VersionError};
+use super::{analytics, outage};
+
+/// What a JVM ends with that SIGTERM ended.
+const TERMINATED: u8 = 143;
+
+/// Why there is no process to speak of.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The image is not laid out as DHIS2's.
+    #[error("tell the version to play")]
+    Version(#[from] VersionError),
+    /// Signals can't be caught.
+    #[error("catch SIGTERM")]
+    Signal(#[source] std::io::Error),
+    /// The port is taken.
+    #[error("listen on port {port}")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn given(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Given, ProcessError> {
+    let path = |name: &str, default: &str| {
+        PathBuf::from(lookup(name).unwrap_or_else(|| default.to_owned()))
+    };
+    let catalina_home = path("CATALINA_HOME", "/usr/local/tomcat");
+    let mib = lookup("STANDIN_HEAP_BASE_MB")
+        .and_then(|text| text.parse::<u64>().ok())
+        .unwrap_or(120);
+    Ok(Given {
+        begun: Instant::now(),
+        home: path("DHIS2_HOME", "/opt/dhis2"),
+        version: Version::installed(&catalina_home)?,
+        catalina_home,
+        options: Options::read(lookup, java::memory()),
+        timing: Timing::read(lookup),
+        heap_base: mib << 20,
+    })
+}
+
+/// Runs until a signal or a failed start ends it.
+///
+/// # Errors
+/// When the process can't even begin.
+pub async fn run() -> Result<ExitCode, ProcessError> {
+    let lookup = |name: &str| std::env::var(name).ok();
+    let mut end = end_signal()?;
+    let given = given(&lookup)?;
+    let log = Log::open(given.options.log_configuration.as_deref(), &given.home);
+    if let Some(options) = lookup("JAVA_TOOL_OPTIONS") {
+        eprintln!("Picked up JAVA_TOOL_OPTIONS: {options}");
+    }
+    tokio::select! {
+        _ = end.wait_for(|end| *end) => return Ok(ExitCode::from(TERMINATED)),
+        () = sleep_until(given.begun + given.timing.port) => {}
+    }
+    let port = lookup("STANDIN_PORT")
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(8080);
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+        .await
+        .map_err(|source| ProcessError::Listen { port, source })?;
+    log.tomcat(
+        "INFO",
+        "org.apache.coyote.AbstractProtocol.init",
+        &format!("Initializing ProtocolHandler [\"http-nio-{port}\"]"),
+    );
+
+    let (phase, phases) = watch::channel(Phase::Starting);
+    let (cut, cuts) = watch::channel(false);
+    let mut ending = end.clone();
+    let door = server::door(phases, cuts, given.options.context_path.clone());
+    let serving = axum::serve(listener, door).with_graceful_shutdown(async move {
+        let _ = ending.wait_for(|end| *end).await;
+    });
+    let serving = tokio::spawn(serving.into_future());
+
+    let started = tokio::select! {
+        _ = end.wait_for(|end| *end) => return Ok(ExitCode::from(TERMINATED)),
+        started = startup::start(&given, &log) => started,
+    };
+    match started {
+        Ok(dhis2) => {
+            phase.send_replace(Phase::Serving(server::router(Arc::clone(&dhis2))));
+            tokio::spawn(analytics::work(Arc::clone(&dhis2)));
+            tokio::spawn(outage::tell(dhis2));
+        }
+        Err(error) if error.ends_process() => return Ok(ExitCode::SUCCESS),
+        Err(_) => {
+            log.tomcat("SEVERE", CONTEXT, "One or more listeners failed to start. Full details will be found in the appropriate container log file");
+            log.tomcat(
+                "SEVERE",
+                CONTEXT,
+                "Context [] startup failed due to previous errors",
+            );
+            phase.send_replace(Phase::Failed);
+        }
+    }
+    let took = given.begun.elapsed().as_millis();
+    log.tomcat(
+        "INFO",
+        "org.apache.catalina.startup.Catalina.start",
+        &format!("Server startup in [{took}] milliseconds"),
+    );
+
+    let _ = end.wait_for(|end| *end).await;
+    log.tomcat(
+        "INFO",
+        "org.apache.coyote.AbstractProtocol.pause",
+        &format!("Pausing ProtocolHandler [\"http-nio-{port}\"]"),
+    );
+    finish(&given.timing, serving, &cut).await;
+    Ok(ExitCode::from(TERMINATED))
+}
+
+const CONTEXT: &str = "org.apache.catalina.core.StandardContext.startInternal";
+
+/// Turns true when the process is told to end.
+fn end_signal() -> Result<watch::Receiver<bool>, ProcessError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ProcessError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ProcessError::Signal)?;
+    let (end, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        end.send_replace(true);
+    });
+    Ok(receiver)
+}
+
+/// The end takes a moment; requests that run longer than `cut` are answered with 500 and then it ends in any case.
+async fn finish(
+    timing: &Timing,
+    mut serving: JoinHandle<std::io::Result<()>>,
+    cut: &watch::Sender<bool>,
+) {
+    let rest = sleep(timing.stop);
+    if timeout(timing.cut, &mut serving).await.is_err() {
+        cut.send_replace(true);
+        // Whoever does not even finish sending a request is not waited for.
+        let _ = timeout(Duration::from_secs(1), serving).await;
+    }
+    rest.await;
+}

@@ -1,0 +1,2 @@
+alter table period add column iso varchar(15);
+update period set iso = to_char(startdate, 'YYYYMM');

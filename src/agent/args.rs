@@ -1,0 +1,114 @@
+//! The command line of `dhis2-agent`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::dhis2::version::Version;
+use crate::layout;
+
+/// Does inside an instance's pods what the operator itself never does: it touches DHIS2, PostgreSQL, files and backups.
+///
+/// Each verb may be interrupted at any moment and run again. A verb ends with a report, one JSON document, in the
+/// termination message of its container; its exit code is 0 when done, 1 when it failed and may succeed later, and 2 when it
+/// refused because two things disagree, which somebody has to resolve first. It logs JSON lines on standard error.
+#[derive(Debug, Parser)]
+#[command(name = "dhis2-agent", version, max_term_width = 120)]
+pub struct Arguments {
+    /// File that the report is written to [default: /dev/termination-log; none for `database check`]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Directory that stands for `/`: where volumes, Secrets and sockets are found outside a pod
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The agent's verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Copy the agent and restic into a directory that other containers of the pod mount
+    Install {
+        /// The directory
+        directory: PathBuf,
+    },
+    /// Build, run or check the database
+    #[command(subcommand)]
+    Database(Database),
+    /// Decide whether DHIS2 may start: version, database, encryption key, files (init container, in DHIS2's image)
+    Check(Check),
+    /// Wait for DHIS2, then replace the default password of admin by the generated one
+    Bootstrap(Bootstrap),
+}
+
+/// What can be done with the database.
+#[derive(Debug, Subcommand)]
+pub enum Database {
+    /// Make a database volume, or confirm that it has been made
+    Build(Build),
+    /// Serve the database of a finished volume (PID 1 of the database container)
+    Run(Run),
+    /// Tell whether the database answers and takes writes; for probes, within 4 seconds
+    Check,
+}
+
+/// Arguments of `database build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Uid of the instance that the volume is for
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+    /// Namespace and name of the instance, for people
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub name: String,
+    /// Major version of PostgreSQL
+    #[arg(long, value_name = "MAJOR")]
+    pub postgresql: u32,
+    /// Take over a volume that another instance has left, if the encryption key fits
+    #[arg(long)]
+    pub adopt: bool,
+}
+
+/// Arguments of `database run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Uid of the instance that the volume must belong to
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+    /// After a request to stop: seconds until a server that has not ended is ended at once [default: never]
+    #[arg(long, value_name = "SECONDS")]
+    pub quit_after: Option<u64>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Version that the image must hold
+    #[arg(long)]
+    pub version: Version,
+    /// Host of the database
+    #[arg(long)]
+    pub host: String,
+    /// Port of the database
+    #[arg(long, default_value_t = layout::POSTGRES_PORT)]
+    pub port: u16,
+    /// Uid of the instance that the database must belong to
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+    /// Seconds to wait for the database
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub patience: u64,
+}
+
+/// Arguments of `bootstrap`.
+#[derive(Debug, Args)]
+pub struct Bootstrap {
+    /// Address of DHIS2 with its context path, such as <http://play:8080/dhis>
+    #[arg(long)]
+    pub url: String,
+    /// Version that must be running
+    #[arg(long)]
+    pub version: Version,
+}

@@ -1,0 +1,258 @@
+//! Whether the database is there, is the right one, and may be used by this DHIS2.
+
+use std::time::{Duration, Instant};
+
+use ::postgres::error::SqlState;
+use ::postgres::{Client, Error as SqlError};
+
+use crate::agent::args::Check;
+use crate::agent::database::create::EXTENSIONS;
+use crate::agent::failure::Failure;
+use crate::agent::log::Log;
+use crate::agent::postgres::{self, identity};
+use crate::agent::secret;
+use crate::agent::termination::Message;
+use crate::dhis2::version::{Line, Version};
+use crate::report::Refusal;
+
+/// How often a database that does not answer is asked again.
+const ASK: Duration = Duration::from_secs(1);
+/// The server may be taking over a new password at this moment: a refusal counts when it is repeated this often …
+const PASSWORD_TRIES: u32 = 3;
+/// … at this distance.
+const PASSWORD_PAUSE: Duration = Duration::from_secs(2);
+
+/// A database that DHIS2 may not start on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It did not answer.
+    #[error(
+        "connect to the database at {host} within {patience} s: see the pod of the database and its log"
+    )]
+    Unreachable {
+        /// Where.
+        host: String,
+        /// For how long, in seconds.
+        patience: u64,
+        /// The last error.
+        #[source]
+        source: SqlError,
+    },
+    /// It refuses the password.
+    #[error(
+        "log in to the database at {0}: it refuses the password of the Secret; the database server takes it over when it starts"
+    )]
+    Password(String, #[source] SqlError),
+    /// Reading failed.
+    #[error("read from the database")]
+    Read(#[source] SqlError),
+    /// Writing failed.
+    #[error("note the version in the database")]
+    Write(#[source] SqlError),
+    /// It does not know whose it is.
+    #[error(
+        "the database does not say whose it is: the table dhis2_operator.instance is missing or incomplete"
+    )]
+    Unmarked,
+    /// It belongs to another instance.
+    #[error("the database belongs to instance {0}, not to this one")]
+    Foreign(String),
+    /// The key is another one.
+    #[error(
+        "the database was made with another encryption key than the one in the Secret: DHIS2 would read encrypted values as empty; put the original Secret back"
+    )]
+    Key,
+    /// It lacks an extension.
+    #[error(
+        "the database lacks the extension {0}, which DHIS2 needs: as superuser, CREATE EXTENSION {0}"
+    )]
+    Extension(&'static str),
+    /// It is newer than this DHIS2.
+    #[error(
+        "the database has been used by DHIS2 {used}, {asked} is older: DHIS2 can't go back; set `version` to {used} or later, or restore a backup"
+    )]
+    Downgrade {
+        /// What it was used by.
+        used: String,
+        /// What is to start.
+        asked: Version,
+    },
+}
+
+impl Failure for Error {
+    fn reason(&self) -> Option<Refusal> {
+        match self {
+            Self::Unreachable { .. } => Some(Refusal::DatabaseUnreachable),
+            Self::Password(..) => Some(Refusal::DatabasePasswordRefused),
+            Self::Read(_) | Self::Write(_) => None,
+            Self::Unmarked => Some(Refusal::VolumeUnmarked),
+            Self::Foreign(_) => Some(Refusal::VolumeForeign),
+            Self::Key => Some(Refusal::EncryptionKeyMismatch),
+            Self::Extension(_) => Some(Refusal::ExtensionMissing),
+            Self::Downgrade { .. } => Some(Refusal::DowngradeRefused),
+        }
+    }
+}
+
+/// What DHIS2 connects with.
+pub struct Credentials {
+    /// The owner role.
+    pub user: String,
+    /// Its password.
+    pub password: secret::Value,
+}
+
+/// What a fitting database holds.
+pub struct Found {
+    /// The version that was started on it before.
+    pub last_started: Option<Version>,
+    /// The newest schema version.
+    pub schema: Option<String>,
+}
+
+/// Connects, waiting for a database that is still starting.
+pub fn connect(
+    arguments: &Check,
+    credentials: &Credentials,
+    log: Log,
+    reports: &Message,
+) -> Result<Client, Error> {
+    let start = Instant::now();
+    let patience = Duration::from_secs(arguments.patience);
+    let mut refused = 0;
+    let mut told = false;
+    loop {
+        let error = match postgres::remote(
+            &arguments.host,
+            arguments.port,
+            &credentials.user,
+            &credentials.password,
+        ) {
+            Ok(client) => return Ok(client),
+            Err(error) => error,
+        };
+        if password_refused(&error) {
+            refused += 1;
+            if refused >= PASSWORD_TRIES {
+                return Err(Error::Password(arguments.host.clone(), error));
+            }
+            std::thread::sleep(PASSWORD_PAUSE);
+            continue;
+        }
+        if start.elapsed() >= patience {
+            return Err(Error::Unreachable {
+                host: arguments.host.clone(),
+                patience: arguments.patience,
+                source: error,
+            });
+        }
+        if !told {
+            reports.waiting(
+                &format!(
+                    "waiting for the database at {}:{}",
+                    arguments.host, arguments.port
+                ),
+                log,
+            );
+            told = true;
+        }
+        std::thread::sleep(ASK);
+    }
+}
+
+fn password_refused(error: &SqlError) -> bool {
+    error.code().is_some_and(|code| {
+        [
+            SqlState::INVALID_PASSWORD,
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        ]
+        .contains(code)
+    })
+}
+
+/// Whether this instance's DHIS2 of version `asked`, with `key`, may start on the database.
+pub fn fits(
+    client: &mut Client,
+    instance: &str,
+    key: Option<&secret::Value>,
+    asked: Version,
+) -> Result<Found, Error> {
+    let identity = identity::read(client)
+        .map_err(Error::Read)?
+        .ok_or(Error::Unmarked)?;
+    if identity.instance != instance {
+        return Err(Error::Foreign(identity.instance));
+    }
+    if !identity.key.fits(key) {
+        return Err(Error::Key);
+    }
+    let rows = client
+        .query("SELECT extname::text FROM pg_extension", &[])
+        .map_err(Error::Read)?;
+    let present: Vec<String> = rows
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()
+        .map_err(Error::Read)?;
+    if let Some(missing) = EXTENSIONS
+        .into_iter()
+        .find(|extension| !present.iter().any(|name| name == extension))
+    {
+        return Err(Error::Extension(missing));
+    }
+    let schema = identity::newest_schema(client).map_err(Error::Read)?;
+    forward(identity.last_started, schema.as_deref(), asked)?;
+    Ok(Found {
+        last_started: identity.last_started,
+        schema,
+    })
+}
+
+/// Whether `asked` is a step forward, or none.
+fn forward(
+    last_started: Option<Version>,
+    schema: Option<&str>,
+    asked: Version,
+) -> Result<(), Error> {
+    let refused = |used: String| Err(Error::Downgrade { used, asked });
+    if let Some(used) = last_started.filter(|used| *used > asked) {
+        return refused(used.to_string());
+    }
+    match schema.and_then(Line::of_schema) {
+        Some(line) if line > asked.line() => refused(line.to_string()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(last_started: Option<&str>, schema: Option<&str>, asked: &str) -> Option<String> {
+        match forward(
+            last_started.map(|text| text.parse().unwrap()),
+            schema,
+            asked.parse().unwrap(),
+        ) {
+            Err(Error::Downgrade { used, .. }) => Some(used),
+            other => other.map(|()| None).unwrap(),
+        }
+    }
+
+    #[test]
+    fn only_forward() {
+        assert_eq!(used(None, None, "2.42.1"), None);
+        assert_eq!(used(Some("2.42.1"), Some("2.42.47"), "2.42.1"), None);
+        assert_eq!(used(Some("2.42.1"), Some("2.42.47"), "2.43.0"), None);
+        assert_eq!(
+            used(Some("2.42.4.1"), Some("2.42.47"), "2.42.4"),
+            Some("2.42.4.1".to_owned())
+        );
+        // An imported database that this operator never started.
+        assert_eq!(
+            used(None, Some("2.43.12"), "2.42.5"),
+            Some("2.43".to_owned())
+        );
+        assert_eq!(used(None, Some("2.42.99"), "2.42.1"), None);
+    }
+}

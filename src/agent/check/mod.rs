@@ -1,0 +1,75 @@
+//! `check`: decides whether DHIS2 may start. Runs in DHIS2's own image, before it.
+
+mod database;
+mod files;
+mod image;
+
+use super::Ended;
+use super::args::Check;
+use super::failure::Failure;
+use super::log::Log;
+use super::paths::Paths;
+use super::postgres::identity;
+use super::secret;
+use super::termination::Message;
+use crate::layout;
+use crate::report::{Checked, Data, Refusal};
+
+/// Why DHIS2 may not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image is not the right one.
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    /// A Secret can't be used.
+    #[error(transparent)]
+    Secret(#[from] secret::Error),
+    /// The database is not the right one.
+    #[error(transparent)]
+    Database(#[from] database::Error),
+    /// The file store is not writable.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+}
+
+impl Failure for Error {
+    fn reason(&self) -> Option<Refusal> {
+        match self {
+            Self::Image(error) => error.reason(),
+            Self::Secret(error) => error.reason(),
+            Self::Database(error) => error.reason(),
+            Self::Files(error) => error.reason(),
+        }
+    }
+}
+
+/// Looks at everything that DHIS2 would start with, and notes the version that is about to start.
+pub fn check(
+    arguments: &Check,
+    paths: &Paths,
+    log: Log,
+    reports: &Message,
+) -> Result<Ended, Error> {
+    let version = arguments.version;
+    image::holds(&paths.of(layout::DHIS2_LIBRARIES), version)?;
+    files::writable(&paths.of(layout::FILES))?;
+    let credentials = database::Credentials {
+        user: secret::read(&paths.of(layout::DATABASE_USERNAME))?
+            .reveal()
+            .to_owned(),
+        password: secret::read(&paths.of(layout::DATABASE_PASSWORD))?,
+    };
+    let key = secret::read_optional(&paths.of(layout::ENCRYPTION_PASSWORD))?;
+    let mut client = database::connect(arguments, &credentials, log, reports)?;
+    let found = database::fits(&mut client, &arguments.instance, key.as_ref(), version)?;
+    identity::write_last_started(&mut client, version).map_err(database::Error::Write)?;
+    let message = format!("DHIS2 {version} may start");
+    Ok((
+        message,
+        Some(Data::Check(Checked {
+            version,
+            last_started: found.last_started,
+            schema: found.schema,
+        })),
+    ))
+}

@@ -1,0 +1,98 @@
+//! The roles of a database and their passwords, which follow the Secret.
+
+use ::postgres::{Error as SqlError, GenericClient};
+
+use crate::agent::failure::Failure;
+use crate::agent::paths::Paths;
+use crate::agent::postgres::{identifier, literal, scram};
+use crate::agent::secret;
+use crate::layout;
+
+/// The credentials of the Secret `-database`.
+#[derive(Debug)]
+pub struct Credentials {
+    /// What DHIS2 connects as.
+    pub owner: String,
+    owner_password: secret::Value,
+    backup_password: secret::Value,
+}
+
+/// Roles that could not be looked at or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading failed.
+    #[error("read the roles of the database")]
+    Read(#[source] SqlError),
+    /// Changing failed.
+    #[error("set the password of role {0}")]
+    SetPassword(String, #[source] SqlError),
+}
+
+impl Failure for Error {}
+
+impl Credentials {
+    /// Reads them from where they are mounted.
+    pub fn read(paths: &Paths) -> Result<Self, secret::Error> {
+        Ok(Self {
+            owner: secret::read(&paths.of(layout::DATABASE_USERNAME))?
+                .reveal()
+                .to_owned(),
+            owner_password: secret::read(&paths.of(layout::DATABASE_PASSWORD))?,
+            backup_password: secret::read(&paths.of(layout::DATABASE_BACKUP_PASSWORD))?,
+        })
+    }
+
+    fn pairs(&self) -> [(&str, &secret::Value); 2] {
+        [
+            (&self.owner, &self.owner_password),
+            (layout::BACKUP_ROLE, &self.backup_password),
+        ]
+    }
+}
+
+/// Creates both roles.
+pub fn create(client: &mut impl GenericClient, credentials: &Credentials) -> Result<(), SqlError> {
+    for (role, password) in credentials.pairs() {
+        let verifier = literal(&scram::verifier(password));
+        client.batch_execute(&format!(
+            "CREATE ROLE {} LOGIN PASSWORD {verifier}",
+            identifier(role)
+        ))?;
+    }
+    client.batch_execute(&format!(
+        "GRANT pg_read_all_data TO {}",
+        layout::BACKUP_ROLE
+    ))
+}
+
+/// Sets the passwords that differ from the Secret, and returns whose they were. Writes nothing when all fit.
+pub fn follow(
+    client: &mut impl GenericClient,
+    credentials: &Credentials,
+) -> Result<Vec<String>, Error> {
+    let mut changed = Vec::new();
+    for (role, password) in credentials.pairs() {
+        let row = client
+            .query_opt(
+                "SELECT rolpassword FROM pg_authid WHERE rolname = $1",
+                &[&role],
+            )
+            .map_err(Error::Read)?;
+        let stored: Option<String> = row
+            .map(|row| row.try_get(0))
+            .transpose()
+            .map_err(Error::Read)?
+            .flatten();
+        if stored.is_some_and(|stored| scram::fits(password, &stored)) {
+            continue;
+        }
+        let verifier = literal(&scram::verifier(password));
+        let set = client.batch_execute(&format!(
+            "ALTER ROLE {} PASSWORD {verifier}",
+            identifier(role)
+        ));
+        set.map_err(|error| Error::SetPassword(role.to_owned(), error))?;
+        changed.push(role.to_owned());
+    }
+    Ok(changed)
+}

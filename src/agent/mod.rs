@@ -1,0 +1,111 @@
+//! The agent: whatever touches DHIS2, PostgreSQL, files or a backup repository, one verb a run.
+//!
+//! It runs inside the images of others, without access to Kubernetes, and ends with a [`Report`](crate::report::Report) in the
+//! termination message of its container. Every verb may be killed at any moment and run again.
+
+pub mod args;
+mod bootstrap;
+mod check;
+mod database;
+mod digest;
+mod failure;
+mod install;
+mod log;
+mod paths;
+mod postgres;
+mod program;
+mod secret;
+mod termination;
+mod volume;
+
+use std::process::ExitCode;
+
+use args::{Arguments, Command, Database};
+use failure::{Failure, told};
+use log::Log;
+use paths::Paths;
+
+use crate::report::{Data, Outcome, Refusal, Report, Verb};
+
+/// What a verb that ended well says and found.
+type Ended = (String, Option<Data>);
+
+/// Runs one verb and leaves its report. Exit codes: 0 done, 1 failed, 2 refused.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let verb = arguments.command.verb();
+    let log = Log::new(verb);
+    let paths = Paths::new(&arguments.root);
+    let reports = termination::Message::new(arguments.report.as_deref(), verb);
+    if !matches!(arguments.command, Command::Database(Database::Run(_))) {
+        termination::end_when_told(log);
+    }
+    let (outcome, report) = match perform(&arguments.command, &paths, log, &reports) {
+        Ok((message, data)) => (
+            Outcome::Done,
+            Report {
+                verb,
+                outcome: Outcome::Done,
+                reason: None,
+                message,
+                data,
+            },
+        ),
+        Err(failure) => {
+            let reason = failure.reason();
+            let outcome = if reason.is_none_or(Refusal::heals) {
+                Outcome::Failed
+            } else {
+                Outcome::Refused
+            };
+            (
+                outcome,
+                Report {
+                    verb,
+                    outcome,
+                    reason,
+                    message: told(failure.as_ref()),
+                    data: None,
+                },
+            )
+        }
+    };
+    match outcome {
+        Outcome::Done => log.info(&report.message),
+        Outcome::Waiting | Outcome::Refused | Outcome::Failed => log.error(&report.message),
+    }
+    reports.leave(&report, log);
+    match outcome {
+        Outcome::Done => ExitCode::SUCCESS,
+        Outcome::Waiting | Outcome::Failed => ExitCode::from(1),
+        Outcome::Refused => ExitCode::from(2),
+    }
+}
+
+fn perform(
+    command: &Command,
+    paths: &Paths,
+    log: Log,
+    reports: &termination::Message,
+) -> Result<Ended, Box<dyn Failure>> {
+    Ok(match command {
+        Command::Install { directory } => install::install(directory, paths)?,
+        Command::Database(Database::Build(build)) => database::build::build(build, paths, log)?,
+        Command::Database(Database::Run(run)) => database::run::run(run, paths, log)?,
+        Command::Database(Database::Check) => database::check::check(paths)?,
+        Command::Check(check) => check::check(check, paths, log, reports)?,
+        Command::Bootstrap(bootstrap) => bootstrap::bootstrap(bootstrap, paths, log, reports)?,
+    })
+}
+
+impl Command {
+    fn verb(&self) -> Verb {
+        match self {
+            Self::Install { .. } => Verb::Install,
+            Self::Database(Database::Build(_)) => Verb::DatabaseBuild,
+            Self::Database(Database::Run(_)) => Verb::DatabaseRun,
+            Self::Database(Database::Check) => Verb::DatabaseCheck,
+            Self::Check(_) => Verb::Check,
+            Self::Bootstrap(_) => Verb::Bootstrap,
+        }
+    }
+}

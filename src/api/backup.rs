@@ -1,0 +1,90 @@
+//! Backups.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::database::Volume;
+
+/// Backups: database, files and everything that is needed to recover the instance, in one encrypted
+/// restic repository.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Backup {
+    /// When, as five cron fields: minute, hour, day of month, month, day of week. Default: daily, at
+    /// a minute between 00:00 and 05:00 that follows from namespace and name, so that a fleet does
+    /// not start all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 9, max = 100), regex(pattern = r"^[-*/,0-9a-zA-Z?L#]+( +[-*/,0-9a-zA-Z?L#]+){4}$"))]
+    pub schedule: Option<String>,
+    /// Time zone of `schedule`, such as `Africa/Kigali`. Default UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z][-+_/A-Za-z0-9]*$"))]
+    pub time_zone: Option<String>,
+    /// Where the sets are kept.
+    #[serde(default)]
+    pub repository: Repository,
+    /// Which sets are kept; all others are removed after each backup. The newest set is never removed.
+    #[serde(default)]
+    pub retention: Retention,
+    /// `true`: no scheduled backups. Default false.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// Where sets are kept.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Repository {
+    /// A volume of the instance. Default size: that of the database and the file volume together.
+    #[serde(default)]
+    pub volume: Volume,
+}
+
+/// How many sets are kept, as restic counts them: the newest ones, and the newest one of each of the
+/// last days, weeks, months and years that have one.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// Newest sets. Default 3.
+    #[serde(default = "three")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub last: i32,
+    /// Days. Default 7.
+    #[serde(default = "seven")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub daily: i32,
+    /// Weeks. Default 5.
+    #[serde(default = "five")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub weekly: i32,
+    /// Months. Default 12.
+    #[serde(default = "twelve")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub monthly: i32,
+    /// Years. Default 0.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub yearly: i32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { last: three(), daily: seven(), weekly: five(), monthly: twelve(), yearly: 0 }
+    }
+}
+
+fn three() -> i32 {
+    3
+}
+
+fn seven() -> i32 {
+    7
+}
+
+fn five() -> i32 {
+    5
+}
+
+fn twelve() -> i32 {
+    12
+}

@@ -1,0 +1,35 @@
+//! The wire types of the API: what users write and what `kubectl explain` prints. No behaviour.
+//!
+//! One file a section of the spec. Doc comments become the descriptions of the CRD, so they are
+//! written for users: meaning, unit, default.
+
+pub mod backup;
+pub mod database;
+pub mod instance;
+pub mod pod;
+pub mod reason;
+pub mod schema;
+pub mod status;
+pub mod web;
+
+pub use instance::{Dhis2Instance, Dhis2InstanceSpec};
+pub use reason::Reason;
+pub use status::Dhis2InstanceStatus;
+
+/// The API group.
+pub const GROUP: &str = "dhis2.hosting";
+
+/// Value of `app.kubernetes.io/managed-by` on everything that the operator makes, and its field manager.
+pub const MANAGER: &str = "dhis2-operator";
+
+/// Annotation: `"true"` makes the operator leave this instance alone, at once.
+pub const PAUSED: &str = "dhis2.hosting/paused";
+
+/// Annotation on objects that may lack an owner reference: uid of the instance that made them.
+pub const INSTANCE: &str = "dhis2.hosting/instance";
+
+/// Annotation on everything that the operator keeps: digest of what it wanted when it last wrote.
+pub const WANTED: &str = "dhis2.hosting/wanted";
+
+/// Annotation on pods: digest of what they read only at their start.
+pub const RESTART: &str = "dhis2.hosting/restart";

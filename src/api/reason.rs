@@ -1,0 +1,136 @@
+//! Why a condition has its status: a closed list, each with a page in `docs/runbooks`.
+
+use serde::{Deserialize, Serialize};
+
+/// Reason of a condition. The word that automation and alerts may rely on; messages may change.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr, strum::EnumString, strum::EnumIter)]
+pub enum Reason {
+    /// It is as it should be.
+    Serving,
+    /// The step is done.
+    Done,
+    /// Nothing is under way.
+    Settled,
+    /// Nothing stands in the way.
+    Unobstructed,
+    /// The operator is making the objects of the instance.
+    Creating,
+    /// The database volume is being initialised.
+    BuildingDatabase,
+    /// PostgreSQL is starting or recovering.
+    StartingDatabase,
+    /// DHIS2 is starting; a first start or a migration takes minutes to hours.
+    StartingApplication,
+    /// DHIS2 runs and its default password is being replaced; the door is still closed.
+    SecuringAdmin,
+    /// Pods are restarted since something changed that they read only at start.
+    Restarting,
+    /// A volume is growing.
+    GrowingVolume,
+    /// No backup was made yet.
+    NoBackupYet,
+    /// A backup is running.
+    BackupRunning,
+    /// The last backup failed.
+    BackupFailed,
+    /// Scheduled backups are switched off.
+    BackupSuspended,
+    /// The last good backup is older than it should be.
+    BackupOverdue,
+    /// The annotation `dhis2.hosting/paused` keeps the operator away.
+    Paused,
+    /// Not paused.
+    Active,
+    /// A pod's image can't be pulled.
+    ImageUnavailable,
+    /// The image holds another DHIS2 version than `spec.version` says.
+    ImageVersionMismatch,
+    /// No node can take a pod.
+    Unschedulable,
+    /// A container was killed for using more memory than its limit.
+    OutOfMemory,
+    /// A container ends again and again.
+    CrashLoop,
+    /// DHIS2 gave up starting; its log says why.
+    StartFailed,
+    /// The database can't be reached.
+    DatabaseUnreachable,
+    /// The database does not accept the password in the Secret.
+    DatabasePasswordRefused,
+    /// PostGIS or another extension is missing in the database.
+    ExtensionMissing,
+    /// The file volume can't be written to: uploads would be lost.
+    FilesNotWritable,
+    /// The encryption key is not the one that the database was made with.
+    EncryptionKeyMismatch,
+    /// The asked version is below the last one that the database was started with.
+    DowngradeRefused,
+    /// A volume that the instance had is gone or was replaced.
+    VolumeLost,
+    /// A volume holds a data directory without the operator's mark.
+    VolumeUnmarked,
+    /// A volume or database belongs to another instance.
+    VolumeForeign,
+    /// The volume's mark says that it is finished, but its data directory is missing or incomplete.
+    VolumeDamaged,
+    /// The image has no PostgreSQL of the volume's major version.
+    PostgresVersionMismatch,
+    /// The dump of the database broke off.
+    DumpFailed,
+    /// A Secret that was made once is gone.
+    SecretLost,
+    /// A Secret that the resource names does not exist or lacks the key.
+    SecretMissing,
+    /// Volumes or Secrets of a deleted instance of this name exist, and `adopt` is not set.
+    RetainedDataFound,
+    /// An object under a name that the instance needs belongs to somebody else.
+    NameConflict,
+    /// The schedule of the backups can't be read.
+    InvalidSchedule,
+    /// A value in the resource can't be used.
+    InvalidSpec,
+    /// The API server or an admission policy refused an object.
+    ObjectRejected,
+    /// The operator lacks a permission.
+    Forbidden,
+    /// The repository is held by another restic.
+    RepositoryLocked,
+    /// The repository can't be opened with the password in the Secret.
+    RepositoryKeyMismatch,
+    /// The repository's volume is full.
+    RepositoryFull,
+    /// A volume is full.
+    DiskFull,
+    /// A step failed; the message says how. It is tried again.
+    Failed,
+    /// The admin password was changed by people: it is theirs.
+    AdminPasswordForeign,
+}
+
+impl Reason {
+    /// The word in the condition.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Does it stay until a person does something?
+    pub fn needs_a_person(self) -> bool {
+        matches!(
+            self,
+            Self::ImageUnavailable
+                | Self::ImageVersionMismatch
+                | Self::StartFailed
+                | Self::DatabasePasswordRefused
+                | Self::ExtensionMissing
+                | Self::FilesNotWritable
+                | Self::EncryptionKeyMismatch
+                | Self::DowngradeRefused
+                | Self::VolumeUnmarked
+                | Self::VolumeForeign
+                | Self::VolumeDamaged
+                | Self::PostgresVersionMismatch
+                | Self::SecretMissing
+                | Self::DiskFull
+        )
+    }
+}

@@ -1,0 +1,154 @@
+//! What the operator tells about an instance.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the instance is. `conditions` first: `Ready` says whether it serves, `Reconciling` whether
+/// work is under way, `Stalled` whether it needs a person.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Dhis2InstanceStatus {
+    /// The generation of the spec that this status is about; -1 before the operator saw the resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Reconciling`, `Stalled`, `Paused`, `DatabaseReady`, `ApplicationReady`, `AdminPasswordSet`,
+    /// `Exposed`, `BackupHealthy`: each with a reason that has a page in docs/runbooks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "super::schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// Where users reach the instance, once it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// DHIS2 versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionStatus>,
+    /// The volume claims that hold the instance's data. A claim that is missing or has another uid is
+    /// a lost volume, and nothing is started on an empty one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Claims>,
+    /// The Secrets that were generated, once. One that is missing later is not made again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Made>,
+    /// The database volume, once it is built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseStatus>,
+    /// The administrator's account, once the default password is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<AdminStatus>,
+    /// Backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupStatus>,
+}
+
+/// DHIS2 versions.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionStatus {
+    /// What the spec asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<String>,
+    /// What the running server says it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
+    /// The image that runs, by digest.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "imageID")]
+    pub image_id: Option<String>,
+}
+
+/// The volume claims.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Claims {
+    /// Of the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Made>,
+    /// Of DHIS2's files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Made>,
+    /// Of the backup repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backups: Option<Made>,
+}
+
+/// An object that was made once.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Made {
+    /// Its name.
+    pub name: String,
+    /// Its uid: another object of the same name is not it.
+    pub uid: String,
+}
+
+/// The database volume.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseStatus {
+    /// When it was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built: Option<Time>,
+    /// PostgreSQL's own identifier of the cluster on the volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+}
+
+/// The administrator's account.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AdminStatus {
+    /// When the default password was seen to be refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secured: Option<Time>,
+    /// `Generated`: the password in Secret `<name>-admin` is in force. `Foreign`: people had set
+    /// another one already; it is theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+}
+
+/// Backups, as the manifests in the repository tell.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupStatus {
+    /// The newest set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<SetStatus>,
+    /// Sets in the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sets: Option<i64>,
+    /// When the last attempt failed, if it did after the newest set, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<BackupFailure>,
+    /// The newest sets, newest first, at most five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<SetStatus>,
+}
+
+/// One set: database, files and manifest, taken together.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SetStatus {
+    /// Its id, the tag `set=<id>` in the repository.
+    pub set: String,
+    /// When it was complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+    /// Bytes that it added to the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_bytes: Option<i64>,
+    /// How long it took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
+}
+
+/// A backup that failed.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupFailure {
+    /// The pod that failed.
+    pub pod: String,
+    /// Why, as in the condition `BackupHealthy`.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+}

@@ -1,0 +1,7 @@
+//! What is true of DHIS2 and of nothing else.
+
+pub mod conf;
+pub mod password;
+pub mod postgresql;
+pub mod sizing;
+pub mod version;

@@ -1,0 +1,272 @@
+//! The difference between what is wanted and what is there, written to the cluster. The only module that
+//! writes owned objects; what is already so is not written.
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+};
+use serde_json::{Value, json};
+
+use super::{
+    desired::{Policy, Wanted},
+    instance::Instance,
+    kind::Kind,
+    leader::Leadership,
+    observe::{Observed, Secrets},
+    ownership::{self, Ownership},
+    slot::{self, Slot},
+    world::{Key, World},
+};
+use crate::api::{MANAGER, status::Made};
+
+/// A write or the read before it failed.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum Error {
+    /// The API server refused or could not be reached.
+    #[error("{verb} {} {name}", kind.name())]
+    Api {
+        /// What was tried.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: Kind,
+        /// Name of the object.
+        name: String,
+        /// What the client says.
+        source: kube::Error,
+    },
+    /// An object of this name belongs to somebody else.
+    #[error("{} {name} exists and is not this instance's", kind.name())]
+    Conflict {
+        /// Kind of the object.
+        kind: Kind,
+        /// Name of the object.
+        name: String,
+        /// Did a deleted instance of the same name leave it?
+        retained: bool,
+    },
+    /// No random bytes.
+    #[error("generate a password")]
+    Random(#[source] getrandom::Error),
+    /// Leadership was lost: another replica writes now.
+    #[error("not the leader any more")]
+    Fenced,
+}
+
+/// What became of a pass.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Claims and Secrets that are the instance's, to be recorded.
+    pub made: Vec<(Kind, Made)>,
+    /// Objects that were created, changed or deleted.
+    pub written: usize,
+    /// What went wrong.
+    pub errors: Vec<Error>,
+}
+
+/// What writing needs.
+pub struct Writer<'a> {
+    /// The client.
+    pub client: &'a Client,
+    /// Slots, which learn from the answers.
+    pub world: &'a World,
+    /// Answers about Secrets.
+    pub secrets: &'a Secrets,
+    /// May we write?
+    pub leadership: &'a Leadership,
+    /// Whose objects.
+    pub key: &'a Key,
+    /// The instance.
+    pub instance: &'a Instance,
+    /// What was seen before.
+    pub observed: &'a Observed,
+}
+
+/// Requests of one instance under way at a time.
+const CONCURRENCY: usize = 8;
+
+/// Brings the cluster to what is wanted: configuration, volumes and addresses first, then what runs on
+/// them, then what is no longer wanted.
+pub async fn apply(writer: &Writer<'_>, wanted: &[Wanted]) -> Applied {
+    let mut applied = Applied::default();
+    let (runs, rests): (Vec<_>, Vec<_>) = wanted.iter().partition(|wish| matches!(wish.kind, Kind::StatefulSet | Kind::Job | Kind::CronJob | Kind::Ingress));
+    for group in [rests, runs] {
+        let mut requests: Vec<BoxFuture<'_, _>> = Vec::with_capacity(group.len());
+        for wish in group {
+            requests.push(writer.bring(wish).boxed());
+        }
+        let results = stream::iter(requests).buffered(CONCURRENCY).collect::<Vec<_>>().await;
+        results.into_iter().for_each(|result| applied.take(result));
+        if !applied.errors.is_empty() {
+            return applied;
+        }
+    }
+    for (kind, name, uid) in ownership::superfluous(writer.instance, writer.observed, wanted) {
+        let result = writer.delete(kind, &name, &uid).await;
+        applied.take(result.map(|()| Brought { written: true, made: None }));
+    }
+    applied
+}
+
+/// What became of one object.
+pub(super) struct Brought {
+    pub(super) written: bool,
+    pub(super) made: Option<(Kind, Made)>,
+}
+
+impl Brought {
+    const NOTHING: Self = Self { written: false, made: None };
+}
+
+impl Applied {
+    fn take(&mut self, result: Result<Brought, Error>) {
+        match result {
+            Ok(brought) => {
+                self.written += usize::from(brought.written);
+                self.made.extend(brought.made);
+            }
+            Err(error) => self.errors.push(error),
+        }
+    }
+}
+
+impl Writer<'_> {
+    fn api(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.key.namespace, &kind.resource())
+    }
+
+    fn guard(&self) -> Result<(), Error> {
+        if self.leadership.still_leading() { Ok(()) } else { Err(Error::Fenced) }
+    }
+
+    async fn bring(&self, wish: &Wanted) -> Result<Brought, Error> {
+        if let Policy::Generate(values) = &wish.policy {
+            return self.generate(wish, values).await;
+        }
+        let Some(slot) = self.observed.slot(wish.kind, &wish.name) else { return self.create(wish, wish.stamped()).await };
+        let made = || recorded(wish.kind, &wish.name, &slot.uid);
+        match ownership::of(slot, self.instance) {
+            Ownership::Ours => {}
+            Ownership::Retained if self.instance.adopt => {}
+            other => return Err(conflict(wish, other)),
+        }
+        if slot.deleting {
+            return Ok(Brought::NOTHING);
+        }
+        if slot.satisfied.as_deref() == Some(&wish.digest()) {
+            return Ok(Brought { written: false, made: made() });
+        }
+        if wish.policy == Policy::Step {
+            return self.delete(wish.kind, &wish.name, &slot.uid).await.map(|()| Brought { written: true, made: None });
+        }
+        self.change(wish).await.map(|written| Brought { written, made: made() })
+    }
+
+    /// A POST: it fails where something is already there, so nothing of others is ever overwritten.
+    async fn create(&self, wish: &Wanted, object: Value) -> Result<Brought, Error> {
+        self.guard()?;
+        let object: DynamicObject = serde_json::from_value(object).map_err(|source| self.failed("build", wish, kube::Error::SerdeError(source)))?;
+        let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+        match self.api(wish.kind).create(&parameters, &object).await {
+            Ok(created) => Ok(self.learn(wish, &created, true)),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => self.meet(wish).await,
+            Err(source) => Err(self.failed("create", wish, source)),
+        }
+    }
+
+    /// Something of this name exists that the watch has not told yet: ours from before a crash, left by a
+    /// deleted instance, or somebody else's.
+    async fn meet(&self, wish: &Wanted) -> Result<Brought, Error> {
+        let there = self.get(wish).await?;
+        let slot = slot::reduce(wish.kind, &there, None);
+        match ownership::of(&slot, self.instance) {
+            Ownership::Ours => Ok(self.learn(wish, &there, false)),
+            Ownership::Retained if self.instance.adopt => Ok(self.learn(wish, &there, false)),
+            other => Err(conflict(wish, other)),
+        }
+    }
+
+    /// Reads the object and, unless it is as wanted, applies to it.
+    async fn change(&self, wish: &Wanted) -> Result<bool, Error> {
+        let there = self.get(wish).await?;
+        if wish.is_satisfied_by(&there) {
+            self.learn(wish, &there, false);
+            return Ok(false);
+        }
+        self.guard()?;
+        if slot::created_by_us(&there) {
+            self.take_over_fields(wish, &there).await?;
+        }
+        let mut object = wish.stamped();
+        if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            // An object of another uid is a conflict then, never an object made anew.
+            metadata.insert("uid".into(), json!(there.metadata.uid));
+        }
+        let answer = self.api(wish.kind).patch(&wish.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
+        let changed = answer.map_err(|source| self.failed("apply", wish, source))?;
+        self.learn(wish, &changed, true);
+        Ok(true)
+    }
+
+    /// Turns the ownership that creating gave us into that of an apply, so that fields which are no longer
+    /// wanted go with the next one.
+    async fn take_over_fields(&self, wish: &Wanted, there: &DynamicObject) -> Result<(), Error> {
+        let mut entries = there.metadata.managed_fields.clone().unwrap_or_default();
+        for entry in &mut entries {
+            if entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Update") && entry.subresource.is_none() {
+                entry.operation = Some("Apply".into());
+            }
+        }
+        let metadata = json!({ "metadata": { "resourceVersion": there.metadata.resource_version, "uid": there.metadata.uid, "managedFields": entries } });
+        let answer = self.api(wish.kind).patch_metadata(&wish.name, &PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() }, &Patch::Merge(&metadata)).await;
+        answer.map(|_| ()).map_err(|source| self.failed("take over the fields of", wish, source))
+    }
+
+    async fn get(&self, wish: &Wanted) -> Result<DynamicObject, Error> {
+        self.api(wish.kind).get(&wish.name).await.map_err(|source| self.failed("get", wish, source))
+    }
+
+    /// Deletes an object, if it is still the one that was seen.
+    pub async fn delete(&self, kind: Kind, name: &str, uid: &str) -> Result<(), Error> {
+        self.guard()?;
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
+        match self.api(kind).delete(name, &parameters).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+            Err(source) => Err(Error::Api { verb: "delete", kind, name: name.to_owned(), source }),
+        }
+    }
+
+    /// Takes in the API server's answer, so that the next pass knows it before the watch tells.
+    fn learn(&self, wish: &Wanted, object: &DynamicObject, written: bool) -> Brought {
+        let satisfied = wish.is_satisfied_by(object).then(|| wish.digest());
+        let slot: Slot = slot::reduce(wish.kind, object, satisfied.clone());
+        let uid = slot.uid.clone();
+        if !self.world.put(self.key, wish.kind, &wish.name, slot) {
+            if let Some(digest) = satisfied {
+                self.world.satisfied(self.key, wish.kind, &wish.name, &digest);
+            }
+        }
+        Brought { written, made: recorded(wish.kind, &wish.name, &uid) }
+    }
+
+    pub(super) fn failed(&self, verb: &'static str, wish: &Wanted, source: kube::Error) -> Error {
+        Error::Api { verb, kind: wish.kind, name: wish.name.clone(), source }
+    }
+
+    pub(super) fn may_write(&self) -> Result<(), Error> {
+        self.guard()
+    }
+}
+
+fn recorded(kind: Kind, name: &str, uid: &str) -> Option<(Kind, Made)> {
+    (kind == Kind::PersistentVolumeClaim).then(|| (kind, Made { name: name.to_owned(), uid: uid.to_owned() }))
+}
+
+pub(super) fn conflict(wish: &Wanted, ownership: Ownership) -> Error {
+    Error::Conflict { kind: wish.kind, name: wish.name.clone(), retained: ownership == Ownership::Retained }
+}

@@ -1,0 +1,114 @@
+//! Is an object as it is wanted? Every field that is wanted must be there with its value; what others
+//! added is left alone.
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+/// Keys by which the API server merges lists of objects, the most telling first. A list whose entries
+/// carry none of them is compared as a whole, in order.
+const MERGE_KEYS: [&str; 8] = ["name", "mountPath", "containerPort", "uid", "topologyKey", "port", "ip", "type"];
+
+/// Does `actual` hold all that is `wanted`?
+pub fn satisfies(actual: &Value, wanted: &Value) -> bool {
+    match (actual, wanted) {
+        (_, Value::Null) => true,
+        (Value::Object(actual), Value::Object(wanted)) => holds(actual, wanted),
+        (Value::Array(actual), Value::Array(wanted)) => list_holds(actual, wanted),
+        (actual, wanted) => actual == wanted,
+    }
+}
+
+fn holds(actual: &Map<String, Value>, wanted: &Map<String, Value>) -> bool {
+    wanted.iter().all(|(key, value)| match actual.get(key) {
+        Some(there) => satisfies(there, value),
+        None => is_empty(value),
+    })
+}
+
+/// The API server leaves empty values out.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Object(map) => map.values().all(is_empty),
+        Value::Array(list) => list.is_empty(),
+        Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn list_holds(actual: &[Value], wanted: &[Value]) -> bool {
+    let key = MERGE_KEYS.into_iter().find(|key| !wanted.is_empty() && wanted.iter().all(|entry| entry.get(key).is_some()));
+    match key {
+        Some(key) => wanted.iter().all(|entry| actual.iter().any(|there| there.get(key) == entry.get(key) && satisfies(there, entry))),
+        None => actual.len() == wanted.len() && actual.iter().zip(wanted).all(|(actual, wanted)| satisfies(actual, wanted)),
+    }
+}
+
+/// A short digest of a wanted object, stable over restarts and builds: two wishes with one digest are the same.
+pub fn digest(value: &Value) -> String {
+    let hash = Sha256::digest(canonical(value).to_string());
+    hash.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// Keys in order, so that the digest does not depend on how a map was built.
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
+            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(entries.into_iter().collect())
+        }
+        Value::Array(list) => Value::Array(list.iter().map(canonical).collect()),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_others_add_is_left_alone() {
+        let wanted = json!({"spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}]}});
+        let actual = json!({"spec": {"containers": [
+            {"name": "sidecar"}, {"name": "a", "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}], "imagePullPolicy": "Always"}
+        ], "dnsPolicy": "ClusterFirst"}});
+        assert!(satisfies(&actual, &wanted));
+    }
+
+    #[test]
+    fn a_changed_value_is_seen_at_any_depth() {
+        let wanted = json!({"spec": {"containers": [{"name": "a", "args": ["x", "y"]}]}});
+        for actual in [
+            json!({"spec": {"containers": [{"name": "a", "args": ["x"]}]}}),
+            json!({"spec": {"containers": [{"name": "a", "args": ["y", "x"]}]}}),
+            json!({"spec": {"containers": [{"name": "b", "args": ["x", "y"]}]}}),
+            json!({"spec": {"containers": []}}),
+            json!({"spec": {}}),
+        ] {
+            assert!(!satisfies(&actual, &wanted), "{actual}");
+        }
+    }
+
+    #[test]
+    fn one_port_for_two_protocols_is_no_confusion() {
+        let wanted = json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]});
+        assert!(satisfies(&wanted, &wanted));
+        assert!(!satisfies(&json!({"ports": [{"port": 53, "protocol": "UDP"}]}), &wanted));
+    }
+
+    #[test]
+    fn empty_is_the_same_as_absent() {
+        assert!(satisfies(&json!({"spec": {}}), &json!({"spec": {"emptyDir": {}, "list": [], "off": false}})));
+        assert!(!satisfies(&json!({"spec": {}}), &json!({"spec": {"on": true}})));
+    }
+
+    #[test]
+    fn the_digest_does_not_depend_on_order_but_on_values() {
+        let one: Value = serde_json::from_str(r#"{"a":1,"b":{"c":2,"d":3}}"#).unwrap();
+        let same: Value = serde_json::from_str(r#"{"b":{"d":3,"c":2},"a":1}"#).unwrap();
+        assert_eq!(digest(&one), digest(&same));
+        assert_ne!(digest(&one), digest(&json!({"a":1,"b":{"c":2,"d":4}})));
+    }
+}

@@ -1,0 +1,94 @@
+//! The watches and the queue of one scope (the whole cluster, or one namespace), and the passes that they ask for.
+
+use std::sync::Arc;
+
+use futures::{FutureExt, Stream, StreamExt, channel::mpsc};
+use kube::{
+    Api, Resource as _, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        controller::{Config, applier},
+        reflector::{self, ObjectRef},
+        watcher,
+    },
+};
+use strum::IntoEnumIterator;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    kind::Kind,
+    reconcile::{Context, error_policy, reconcile},
+    serve::Readiness,
+    watch::{self, Arrival, PAGE},
+    world::Key,
+};
+use crate::api::Dhis2Instance;
+
+type Resource = DeserializeGuard<Dhis2Instance>;
+
+/// Names of the watches of a scope, which readiness waits for.
+pub fn watches(namespace: Option<&str>) -> Vec<String> {
+    Kind::iter().filter(|kind| kind.watched()).map(Kind::name).chain([RESOURCE]).map(|kind| watch_name(kind, namespace)).collect()
+}
+
+/// The main kind's name.
+const RESOURCE: &str = "Dhis2Instance";
+
+fn watch_name(kind: &str, namespace: Option<&str>) -> String {
+    namespace.map_or_else(|| kind.to_owned(), |namespace| format!("{kind} in {namespace}"))
+}
+
+/// Works until `drain`: then nothing new is begun, and what is under way is finished.
+pub async fn control(context: Arc<Context>, namespace: Option<String>, concurrency: u16, readiness: Readiness, drain: CancellationToken) {
+    let client = context.client.clone();
+    let (asks, queue) = mpsc::unbounded::<Key>();
+    let (store, writer) = reflector::store::<Resource>();
+    let api: Api<Resource> = match &namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let stream = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().modify(|resource| {
+        // Neither is used, and they are most of an object's memory.
+        resource.meta_mut().managed_fields = None;
+        resource.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+    });
+    let reflected = reflector::reflector(writer, stream);
+    let told = |kind: &str| {
+        let (readiness, name) = (readiness.clone(), watch_name(kind, namespace.as_deref()));
+        move || readiness.synced(&name)
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(forward(watch::resources(reflected, context.world.clone(), told(RESOURCE)), asks.clone()));
+    if store.wait_until_ready().await.is_err() {
+        return;
+    }
+    let arrival = Arrival { world: context.world.clone(), resources: store.clone(), settings: Arc::new(context.settings.clone()) };
+    for kind in Kind::iter().filter(|kind| kind.watched()) {
+        tasks.spawn(forward(watch::children(&client, kind, namespace.clone(), arrival.clone(), told(kind.name())), asks.clone()));
+    }
+    drop(asks);
+    // Deciding on half a picture could take what is there for missing.
+    readiness.until_synced().await;
+    let queue = queue
+        .map(|key| Ok::<_, std::convert::Infallible>(ObjectRef::<Resource>::new(&key.name).within(&key.namespace)))
+        .take_until(drain.cancelled_owned());
+    let passes = applier(|resource, context| reconcile(resource, context).boxed(), error_policy, context, store, queue, Config::default().concurrency(concurrency));
+    passes
+        .for_each(|pass| async move {
+            if let Err(error) = pass {
+                tracing::debug!(%error, "pass");
+            }
+        })
+        .await;
+}
+
+async fn forward(keys: impl Stream<Item = Key> + Send + 'static, asks: mpsc::UnboundedSender<Key>) {
+    let mut keys = std::pin::pin!(keys);
+    while let Some(key) = keys.next().await {
+        if asks.unbounded_send(key).is_err() {
+            return;
+        }
+    }
+}

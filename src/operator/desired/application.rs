@@ -1,0 +1,125 @@
+//! DHIS2.
+
+use k8s_openapi::{
+    api::core::v1::{Container, ContainerPort, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, Probe, SleepAction},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use serde_json::json;
+
+use super::{
+    Wanted, configuration, dhis_conf,
+    metadata::Part,
+    pod::{self, Placement, Step, agent, variable},
+    resources, restart,
+    services::{HTTP, HTTP_NAME, pods_of_application},
+    stateful_set::stateful_set,
+    volume::{self, Attached},
+};
+use crate::{layout, operator::instance::Instance};
+
+/// `DHIS2_HOME`.
+const HOME: &str = "/opt/dhis2";
+
+/// DHIS2, once PostgreSQL has answered.
+pub fn application(instance: &Instance) -> Option<Wanted> {
+    let restart = restart::digest(instance, server, &json!(configuration::application(instance)));
+    let service = pods_of_application(instance);
+    instance.stage.application.then(|| stateful_set(instance, &instance.name, Part::Application, service, server(instance), &restart))
+}
+
+fn server(instance: &Instance) -> PodSpec {
+    PodSpec {
+        // 10 s until nobody sends requests any more, then DHIS2's own 2 to 6 s (observed at 2.42.4.1).
+        termination_grace_period_seconds: Some(60),
+        ..pod::spec(instance, pod::DHIS2, Placement::Server, vec![pod::install(instance), check(instance)], dhis2(instance))
+    }
+}
+
+/// May DHIS2 start here? Decided in its own image: version, database, encryption key, files.
+fn check(instance: &Instance) -> Step {
+    let (version, host) = (instance.version.to_string(), instance.child("database"));
+    let command = agent(&["check", "--version", &version, "--host", &host, "--instance", &instance.uid]);
+    let mut attached = vec![
+        volume::agent().read_only(),
+        home(),
+        volume::claim(instance, "files", layout::FILES),
+        volume::database_secret(instance, &["username", "password"]),
+        volume::tmp(TMP_MIB),
+    ];
+    attached.extend(volume::encryption_secret(instance));
+    let container = pod::container("check", &instance.images.dhis2, instance.images.dhis2_pull_policy, command);
+    Step { container: Container { resources: Some(resources::step(16, 64)), ..container }, attached }
+}
+
+fn dhis2(instance: &Instance) -> Step {
+    let application = &instance.application;
+    let mut environment = vec![
+        variable("DHIS2_HOME", HOME),
+        variable("JAVA_TOOL_OPTIONS", &java_options(instance)),
+        variable("CATALINA_OPTS", &format!("-Dcontext.path='{}'", instance.web.context)),
+    ];
+    environment.extend(dhis_conf::environment(instance));
+    let container = Container {
+        env: Some(environment),
+        ports: Some(vec![ContainerPort { name: Some(HTTP_NAME.into()), container_port: HTTP, ..ContainerPort::default() }]),
+        resources: Some(resources::server(application.memory_mib, &application.cpu, application.cpu_limit.as_deref())),
+        // The first start and migrations take minutes to hours, during which requests hang; 3 hours.
+        startup_probe: Some(probe(instance, "ping", 10, 1080)),
+        // Answers without a database: an outage of the database restarts nothing.
+        liveness_probe: Some(probe(instance, "ping", 20, 6)),
+        // 500 without a database.
+        readiness_probe: Some(probe(instance, "loginConfig", 5, 3)),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler { sleep: Some(SleepAction { seconds: 10 }), ..LifecycleHandler::default() }),
+            ..Lifecycle::default()
+        }),
+        ..pod::container("dhis2", &instance.images.dhis2, instance.images.dhis2_pull_policy, Vec::new())
+    };
+    Step { container, attached: attached(instance) }
+}
+
+/// Space for uploads and exports on their way through `/tmp`, in MiB.
+const TMP_MIB: i64 = 4096;
+
+fn home() -> Attached {
+    volume::scratch("home", HOME, 1024)
+}
+
+/// What DHIS2 and Tomcat write to, and the files they read (dhis2-core and DHIS2's own chart; observed at 2.42.4.1).
+fn attached(instance: &Instance) -> Vec<Attached> {
+    let configuration = volume::configuration(&instance.name, HOME);
+    let configured = |key: &str| configuration.clone().file(key, &format!("{HOME}/{key}"));
+    vec![
+        home(),
+        configured(configuration::DHIS_CONF),
+        configured(configuration::LOG4J2),
+        volume::claim(instance, "files", layout::FILES),
+        // The image sets java.io.tmpdir to it.
+        volume::scratch("temp", "/usr/local/tomcat/temp", TMP_MIB),
+        volume::scratch("work", "/usr/local/tomcat/work", 1024),
+        // Access logs that Tomcat never removes.
+        volume::scratch("logs", "/usr/local/tomcat/logs", 4096),
+        volume::tmp(TMP_MIB),
+    ]
+}
+
+/// The JVM prints these at its start: no secret may be among them.
+fn java_options(instance: &Instance) -> String {
+    let application = &instance.application;
+    let own = [format!("-Xmx{}m", application.heap_mib), format!("-Dlog4j2.configurationFile={HOME}/{}", configuration::LOG4J2)];
+    own.iter().chain(&application.java_options).map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn probe(instance: &Instance, path: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(format!("{}/api/{path}", instance.web.context)),
+            port: IntOrString::String(HTTP_NAME.into()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(if path == "ping" { 10 } else { 5 }),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}

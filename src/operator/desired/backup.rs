@@ -1,0 +1,110 @@
+//! Backups: the schedule, and the first one.
+
+use k8s_openapi::{
+    api::{
+        batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec},
+        core::v1::{Affinity, Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodAffinity, PodAffinityTerm, PodSpec},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use super::{
+    Policy, Wanted,
+    job::{self, Retry, job},
+    metadata::{Part, labels, owned, pods},
+    pod::{self, Placement, Step, agent, variable},
+    resources,
+    volume::{self, Attached},
+};
+use crate::{
+    layout,
+    operator::{instance::Instance, kind::Kind},
+};
+
+/// The scheduled backups, once the instance is secured.
+pub fn schedule(instance: &Instance) -> Option<Wanted> {
+    let name = instance.child("backup");
+    let cron_job = CronJob {
+        metadata: owned(instance, &name, Part::Backup),
+        spec: Some(CronJobSpec {
+            schedule: instance.backup.schedule.clone(),
+            time_zone: instance.backup.time_zone.clone(),
+            suspend: Some(instance.backup.suspend),
+            concurrency_policy: Some("Forbid".into()),
+            // After an outage of the control plane the night's backup is made up for during the day.
+            starting_deadline_seconds: Some(12 * 3600),
+            successful_jobs_history_limit: Some(3),
+            failed_jobs_history_limit: Some(3),
+            job_template: JobTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(labels(instance, Part::Backup)), ..ObjectMeta::default() }),
+                // A backup that hangs would keep all later ones from starting.
+                spec: Some(JobSpec { active_deadline_seconds: Some(48 * 3600), ..job::spec(instance, Part::Backup, pod(instance), Retry::NewPod) }),
+            },
+        }),
+        status: None,
+    };
+    instance.stage.secured.then(|| Wanted::new(Kind::CronJob, &name, &cron_job, Policy::Keep))
+}
+
+/// The first backup, right after the instance is secured.
+pub fn first(instance: &Instance) -> Option<Wanted> {
+    let due = instance.stage.secured && instance.stage.first_backup;
+    due.then(|| job(instance, &instance.child("backup-first"), Part::Backup, pod(instance), Retry::NewPod, Policy::Step))
+}
+
+fn pod(instance: &Instance) -> PodSpec {
+    let container = Container {
+        env: Some(vec![variable("HOME", "/tmp"), set_id()]),
+        resources: Some(resources::step(256, (instance.database.memory_mib / 2).clamp(1024, 4096))),
+        ..pod::container("backup", &instance.images.postgres, "IfNotPresent", command(instance))
+    };
+    let main = Step { container, attached: attached(instance) };
+    pod::spec(instance, pod::DHIS2, Placement::Near(Some(Box::new(beside_dhis2(instance)))), vec![pod::install(instance)], main)
+}
+
+fn command(instance: &Instance) -> Vec<String> {
+    let host = instance.child("database");
+    let name = format!("{}/{}", instance.namespace, instance.name);
+    let version = instance.version.to_string();
+    let mut command = agent(&["backup", "--host", &host, "--instance", &instance.uid, "--name", &name, "--version", &version]);
+    let kept = &instance.backup.retention;
+    let kept = [("last", kept.last), ("daily", kept.daily), ("weekly", kept.weekly), ("monthly", kept.monthly), ("yearly", kept.yearly)];
+    command.extend(kept.into_iter().flat_map(|(period, number)| [format!("--keep-{period}"), number.to_string()]));
+    command
+}
+
+/// The set is named after the Job, so that all pods of one Job make the same set.
+fn set_id() -> EnvVar {
+    let field = ObjectFieldSelector { field_path: "metadata.labels['batch.kubernetes.io/job-name']".into(), api_version: None };
+    let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
+    EnvVar { name: "SET_ID".into(), value: None, value_from: Some(source) }
+}
+
+/// Everything that a set holds, the generated Secrets with it: one key recovers everything.
+fn attached(instance: &Instance) -> Vec<Attached> {
+    let directory = layout::RESOURCE.rsplit_once('/').map_or("/", |(directory, _)| directory);
+    let mut attached = vec![
+        volume::agent().read_only(),
+        volume::claim(instance, "files", layout::FILES).read_only(),
+        volume::claim(instance, "backups", layout::BACKUPS),
+        volume::configuration(&instance.child("backup"), directory),
+        volume::database_secret(instance, &volume::DATABASE_KEYS),
+        volume::admin_secret(instance),
+        volume::backup_secret(instance),
+        // restic's cache.
+        volume::tmp(10 << 10),
+    ];
+    attached.extend(volume::encryption_secret(instance));
+    attached
+}
+
+/// On the node of DHIS2's pod, whose volume of files can be mounted on one node only.
+fn beside_dhis2(instance: &Instance) -> Affinity {
+    let term = PodAffinityTerm {
+        label_selector: Some(pods(instance, Part::Application)),
+        topology_key: "kubernetes.io/hostname".into(),
+        ..PodAffinityTerm::default()
+    };
+    let affinity = PodAffinity { required_during_scheduling_ignored_during_execution: Some(vec![term]), ..PodAffinity::default() };
+    Affinity { pod_affinity: Some(affinity), ..Affinity::default() }
+}

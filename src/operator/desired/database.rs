@@ -1,0 +1,91 @@
+//! PostgreSQL: the server, and the step that makes its volume.
+
+use k8s_openapi::api::core::v1::{Container, ContainerPort, ExecAction, PodSpec, Probe};
+use serde_json::json;
+
+use super::{
+    Policy, Wanted, configuration,
+    job::{Retry, job},
+    metadata::Part,
+    pod::{self, Placement, Step, agent},
+    resources, restart,
+    services::{POSTGRESQL, POSTGRESQL_NAME},
+    stateful_set::stateful_set,
+    volume::{self, Attached},
+};
+use crate::{dhis2::postgresql, layout, operator::instance::Instance};
+
+/// The server, once its volume is built. It refuses a volume without the mark of the build.
+pub fn database(instance: &Instance) -> Option<Wanted> {
+    let name = instance.child("database");
+    let at_start = json!(postgresql::read_at_start(&configuration::database_settings(instance)));
+    let restart = restart::digest(instance, server, &at_start);
+    instance.stage.built.then(|| stateful_set(instance, &name, Part::Database, name.clone(), server(instance), &restart))
+}
+
+/// The step that makes the volume.
+pub fn build(instance: &Instance) -> Option<Wanted> {
+    let due = instance.stage.prepared && !instance.stage.built;
+    due.then(|| job(instance, &instance.child("database-build"), Part::DatabaseBuild, builder(instance), Retry::InPlace, Policy::Step))
+}
+
+fn server(instance: &Instance) -> PodSpec {
+    let command = agent(&["database", "run", "--instance", &instance.uid]);
+    let container = Container {
+        ports: Some(vec![ContainerPort { name: Some(POSTGRESQL_NAME.into()), container_port: POSTGRESQL, ..ContainerPort::default() }]),
+        // An hour of crash recovery. No liveness probe: it could only kill a server that is busy with it.
+        startup_probe: Some(Probe { failure_threshold: Some(360), ..check() }),
+        readiness_probe: Some(Probe { failure_threshold: Some(3), ..check() }),
+        ..container(instance, "database", command)
+    };
+    // A fast shutdown writes a checkpoint first.
+    PodSpec { termination_grace_period_seconds: Some(300), ..postgres(instance, container) }
+}
+
+fn builder(instance: &Instance) -> PodSpec {
+    let (name, major) = (format!("{}/{}", instance.namespace, instance.name), instance.database.major.to_string());
+    let mut command = agent(&["database", "build", "--instance", &instance.uid, "--name", &name, "--postgresql", &major]);
+    command.extend(instance.adopt.then(|| "--adopt".to_owned()));
+    let container = container(instance, "build", command);
+    postgres(instance, container)
+}
+
+fn container(instance: &Instance, name: &str, command: Vec<String>) -> Container {
+    let database = &instance.database;
+    Container {
+        resources: Some(resources::server(database.memory_mib, &database.cpu, database.cpu_limit.as_deref())),
+        ..pod::container(name, &instance.images.postgres, "IfNotPresent", command)
+    }
+}
+
+fn postgres(instance: &Instance, container: Container) -> PodSpec {
+    let main = Step { container, attached: attached(instance) };
+    pod::spec(instance, pod::POSTGRES, Placement::Server, vec![pod::install(instance)], main)
+}
+
+fn attached(instance: &Instance) -> Vec<Attached> {
+    let configuration = volume::configuration(&instance.child("database"), layout::POSTGRES_CONFIG);
+    let mut attached = vec![
+        volume::agent().read_only(),
+        volume::claim(instance, "database", layout::DATA),
+        configuration.clone(),
+        configuration.file(configuration::PASSWD, "/etc/passwd"),
+        volume::database_secret(instance, &volume::DATABASE_KEYS),
+        volume::tmp(1024),
+        volume::scratch("sockets", layout::SOCKETS, 16),
+        // Parallel queries; Docker's 64 MB are too few.
+        volume::memory("shm", "/dev/shm", (instance.database.memory_mib / 4).max(64)),
+    ];
+    attached.extend(volume::encryption_secret(instance));
+    attached
+}
+
+/// Does it answer, and is it out of recovery?
+fn check() -> Probe {
+    Probe {
+        exec: Some(ExecAction { command: Some(agent(&["database", "check"])) }),
+        period_seconds: Some(10),
+        timeout_seconds: Some(5),
+        ..Probe::default()
+    }
+}

@@ -1,0 +1,222 @@
+//! Instances for tests: a plain one, and any.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Affinity, Toleration, TopologySpreadConstraint},
+        networking::v1::{IPBlock, NetworkPolicyPeer},
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use proptest::{
+    bool,
+    collection::{btree_map, vec},
+    option,
+    prelude::*,
+    sample::{Index, select, subsequence},
+};
+use serde_json::Value;
+
+use super::{Wanted, desired};
+use crate::{
+    api::{
+        backup::Retention,
+        instance::{SecretKey, Size},
+        pod::Pod,
+        schema::PARAMETERS,
+        web::{Issuer, IssuerKind},
+    },
+    dhis2::sizing::{heap_mib, preset},
+    operator::{
+        instance::{Application, Backup, Database, EncryptionKey, Images, Instance, Stage, Storage, Web},
+        kind::Kind,
+    },
+};
+
+/// The stage at which everything exists that goes on existing.
+pub const SECURED: Stage = Stage { prepared: true, built: true, application: true, secured: true, first_backup: false };
+
+/// All stages in their order; together they show every object.
+pub const STAGES: [Stage; 5] = [
+    Stage { prepared: false, built: false, application: false, secured: false, first_backup: false },
+    Stage { prepared: true, ..Stage { prepared: false, built: false, application: false, secured: false, first_backup: false } },
+    Stage { application: false, secured: false, ..SECURED },
+    Stage { secured: false, ..SECURED },
+    Stage { first_backup: true, ..SECURED },
+];
+
+/// What examples/minimal.yaml becomes.
+pub fn plain() -> Instance {
+    let preset = preset(Size::Small);
+    let owner = OwnerReference {
+        api_version: "dhis2.hosting/v1alpha1".into(),
+        kind: "Dhis2Instance".into(),
+        name: "play".into(),
+        uid: "uid-1".into(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    };
+    Instance {
+        name: "play".into(),
+        namespace: "demo".into(),
+        uid: "uid-1".into(),
+        owner,
+        version: "2.42.4.1".parse().unwrap(),
+        images: Images {
+            dhis2: "docker.io/dhis2/core:2.42.4.1".into(),
+            dhis2_pull_policy: "IfNotPresent",
+            postgres: "docker.io/postgis/postgis:17-3.5".into(),
+            agent: "example.org/dhis2-operator:0.1.0".into(),
+            agent_pull_policy: "IfNotPresent".into(),
+            pull_secrets: Vec::new(),
+        },
+        web: Web {
+            host: "play.localhost".into(),
+            path: "/".into(),
+            context: String::new(),
+            https: false,
+            tls_secret: None,
+            issuer: None,
+            ingress_class: None,
+            annotations: BTreeMap::new(),
+        },
+        application: Application {
+            memory_mib: preset.memory_mib,
+            heap_mib: heap_mib(preset.memory_mib, 65),
+            cpu: preset.cpu.into(),
+            cpu_limit: None,
+            pool: preset.pool,
+            java_options: Vec::new(),
+            config: BTreeMap::new(),
+            secret_config: BTreeMap::new(),
+        },
+        database: Database {
+            major: 17,
+            memory_mib: preset.database_memory_mib,
+            cpu: preset.database_cpu.into(),
+            cpu_limit: None,
+            storage: Storage { size: preset.database_volume.into(), class: None },
+            parameters: BTreeMap::new(),
+        },
+        files: Storage { size: preset.files_volume.into(), class: None },
+        backups: Storage { size: "30Gi".into(), class: None },
+        encryption: EncryptionKey::Secret { name: "play-encryption".into(), generated: true },
+        pod: Pod::default(),
+        policies: true,
+        clients: Vec::new(),
+        backup: Backup { schedule: "17 2 * * *".into(), time_zone: None, retention: Retention::default(), suspend: false },
+        retain: true,
+        adopt: false,
+        resource: r#"{"kind":"Dhis2Instance"}"#.into(),
+        stage: SECURED,
+    }
+}
+
+/// The object of this kind and name at the stage where everything runs.
+pub fn object(instance: &Instance, kind: Kind, name: &str) -> Value {
+    find(&desired(instance), kind, name).unwrap_or_else(|| panic!("no {kind:?} {name}"))
+}
+
+/// The object of this kind and name.
+pub fn find(wanted: &[Wanted], kind: Kind, name: &str) -> Option<Value> {
+    wanted.iter().find(|wanted| wanted.kind == kind && wanted.name == name).map(|wanted| wanted.object.clone())
+}
+
+/// Every object that the instance has at some stage, once.
+pub fn at_all_stages(instance: &Instance) -> Vec<Wanted> {
+    let mut all: Vec<Wanted> = Vec::new();
+    for wanted in STAGES.into_iter().flat_map(|stage| desired(&Instance { stage, ..instance.clone() })) {
+        if all.iter().all(|known| (known.kind, &known.name) != (wanted.kind, &wanted.name)) {
+            all.push(wanted);
+        }
+    }
+    all
+}
+
+/// Any instance that the CRD's rules let in.
+pub fn any() -> impl Strategy<Value = Instance> {
+    (identity(), web(), application(), database(), placement(), (encryption(), bool::ANY, bool::ANY, bool::ANY, clients())).prop_map(
+        |(identity, web, application, database, pod, (encryption, retain, adopt, policies, clients))| {
+            let (name, namespace) = identity;
+            let encryption = match encryption {
+                Some(true) => EncryptionKey::Secret { name: format!("{name}-encryption"), generated: true },
+                Some(false) => EncryptionKey::Secret { name: "key-of-theirs".into(), generated: false },
+                None => EncryptionKey::Default,
+            };
+            let plain = plain();
+            let owner = OwnerReference { name: name.clone(), ..plain.owner.clone() };
+            Instance { name, namespace, owner, web, application, database, pod, encryption, retain, adopt, policies, clients, ..plain }
+        },
+    )
+}
+
+fn identity() -> impl Strategy<Value = (String, String)> {
+    ("[a-z]([-a-z0-9]{0,38}[a-z0-9])?", "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+}
+
+fn web() -> impl Strategy<Value = Web> {
+    let context = "(/[a-zA-Z0-9_-]{1,12}){0,2}";
+    let class = option::of(select(vec!["nginx", "traefik", "haproxy", "internal"]));
+    let issuer = option::of(select(vec![IssuerKind::Issuer, IssuerKind::ClusterIssuer]));
+    (context, "[a-z0-9]{1,20}(\\.[a-z0-9]{1,20}){0,3}", bool::ANY, class, issuer, option::of("[a-z]{1,20}")).prop_map(
+        |(context, host, https, class, issuer, tls_secret)| Web {
+            host,
+            path: if context.is_empty() { "/".into() } else { context.clone() },
+            context,
+            https,
+            tls_secret,
+            issuer: issuer.map(|kind| Issuer { name: "ca".into(), kind }),
+            ingress_class: class.map(str::to_owned),
+            annotations: BTreeMap::new(),
+        },
+    )
+}
+
+fn application() -> impl Strategy<Value = Application> {
+    let config = btree_map("[a-z][a-z0-9_.-]{0,20}", "[ -~é]{0,40}", 0..5);
+    let secret_config = btree_map("[a-z][a-z0-9_.-]{0,20}", ("[a-z]{1,20}", "[-._a-zA-Z0-9]{1,20}"), 0..3);
+    let options = vec("-XX:[A-Z][A-Za-z]{1,20}=[0-9]{1,3}", 0..3);
+    (1024_i64..65536, cpu(), option::of(cpu()), config, secret_config, options).prop_map(|(memory_mib, cpu, cpu_limit, config, secret_config, java_options)| Application {
+        memory_mib,
+        heap_mib: heap_mib(memory_mib, 65),
+        cpu,
+        cpu_limit,
+        pool: 40,
+        java_options,
+        config,
+        secret_config: secret_config.into_iter().map(|(key, (secret_name, secret_key))| (key, SecretKey { secret_name, key: secret_key })).collect(),
+    })
+}
+
+fn database() -> impl Strategy<Value = Database> {
+    let parameters = subsequence(PARAMETERS.to_vec(), 0..5).prop_map(|names| names.into_iter().map(|name| (name.to_owned(), "128".to_owned())).collect());
+    let storage = ("[1-9][0-9]{0,3}Gi", option::of("[a-z]{1,20}")).prop_map(|(size, class)| Storage { size, class });
+    (256_i64..65536, cpu(), storage, parameters).prop_map(|(memory_mib, cpu, storage, parameters)| Database { memory_mib, cpu, storage, parameters, ..plain().database })
+}
+
+fn cpu() -> impl Strategy<Value = String> {
+    "([1-9][0-9]{0,3}m|[1-9](\\.[0-9])?|0\\.[1-9])"
+}
+
+fn encryption() -> impl Strategy<Value = Option<bool>> {
+    option::of(bool::ANY)
+}
+
+fn placement() -> impl Strategy<Value = Pod> {
+    let labels = || btree_map("example\\.org/[a-z]{1,10}", "[a-z]{0,10}", 0..3);
+    (labels(), labels(), labels(), bool::ANY, option::of("[a-z]{1,20}")).prop_map(|(labels, annotations, node_selector, placed, priority)| Pod {
+        node_selector,
+        tolerations: if placed { vec![Toleration { operator: Some("Exists".into()), ..Toleration::default() }] } else { Vec::new() },
+        affinity: placed.then(Affinity::default),
+        topology_spread_constraints: if placed { vec![TopologySpreadConstraint { topology_key: "zone".into(), ..TopologySpreadConstraint::default() }] } else { Vec::new() },
+        priority_class_name: priority,
+        labels,
+        annotations,
+    })
+}
+
+fn clients() -> impl Strategy<Value = Vec<NetworkPolicyPeer>> {
+    let block = |index: Index| IPBlock { cidr: format!("192.0.2.{}/32", index.index(256)), except: None };
+    vec(proptest::arbitrary::any::<Index>().prop_map(move |index| NetworkPolicyPeer { ip_block: Some(block(index)), ..NetworkPolicyPeer::default() }), 0..3)
+}

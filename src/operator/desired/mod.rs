@@ -1,0 +1,102 @@
+//! Every object that an instance is made of, in the order in which they are made. Pure: an instance in,
+//! objects out.
+
+pub mod metadata;
+
+mod application;
+mod backup;
+mod bootstrap;
+mod claims;
+mod configuration;
+mod database;
+mod dhis_conf;
+mod ingress;
+mod job;
+mod pod;
+mod policies;
+mod resources;
+mod restart;
+mod secrets;
+mod services;
+mod stateful_set;
+mod volume;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod invariants;
+
+use k8s_openapi::serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{instance::Instance, kind::Kind};
+
+/// All objects of an instance that are due at its stage, in the order in which they are made: doors are shut before anything
+/// runs, and what a pod mounts is there before the pod.
+pub fn desired(instance: &Instance) -> Vec<Wanted> {
+    let early = [policies::policies(instance), secrets::secrets(instance), configuration::configuration(instance)];
+    let volumes = [claims::claims(instance), services::services(instance)];
+    let late = [
+        database::build(instance),
+        database::database(instance),
+        application::application(instance),
+        bootstrap::bootstrap(instance),
+        ingress::ingress(instance),
+        backup::schedule(instance),
+        backup::first(instance),
+    ];
+    early.into_iter().chain(volumes).flatten().chain(late.into_iter().flatten()).collect()
+}
+
+/// An object that should exist, and how it is brought about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// The object itself.
+    pub object: Value,
+    /// How it is brought about and kept.
+    pub policy: Policy,
+}
+
+impl Wanted {
+    fn new(kind: Kind, name: &str, object: &impl Serialize, policy: Policy) -> Self {
+        Self { kind, name: name.to_owned(), object: json!(object), policy }
+    }
+}
+
+/// How an object is brought about and kept.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Policy {
+    /// Created, then kept as wanted.
+    Keep,
+    /// Created once with generated values under these keys; content never read, never changed, never made again.
+    Generate(Vec<Generated>),
+    /// Created once; then only kept as wanted as far as the API allows (a claim grows, its owner changes).
+    Claim,
+    /// A step: created, deleted once its result is recorded; one that differs from what is wanted is
+    /// deleted and made anew.
+    Step,
+}
+
+/// A generated value of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generated {
+    /// Key in the Secret.
+    pub key: &'static str,
+    /// What is generated.
+    pub value: Generator,
+}
+
+/// What is generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generator {
+    /// A given text.
+    Text(&'static str),
+    /// 32 characters of A–Z, a–z, 0–9.
+    Password,
+    /// A password that DHIS2's rules accept: 24 characters with digit, upper, lower and special.
+    Dhis2Password,
+}

@@ -1,0 +1,116 @@
+//! A volume together with the place where a container sees it, so that no mount is without its volume.
+
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, SecretVolumeSource, Volume, VolumeMount,
+};
+
+use super::resources::mebibytes;
+use crate::{
+    layout,
+    operator::instance::{EncryptionKey, Instance},
+};
+
+/// Read by owner and group, which is the pod's `fsGroup`.
+const READ_ONLY: i32 = 0o440;
+
+/// A volume, seen by a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attached {
+    /// The volume, once a pod.
+    pub volume: Volume,
+    /// Its place in the container.
+    pub mount: VolumeMount,
+}
+
+impl Attached {
+    fn new(path: &str, volume: Volume) -> Self {
+        let mount = VolumeMount { name: volume.name.clone(), mount_path: path.to_owned(), ..VolumeMount::default() };
+        Self { volume, mount }
+    }
+
+    /// The same volume, not to be written.
+    pub fn read_only(self) -> Self {
+        Self { mount: VolumeMount { read_only: Some(true), ..self.mount }, ..self }
+    }
+
+    /// One file of the volume, at another path. It does not follow changes.
+    pub fn file(self, key: &str, path: &str) -> Self {
+        let mount = VolumeMount { sub_path: Some(key.to_owned()), mount_path: path.to_owned(), read_only: Some(true), ..self.mount };
+        Self { mount, ..self }
+    }
+}
+
+/// Scratch space on the node's disk, gone with the pod; `limit` in MiB.
+pub fn scratch(name: &str, path: &str, limit: i64) -> Attached {
+    empty(name, path, EmptyDirVolumeSource { size_limit: Some(mebibytes(limit)), medium: None })
+}
+
+/// Scratch space in memory, part of what the container may use.
+pub fn memory(name: &str, path: &str, limit: i64) -> Attached {
+    empty(name, path, EmptyDirVolumeSource { size_limit: Some(mebibytes(limit)), medium: Some("Memory".into()) })
+}
+
+fn empty(name: &str, path: &str, source: EmptyDirVolumeSource) -> Attached {
+    Attached::new(path, Volume { name: name.to_owned(), empty_dir: Some(source), ..Volume::default() })
+}
+
+/// `/tmp`.
+pub fn tmp(limit: i64) -> Attached {
+    scratch("tmp", "/tmp", limit)
+}
+
+/// The agent and restic, as the init container leaves them.
+pub fn agent() -> Attached {
+    scratch("agent", layout::AGENT_DIR, 256)
+}
+
+/// A claim of the instance.
+pub fn claim(instance: &Instance, suffix: &str, path: &str) -> Attached {
+    let source = PersistentVolumeClaimVolumeSource { claim_name: instance.child(suffix), read_only: None };
+    Attached::new(path, Volume { name: suffix.to_owned(), persistent_volume_claim: Some(source), ..Volume::default() })
+}
+
+/// A `ConfigMap` as a directory that follows its changes.
+pub fn configuration(config_map: &str, path: &str) -> Attached {
+    let source = ConfigMapVolumeSource { name: config_map.to_owned(), ..ConfigMapVolumeSource::default() };
+    Attached::new(path, Volume { name: "configuration".into(), config_map: Some(source), ..Volume::default() }).read_only()
+}
+
+/// Keys of a Secret as files below [`layout::SECRETS`].
+fn secret(secret: &str, directory: &str, keys: &[&str]) -> Attached {
+    let items = keys.iter().map(|key| KeyToPath { key: (*key).to_owned(), path: (*key).to_owned(), mode: None }).collect();
+    let source = SecretVolumeSource {
+        secret_name: Some(secret.to_owned()),
+        default_mode: Some(READ_ONLY),
+        items: Some(items),
+        optional: None,
+    };
+    let volume = Volume { name: format!("secret-{directory}"), secret: Some(source), ..Volume::default() };
+    Attached::new(&format!("{}/{directory}", layout::SECRETS), volume).read_only()
+}
+
+/// Credentials of the database: the owner's, or all.
+pub fn database_secret(instance: &Instance, keys: &[&str]) -> Attached {
+    secret(&instance.child("database"), "database", keys)
+}
+
+/// All keys of the database's Secret.
+pub const DATABASE_KEYS: [&str; 3] = ["username", "password", "backup-password"];
+
+/// The encryption key, unless it is DHIS2's own.
+pub fn encryption_secret(instance: &Instance) -> Option<Attached> {
+    match &instance.encryption {
+        EncryptionKey::Secret { name, .. } => Some(secret(name, "encryption", &["password"])),
+        EncryptionKey::Default => None,
+    }
+}
+
+/// The administrator's account.
+pub fn admin_secret(instance: &Instance) -> Attached {
+    secret(&instance.child("admin"), "admin", &["username", "password"])
+}
+
+/// The key of the repository.
+pub fn backup_secret(instance: &Instance) -> Attached {
+    secret(&instance.child("backup"), "backup", &["password"])
+}

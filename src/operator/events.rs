@@ -1,0 +1,64 @@
+//! One event for each transition of a condition that people watch.
+
+use kube::{
+    Resource,
+    runtime::events::{Event, EventType, Recorder},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::api::{Dhis2Instance, Dhis2InstanceStatus};
+
+/// Conditions whose transitions are events.
+const TOLD: [&str; 4] = ["Ready", "Stalled", "AdminPasswordSet", "BackupHealthy"];
+
+/// Publishes the transitions between the resource's old status and the new one. An event that can't be
+/// published is logged and changes nothing.
+pub async fn publish(recorder: &Recorder, resource: &Dhis2Instance, told: &Dhis2InstanceStatus) {
+    let reference = resource.object_ref(&());
+    for event in transitions(resource.status.as_ref(), told) {
+        if let Err(error) = recorder.publish(&event, &reference).await {
+            tracing::warn!(%error, "an event was not published");
+        }
+    }
+}
+
+fn transitions(old: Option<&Dhis2InstanceStatus>, new: &Dhis2InstanceStatus) -> Vec<Event> {
+    let before = |kind: &str| old.iter().flat_map(|status| &status.conditions).find(|condition| condition.type_ == kind);
+    new.conditions
+        .iter()
+        .filter(|condition| TOLD.contains(&condition.type_.as_str()))
+        .filter(|condition| before(&condition.type_).is_none_or(|old| (&old.status, &old.reason) != (&condition.status, &condition.reason)))
+        .map(event)
+        .collect()
+}
+
+fn event(condition: &Condition) -> Event {
+    let bad = (condition.type_ == "Stalled") == (condition.status == "True");
+    Event {
+        type_: if bad { EventType::Warning } else { EventType::Normal },
+        reason: condition.reason.clone(),
+        note: Some(format!("{}: {}", condition.type_, condition.message)),
+        action: condition.type_.clone(),
+        secondary: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn status(ready: &str, reason: &str, message: &str) -> Dhis2InstanceStatus {
+        let condition = json!({"type": "Ready", "status": ready, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        serde_json::from_value(json!({ "conditions": [condition] })).unwrap()
+    }
+
+    #[test]
+    fn one_event_a_transition_and_none_for_a_new_wording() {
+        let old = status("False", "StartingDatabase", "a");
+        assert_eq!(transitions(Some(&old), &status("False", "StartingDatabase", "b")).len(), 0);
+        assert_eq!(transitions(Some(&old), &status("True", "Serving", "")).len(), 1);
+        assert_eq!(transitions(Some(&old), &status("False", "DiskFull", "")).len(), 1);
+        assert_eq!(transitions(None, &old).len(), 1);
+    }
+}

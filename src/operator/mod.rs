@@ -1,0 +1,33 @@
+//! The operator: what the cluster says → what it should say → the difference, written.
+
+pub mod apply;
+pub mod args;
+pub mod compare;
+pub mod controller;
+pub mod crd;
+pub mod desired;
+pub mod events;
+pub mod generate;
+pub mod instance;
+pub mod kind;
+pub mod leader;
+pub mod metrics;
+pub mod observe;
+pub mod ownership;
+pub mod parse;
+pub mod quantity;
+pub mod reconcile;
+pub mod render;
+pub mod requests;
+pub mod restart;
+pub mod run;
+mod secrets;
+pub mod serve;
+pub mod settings;
+pub mod slot;
+pub mod status;
+pub mod telemetry;
+pub mod trouble;
+pub mod watch;
+pub mod wish;
+pub mod world;

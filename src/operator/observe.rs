@@ -1,0 +1,135 @@
+//! What the cluster says about an instance: the slots that the watches keep, and the Secrets, which are
+//! not watched and are asked for by name, metadata only.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, core::PartialObjectMeta};
+use tokio::time::Instant;
+
+use super::{
+    kind::Kind,
+    slot::{Facts, Pod, Slot},
+    world::{Children, Key, World},
+};
+use crate::{api::Dhis2Instance, report::Report};
+
+/// How long an answer about Secrets is good enough: a pass within it asks nothing.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// What the cluster says about an instance.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// Slots of its children.
+    pub children: Children,
+    /// The recorded Secrets that exist: uid by name.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// A Secret could not be asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("get metadata of Secret {name}")]
+pub struct Error {
+    name: String,
+    source: kube::Error,
+}
+
+/// Answers about Secrets, with their age.
+#[derive(Default)]
+pub struct Secrets {
+    seen: Mutex<BTreeMap<Key, (Instant, BTreeMap<String, String>)>>,
+}
+
+impl Secrets {
+    fn fresh(&self, key: &Key) -> Option<BTreeMap<String, String>> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(key).filter(|(at, _)| at.elapsed() < FRESH).map(|(_, secrets)| secrets.clone())
+    }
+
+    fn remember(&self, key: &Key, secrets: &BTreeMap<String, String>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(key.clone(), (Instant::now(), secrets.clone()));
+    }
+
+    /// Takes in a Secret that was just made or found.
+    pub fn learn(&self, key: &Key, name: &str, uid: &str) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, secrets) = seen.entry(key.clone()).or_insert_with(|| (Instant::now(), BTreeMap::new()));
+        *at = Instant::now();
+        secrets.insert(name.to_owned(), uid.to_owned());
+    }
+
+    /// Forgets an instance.
+    pub fn forget(&self, key: &Key) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// Looks at an instance. Reads only; asks the API server for nothing but recorded Secrets that were not
+/// looked at for a minute.
+pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Key, resource: &Dhis2Instance) -> Result<Observed, Error> {
+    let children = world.children(key);
+    let recorded = resource.status.iter().flat_map(|status| &status.secrets);
+    let known = secrets.fresh(key);
+    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), &key.namespace);
+    let mut found = BTreeMap::new();
+    for made in recorded {
+        if let Some(uid) = known.as_ref().and_then(|known| known.get(&made.name)) {
+            found.insert(made.name.clone(), uid.clone());
+            continue;
+        }
+        let answer = api.get_opt(&made.name).await.map_err(|source| Error { name: made.name.clone(), source })?;
+        if let Some(uid) = answer.and_then(|secret| secret.metadata.uid) {
+            found.insert(made.name.clone(), uid);
+        }
+    }
+    if known.as_ref() != Some(&found) {
+        secrets.remember(key, &found);
+    }
+    Ok(Observed { children, secrets: found })
+}
+
+impl Observed {
+    /// The slot of a child.
+    pub fn slot(&self, kind: Kind, name: &str) -> Option<&Slot> {
+        self.children.get(&(kind, name.to_owned()))
+    }
+
+    /// The pods that an owner made, newest first.
+    pub fn pods_of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a Pod> {
+        let mut pods: Vec<_> = self.slots(Kind::Pod).filter(|(_, slot)| slot.owner.as_deref() == Some(owner)).filter_map(|(_, slot)| slot.pod()).collect();
+        pods.sort_by_key(|pod| std::cmp::Reverse(pod.created));
+        pods.into_iter()
+    }
+
+    /// Slots of a kind by name.
+    pub fn slots(&self, kind: Kind) -> impl Iterator<Item = (&str, &Slot)> {
+        self.children.iter().filter(move |((of, _), _)| *of == kind).map(|((_, name), slot)| (name.as_str(), slot))
+    }
+
+    /// The pod of a StatefulSet of one replica.
+    pub fn pod_of_set(&self, set: &str) -> Option<(&str, &Slot)> {
+        let owner = self.slot(Kind::StatefulSet, set)?.uid.clone();
+        self.slots(Kind::Pod).find(|(_, slot)| slot.owner.as_deref() == Some(&owner))
+    }
+
+    /// Does the one pod of a StatefulSet serve?
+    pub fn set_is_ready(&self, set: &str) -> bool {
+        self.pod_of_set(set).and_then(|(_, slot)| slot.pod()).is_some_and(|pod| pod.ready)
+    }
+
+    /// The report of a step that is complete.
+    pub fn result_of_step(&self, job: &str) -> Option<&Report> {
+        let slot = self.slot(Kind::Job, job).filter(|slot| slot.facts == Facts::Job { finished: Some(true) })?;
+        self.pods_of(&slot.uid).find_map(|pod| pod.reports.iter().find(|report| report.data.is_some()))
+    }
+
+    /// The newest pod of a step.
+    pub fn pod_of_step(&self, job: &str) -> Option<&Pod> {
+        self.pods_of(&self.slot(Kind::Job, job)?.uid).next()
+    }
+}

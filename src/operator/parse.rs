@@ -1,0 +1,161 @@
+//! A resource and what the cluster says about it → an instance, or a refusal: a reason for which nothing
+//! is touched until it is gone.
+
+mod address;
+mod claims;
+mod size;
+
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+
+use super::{
+    instance::{Backup, EncryptionKey, Images, Instance, Stage},
+    kind::Kind,
+    observe::Observed,
+    settings::Settings,
+};
+use crate::{
+    api::{Dhis2Instance, Reason, instance::DeletionPolicy},
+    dhis2::version::Version,
+};
+
+/// Why an instance can't be built as it stands. It is told, and nothing is touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// What is wrong, in which field, and what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with its message.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// Parses a resource.
+///
+/// # Errors
+/// A refusal, to be told in the condition `Stalled`.
+pub fn parse(resource: &Dhis2Instance, observed: &Observed, settings: &Settings) -> Result<Instance, Refusal> {
+    let spec = &resource.spec;
+    let name = resource.name_any();
+    let version: Version = spec.version.parse().map_err(|error| Refusal::new(Reason::InvalidSpec, format!("spec.version: {error}")))?;
+    let encryption = encryption(resource);
+    claims::are_there(resource, observed)?;
+    secrets_are_there(resource, observed)?;
+    Ok(Instance {
+        namespace: resource.namespace().unwrap_or_default(),
+        uid: resource.uid().unwrap_or_default(),
+        owner: resource.controller_owner_ref(&()).unwrap_or_default(),
+        version,
+        images: images(resource, version, settings),
+        web: address::web(resource, settings),
+        application: size::application(spec)?,
+        database: size::database(resource, observed)?,
+        files: size::files(resource, observed)?,
+        backups: size::backups(resource, observed)?,
+        pod: spec.pod.clone().unwrap_or_default(),
+        policies: spec.network.policies,
+        clients: settings.ingress_peers.iter().chain(&spec.network.allow_from).cloned().collect(),
+        backup: backup(resource)?,
+        retain: spec.deletion_policy == DeletionPolicy::Retain,
+        adopt: spec.adopt,
+        resource: as_json(resource),
+        stage: stage(resource, observed, &encryption, &name),
+        encryption,
+        name,
+    })
+}
+
+fn images(resource: &Dhis2Instance, version: Version, settings: &Settings) -> Images {
+    let image = resource.spec.image.clone().unwrap_or_default();
+    let repository = image.repository.unwrap_or_else(|| settings.dhis2_repository.clone());
+    let dhis2 = match image.digest {
+        Some(digest) => format!("{repository}@{digest}"),
+        None => format!("{repository}:{}", version.tag()),
+    };
+    Images {
+        dhis2,
+        dhis2_pull_policy: image.pull_policy.name(),
+        postgres: resource.spec.database.bundled.image.clone().unwrap_or_else(|| settings.postgres_image.clone()),
+        agent: settings.image.clone(),
+        agent_pull_policy: settings.image_pull_policy.clone(),
+        pull_secrets: image.pull_secrets,
+    }
+}
+
+fn encryption(resource: &Dhis2Instance) -> EncryptionKey {
+    let encryption = &resource.spec.encryption;
+    match (&encryption.secret_name, encryption.default_key) {
+        (Some(name), _) => EncryptionKey::Secret { name: name.clone(), generated: false },
+        (None, Some(true)) => EncryptionKey::Default,
+        (None, _) => EncryptionKey::Secret { name: format!("{}-encryption", resource.name_any()), generated: true },
+    }
+}
+
+/// A Secret that was made once is never made again: what it opened could not be opened any more. Whether
+/// one that was brought back fits is seen by the agents, which use it.
+fn secrets_are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<(), Refusal> {
+    let mut recorded = resource.status.iter().flat_map(|status| &status.secrets);
+    match recorded.find(|made| !observed.secrets.contains_key(&made.name)) {
+        None => Ok(()),
+        Some(lost) => Err(Refusal::new(
+            Reason::SecretLost,
+            format!("Secret {} is gone. It was generated once and is not made again, since what it opens would stay closed. Bring it back with its content: from your own copy, or from the manifest of a backup.", lost.name),
+        )),
+    }
+}
+
+fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
+    let spec = &resource.spec.backup;
+    let schedule = spec.schedule.clone().unwrap_or_else(|| spread(&resource.namespace().unwrap_or_default(), &resource.name_any()));
+    let parser = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Disallowed).year(croner::parser::Year::Disallowed).build();
+    parser.parse(&schedule).map_err(|error| {
+        Refusal::new(Reason::InvalidSchedule, format!("spec.backup.schedule: {schedule:?} is not five cron fields (minute, hour, day of month, month, day of week): {error}"))
+    })?;
+    let time_zone = spec.time_zone.clone().unwrap_or_else(|| "Etc/UTC".into());
+    if jiff::tz::TimeZone::get(&time_zone).is_err() {
+        return Err(Refusal::new(Reason::InvalidSpec, format!("spec.backup.timeZone: {time_zone:?} is no time zone; write one such as Africa/Kigali")));
+    }
+    Ok(Backup { schedule, time_zone: Some(time_zone), retention: spec.retention, suspend: spec.suspend })
+}
+
+/// A minute between 00:00 and 05:00 that follows from the name, so that a fleet does not start at once.
+fn spread(namespace: &str, name: &str) -> String {
+    let digest = super::compare::digest(&json!([namespace, name]));
+    let minute = u64::from_str_radix(&digest, 16).unwrap_or_default() % 300;
+    format!("{} {} * * *", minute % 60, minute / 60)
+}
+
+/// The resource as a user would apply it again.
+fn as_json(resource: &Dhis2Instance) -> String {
+    let metadata = json!({
+        "name": resource.name_any(), "namespace": resource.namespace(), "labels": resource.metadata.labels,
+    });
+    json!({ "apiVersion": Dhis2Instance::api_version(&()), "kind": Dhis2Instance::kind(&()), "metadata": metadata, "spec": resource.spec }).to_string()
+}
+
+fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionKey, name: &str) -> Stage {
+    let status = resource.status.clone().unwrap_or_default();
+    let generated = matches!(encryption, EncryptionKey::Secret { generated: true, .. });
+    let secrets_needed = if generated { 4 } else { 3 };
+    let claims = status.claims.unwrap_or_default();
+    let built = status.database.is_some_and(|database| database.built.is_some());
+    let secured = status.admin.is_some_and(|admin| admin.secured.is_some());
+    let serving = observed.set_is_ready(name);
+    let first = format!("{name}-backup-first");
+    let never_backed_up = status.backup.is_none_or(|backup| backup.last.is_none());
+    Stage {
+        prepared: status.secrets.len() >= secrets_needed && claims.database.is_some() && claims.files.is_some() && claims.backups.is_some(),
+        built,
+        application: built && (observed.set_is_ready(&format!("{name}-database")) || observed.slot(Kind::StatefulSet, name).is_some()),
+        secured,
+        first_backup: secured && never_backed_up && !resource.spec.backup.suspend && (serving || observed.slot(Kind::Job, &first).is_some()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

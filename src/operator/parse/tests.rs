@@ -1,0 +1,121 @@
+use super::*;
+use crate::{
+    api::status::{Claims, DatabaseStatus, Dhis2InstanceStatus, Made},
+    operator::slot::{Facts, Slot},
+};
+
+fn resource(spec: serde_json::Value) -> Dhis2Instance {
+    let mut resource = Dhis2Instance::new("play", serde_json::from_value(spec).unwrap());
+    resource.metadata.namespace = Some("ns".into());
+    resource.metadata.uid = Some("uid-1".into());
+    resource
+}
+
+fn minimal() -> Dhis2Instance {
+    resource(json!({"version": "2.42.4", "web": {"host": "play.example.org"}}))
+}
+
+fn settings() -> Settings {
+    Settings { dhis2_repository: "docker.io/dhis2/core".into(), postgres_image: "postgis".into(), image: "operator:1".into(), ..Settings::default() }
+}
+
+fn claim(uid: &str, requested: &str, deleting: bool) -> Slot {
+    let facts = Facts::Claim { requested: requested.into(), capacity: None };
+    Slot { uid: uid.into(), version: 1, owner: None, maker: Some("uid-1".into()), deleting, satisfied: None, facts }
+}
+
+fn with_claim(slot: Option<Slot>) -> (Dhis2Instance, Observed) {
+    let mut resource = minimal();
+    let database = Some(Made { name: "play-database".into(), uid: "claim-1".into() });
+    resource.status = Some(Dhis2InstanceStatus {
+        claims: Some(Claims { database, ..Claims::default() }),
+        database: Some(DatabaseStatus { built: Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap()), system_identifier: None }),
+        ..Dhis2InstanceStatus::default()
+    });
+    let mut observed = Observed::default();
+    if let Some(slot) = slot {
+        observed.children.insert((Kind::PersistentVolumeClaim, "play-database".into()), slot);
+    }
+    (resource, observed)
+}
+
+#[test]
+fn ten_lines_are_enough() {
+    let instance = parse(&minimal(), &Observed::default(), &settings()).unwrap();
+    assert_eq!(instance.images.dhis2, "docker.io/dhis2/core:2.42.4.0");
+    assert_eq!(instance.web.url(), "http://play.example.org");
+    assert_eq!((instance.application.memory_mib, instance.application.heap_mib), (3072, 1996));
+    assert_eq!(instance.database.storage.size, "20Gi");
+    assert_eq!(instance.stage, Stage::default());
+}
+
+#[test]
+fn a_lost_volume_stops_everything() {
+    for slot in [None, Some(claim("claim-2", "20Gi", false)), Some(claim("claim-1", "20Gi", true))] {
+        let (resource, observed) = with_claim(slot);
+        assert_eq!(parse(&resource, &observed, &settings()).unwrap_err().reason, Reason::VolumeLost);
+    }
+    let (resource, observed) = with_claim(Some(claim("claim-1", "20Gi", false)));
+    assert!(parse(&resource, &observed, &settings()).is_ok());
+}
+
+#[test]
+fn a_volume_never_shrinks() {
+    let (resource, observed) = with_claim(Some(claim("claim-1", "100Gi", false)));
+    assert_eq!(parse(&resource, &observed, &settings()).unwrap().database.storage.size, "100Gi");
+}
+
+#[test]
+fn a_claim_that_was_brought_back_is_taken_over_when_asked() {
+    let (mut resource, observed) = with_claim(Some(claim("claim-2", "20Gi", false)));
+    resource.spec.adopt = true;
+    assert!(parse(&resource, &observed, &settings()).is_ok());
+}
+
+#[test]
+fn a_lost_secret_stops_everything_until_it_is_back() {
+    let mut resource = minimal();
+    let made = Made { name: "play-encryption".into(), uid: "secret-1".into() };
+    resource.status = Some(Dhis2InstanceStatus { secrets: vec![made], ..Dhis2InstanceStatus::default() });
+    let mut observed = Observed::default();
+    assert_eq!(parse(&resource, &observed, &settings()).unwrap_err().reason, Reason::SecretLost);
+    observed.secrets.insert("play-encryption".into(), "secret-2".into());
+    assert!(parse(&resource, &observed, &settings()).is_ok());
+}
+
+#[test]
+fn backups_are_spread_over_the_night_and_stay_where_they_are() {
+    let times: Vec<_> = (0..100).map(|n| spread("ns", &format!("i{n}"))).collect();
+    assert!(times.iter().collect::<std::collections::BTreeSet<_>>().len() > 50);
+    assert_eq!(spread("ns", "play"), spread("ns", "play"));
+    for time in times {
+        let hour: u32 = time.split(' ').nth(1).unwrap().parse().unwrap();
+        assert!(hour < 5, "{time}");
+    }
+}
+
+#[test]
+fn what_can_not_be_used_is_refused_with_its_field() {
+    for (spec, reason, field) in [
+        (json!({"version": "2.42.4", "web": {"host": "h"}, "backup": {"schedule": "61 0 * * *"}}), Reason::InvalidSchedule, "spec.backup.schedule"),
+        (json!({"version": "2.42.4", "web": {"host": "h"}, "backup": {"schedule": "0 0 0 * * *"}}), Reason::InvalidSchedule, "spec.backup.schedule"),
+        (json!({"version": "2.42.4", "web": {"host": "h"}, "resources": {"memory": "900Mi"}}), Reason::InvalidSpec, "spec.resources.memory"),
+        (json!({"version": "2.42.04", "web": {"host": "h"}}), Reason::InvalidSpec, "spec.version"),
+    ] {
+        let refusal = parse(&resource(spec), &Observed::default(), &settings()).unwrap_err();
+        assert_eq!(refusal.reason, reason);
+        assert!(refusal.message.contains(field), "{}", refusal.message);
+    }
+}
+
+#[test]
+fn the_base_url_follows_path_and_tls() {
+    for (web, url) in [
+        (json!({"host": "h.org", "path": "/hmis", "tls": {"upstream": true}}), "https://h.org/hmis"),
+        (json!({"host": "h.org", "tls": {"secretName": "cert"}}), "https://h.org"),
+        (json!({"host": "h.org", "tls": {"none": true}}), "http://h.org"),
+    ] {
+        let instance = parse(&resource(json!({"version": "2.42.4", "web": web})), &Observed::default(), &settings()).unwrap();
+        assert_eq!(instance.web.url(), url);
+    }
+}

@@ -1,0 +1,197 @@
+//! One pass over one instance: observe → parse → desired → apply → status.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt,
+    api::PostParams,
+    core::DeserializeGuard,
+    runtime::{controller::Action, events::Recorder},
+};
+
+use super::{
+    apply::{self, Applied, Writer},
+    desired::desired,
+    events,
+    kind::Kind,
+    leader::Leadership,
+    metrics::Metrics,
+    observe::{self, Observed, Secrets},
+    parse::{Refusal, parse},
+    restart::{Restart, restart},
+    settings::Settings,
+    status::{self, Outcome},
+    world::{Key, World},
+};
+use crate::api::{Dhis2Instance, PAUSED};
+
+/// A pass that has to be tried again.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum Error {
+    /// The cluster could not be looked at.
+    #[error("observe")]
+    Observe(#[from] observe::Error),
+    /// Something could not be written; it was told in the status.
+    #[error("apply")]
+    Apply(#[from] apply::Error),
+    /// The status could not be written.
+    #[error("write the status")]
+    Status(#[source] kube::Error),
+    /// A request took too long.
+    #[error("the API server did not answer within {} s", PASS_TIMEOUT.as_secs())]
+    Timeout,
+}
+
+/// Longest time of one pass: the client itself would wait for an answer for ever.
+const PASS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait before a failing instance is tried again.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+/// At the latest an instance is visited again after this time: Secrets are not watched, and ages grow.
+const VISIT: Duration = Duration::from_secs(24 * 3600);
+
+/// What all passes share.
+pub struct Context {
+    /// The client.
+    pub client: Client,
+    /// Slots of all instances.
+    pub world: Arc<World>,
+    /// Answers about Secrets.
+    pub secrets: Secrets,
+    /// Settings of the operator.
+    pub settings: Settings,
+    /// May we write?
+    pub leadership: Leadership,
+    /// Events on the resources.
+    pub recorder: Recorder,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Passes in a row that failed, by instance.
+    pub failures: Mutex<HashMap<Key, u32>>,
+}
+
+/// Reconciles one instance.
+///
+/// # Errors
+/// When the pass has to be tried again; what went wrong was told in the status as far as that was possible.
+pub async fn reconcile(resource: Arc<DeserializeGuard<Dhis2Instance>>, context: Arc<Context>) -> Result<Action, Error> {
+    let resource = match &resource.0 {
+        Ok(resource) => resource,
+        Err(error) => {
+            tracing::warn!(%error, "a Dhis2Instance of another version of the API is left alone");
+            return Ok(Action::await_change());
+        }
+    };
+    let began = std::time::Instant::now();
+    let result = match tokio::time::timeout(PASS_TIMEOUT, pass(resource, &context)).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Timeout),
+    };
+    context.metrics.pass(result.as_ref().map_or_else(|error| error.into(), |_| "ok"), began.elapsed());
+    if result.is_ok() {
+        context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key_of(resource));
+    }
+    result
+}
+
+/// Namespace and name of a resource.
+pub fn key_of(resource: &Dhis2Instance) -> Key {
+    Key { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() }
+}
+
+async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Error> {
+    let key = key_of(resource);
+    let version = resource.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0);
+    if resource.metadata.deletion_timestamp.is_some() || context.world.is_stale(&key, version) || !context.leadership.still_leading() {
+        return Ok(Action::await_change());
+    }
+    if resource.annotations().get(PAUSED).is_some_and(|paused| paused == "true") {
+        let observed = Observed { children: context.world.children(&key), ..Observed::default() };
+        tell(resource, &key, context, &observed, &Outcome::Paused).await?;
+        return Ok(Action::await_change());
+    }
+    let observed = observe::observe(&context.client, &context.world, &context.secrets, &key, resource).await?;
+    let (outcome, observed, errors) = act(resource, &key, context, observed).await;
+    let revisit = tell(resource, &key, context, &observed, &outcome).await?;
+    match errors.into_iter().next() {
+        Some(error) => Err(error.into()),
+        None => Ok(Action::requeue(revisit.min(VISIT))),
+    }
+}
+
+/// Parses and applies. Returns what is to be told, and what is there now.
+async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: Observed) -> (Outcome, Observed, Vec<apply::Error>) {
+    let instance = match parse(resource, &observed, &context.settings) {
+        Ok(instance) => instance,
+        Err(refusal) => return (Outcome::Refused(refusal), observed, Vec::new()),
+    };
+    let wanted = desired(&instance);
+    let writer = Writer {
+        client: &context.client,
+        world: &context.world,
+        secrets: &context.secrets,
+        leadership: &context.leadership,
+        key,
+        instance: &instance,
+        observed: &observed,
+    };
+    let mut applied = apply::apply(&writer, &wanted).await;
+    let now = Observed { children: context.world.children(key), secrets: observed.secrets.clone() };
+    let next = restart(&instance, &now, &wanted);
+    if let Restart::Next(pod) = &next
+        && applied.errors.is_empty()
+        && let Err(error) = writer.delete(Kind::Pod, &pod.name, &pod.uid).await
+    {
+        applied.errors.push(error);
+    }
+    let Applied { made, errors, .. } = applied;
+    let refusal = errors.first().and_then(status::told);
+    let outcome = match refusal {
+        Some(Refusal { reason, message }) => Outcome::Failed { instance: Box::new(instance), made, refusal: Refusal { reason, message } },
+        None => Outcome::Applied { instance: Box::new(instance), made, restart: next },
+    };
+    (outcome, now, errors)
+}
+
+/// Writes the status if it changed, with an event for each transition. Returns when to look again.
+async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: &Observed, outcome: &Outcome) -> Result<Duration, Error> {
+    let now = Timestamp::now();
+    let told = status::status(resource, observed, outcome, now);
+    let revisit = status::revisit(&told, outcome, now);
+    if resource.status.as_ref() == Some(&told) {
+        return Ok(revisit);
+    }
+    if !context.leadership.still_leading() {
+        return Ok(revisit);
+    }
+    let mut written = resource.clone();
+    written.status = Some(told.clone());
+    let api: Api<Dhis2Instance> = Api::namespaced(context.client.clone(), &key.namespace);
+    // The resourceVersion that the pass began with: a conflict ends the pass, and the newer resource begins another.
+    let answer = match api.replace_status(&key.name, &PostParams::default(), &written).await {
+        Ok(answer) => answer,
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => return Ok(revisit),
+        Err(source) => return Err(Error::Status(source)),
+    };
+    if let Some(version) = answer.resource_version().and_then(|version| version.parse().ok()) {
+        context.world.wrote(key, version);
+    }
+    events::publish(&context.recorder, resource, &told).await;
+    Ok(revisit)
+}
+
+/// When a failing instance is tried again: after 1 s, doubling, at most 5 min.
+pub fn error_policy(resource: Arc<DeserializeGuard<Dhis2Instance>>, error: &Error, context: Arc<Context>) -> Action {
+    let Ok(resource) = &resource.0 else { return Action::await_change() };
+    let key = key_of(resource);
+    let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = failures.entry(key.clone()).or_default();
+    *count += 1;
+    let wait = Duration::from_secs(1 << (*count - 1).min(9)).min(LONGEST_BACKOFF);
+    tracing::warn!(namespace = key.namespace, name = key.name, error = super::telemetry::chain(error), again_in_s = wait.as_secs(), "reconcile");
+    Action::requeue(wait)
+}

@@ -1,0 +1,80 @@
+//! Generated Secrets: made once, with content that is never read, never changed and never made again.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+    core::PartialObjectMeta,
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    apply::{Brought, Error, Writer, conflict},
+    desired::{Generated, Wanted},
+    generate::generate,
+    kind::Kind,
+    ownership::{self, Ownership},
+    slot::{Facts, Slot},
+};
+use crate::api::{INSTANCE, MANAGER, status::Made};
+
+impl Writer<'_> {
+    /// Makes a Secret, unless it is recorded: then it exists, or parsing has refused the instance.
+    pub(super) async fn generate(&self, wish: &Wanted, values: &[Generated]) -> Result<Brought, Error> {
+        if let Some(uid) = self.observed.secrets.get(&wish.name) {
+            return Ok(made(wish, uid, false));
+        }
+        self.may_write()?;
+        let content = values.iter().map(|value| Ok((value.key.to_owned(), Value::String(generate(value.value)?))));
+        let content = content.collect::<Result<Map<_, _>, _>>().map_err(Error::Random)?;
+        let mut object = wish.stamped();
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert("stringData".into(), Value::Object(content));
+        }
+        let secret: Secret = serde_json::from_value(object).map_err(|source| self.failed("build", wish, kube::Error::SerdeError(source)))?;
+        let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.key.namespace);
+        match api.create(&parameters, &secret).await {
+            Ok(created) => Ok(self.remember(wish, &created.metadata.uid.unwrap_or_default(), true)),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => self.meet_secret(wish).await,
+            Err(source) => Err(self.failed("create", wish, source)),
+        }
+    }
+
+    /// A Secret of this name exists: ours from before a crash, left by a deleted instance, or foreign.
+    async fn meet_secret(&self, wish: &Wanted) -> Result<Brought, Error> {
+        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.key.namespace);
+        let there = api.get(&wish.name).await.map_err(|source| self.failed("get metadata of", wish, source))?.metadata;
+        let owner = there.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone());
+        let maker = there.annotations.as_ref().and_then(|annotations| annotations.get(INSTANCE)).cloned();
+        let uid = there.uid.unwrap_or_default();
+        let slot = Slot { uid: uid.clone(), version: 0, owner, maker, deleting: false, satisfied: None, facts: Facts::Plain };
+        match ownership::of(&slot, self.instance) {
+            Ownership::Ours => Ok(self.remember(wish, &uid, false)),
+            Ownership::Retained if self.instance.adopt => {
+                self.mark(wish, &uid).await?;
+                Ok(self.remember(wish, &uid, true))
+            }
+            other => Err(conflict(wish, other)),
+        }
+    }
+
+    /// Makes a Secret that a deleted instance left behind this instance's: metadata only.
+    async fn mark(&self, wish: &Wanted, uid: &str) -> Result<(), Error> {
+        self.may_write()?;
+        let owners = wish.object.pointer("/metadata/ownerReferences").cloned().unwrap_or(Value::Null);
+        let patch = json!({ "metadata": { "uid": uid, "annotations": { (INSTANCE): self.instance.uid }, "ownerReferences": owners } });
+        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.key.namespace);
+        let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        api.patch(&wish.name, &parameters, &Patch::Merge(&patch)).await.map(|_| ()).map_err(|source| self.failed("adopt", wish, source))
+    }
+
+    fn remember(&self, wish: &Wanted, uid: &str, written: bool) -> Brought {
+        self.secrets.learn(self.key, &wish.name, uid);
+        made(wish, uid, written)
+    }
+}
+
+fn made(wish: &Wanted, uid: &str, written: bool) -> Brought {
+    Brought { written, made: Some((Kind::Secret, Made { name: wish.name.clone(), uid: uid.to_owned() })) }
+}

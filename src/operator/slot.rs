@@ -1,0 +1,170 @@
+//! What is kept of an object: who it is, whether it is as wanted, and the few facts that decisions need.
+//! The object itself is dropped on arrival.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::DynamicObject;
+use serde_json::Value;
+
+use super::{
+    kind::Kind,
+    trouble::{self, Trouble},
+};
+use crate::{
+    api::{INSTANCE, MANAGER, RESTART, WANTED},
+    report::Report,
+};
+
+/// What is kept of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    /// Its uid.
+    pub uid: String,
+    /// Its resourceVersion, as the number that it is (Kubernetes ≥ 1.35 promises that it can be compared).
+    pub version: u64,
+    /// Uid of the controller that owns it.
+    pub owner: Option<String>,
+    /// Uid of the instance that made it, where it has no owner.
+    pub maker: Option<String>,
+    /// Is it being deleted?
+    pub deleting: bool,
+    /// Digest of the wish that it satisfies; none when it differs or was never compared.
+    pub satisfied: Option<String>,
+    /// Facts by kind.
+    pub facts: Facts,
+}
+
+/// Facts by kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Facts {
+    /// Nothing beyond its being there.
+    Plain,
+    /// A claim.
+    Claim {
+        /// Storage asked for.
+        requested: String,
+        /// Storage given; none before it is bound.
+        capacity: Option<String>,
+    },
+    /// A Job.
+    Job {
+        /// `true` complete, `false` failed, none still running.
+        finished: Option<bool>,
+    },
+    /// A pod.
+    Pod(Box<Pod>),
+}
+
+/// Facts of a pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pod {
+    /// The part of the instance that it is.
+    pub component: String,
+    /// Is it ready?
+    pub ready: bool,
+    /// Has it ended?
+    pub ended: bool,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Digest of what it was started with.
+    pub restart: Option<String>,
+    /// What keeps it from working.
+    pub trouble: Option<Trouble>,
+    /// The newest report of each container that left one.
+    pub reports: Vec<Report>,
+    /// The image of the main container, by digest.
+    pub image_id: Option<String>,
+}
+
+/// Reduces an object to its slot. `wanted` is the wish for it, where there is one.
+pub fn reduce(kind: Kind, object: &DynamicObject, satisfied: Option<String>) -> Slot {
+    let owner = object.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    Slot {
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        version: version(object),
+        owner: owner.map(|owner| owner.uid.clone()),
+        maker: annotation(object, INSTANCE),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        satisfied,
+        facts: facts(kind, object),
+    }
+}
+
+/// The resourceVersion as a number; 0 where it is none.
+pub fn version(object: &DynamicObject) -> u64 {
+    object.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+/// The digest that we wrote onto the object when we last made it as wanted.
+pub fn applied(object: &DynamicObject) -> Option<String> {
+    annotation(object, WANTED)
+}
+
+/// Did we create it, without ever applying to it? Then fields that are no longer wanted would stay.
+pub fn created_by_us(object: &DynamicObject) -> bool {
+    object.metadata.managed_fields.iter().flatten().any(|entry| {
+        entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Update") && entry.subresource.is_none()
+    })
+}
+
+fn annotation(object: &DynamicObject, name: &str) -> Option<String> {
+    object.metadata.annotations.as_ref()?.get(name).cloned()
+}
+
+fn text(value: &Value, pointer: &str) -> Option<String> {
+    Some(value.pointer(pointer)?.as_str()?.to_owned())
+}
+
+fn facts(kind: Kind, object: &DynamicObject) -> Facts {
+    let data = &object.data;
+    match kind {
+        Kind::PersistentVolumeClaim => Facts::Claim {
+            requested: text(data, "/spec/resources/requests/storage").unwrap_or_default(),
+            capacity: text(data, "/status/capacity/storage"),
+        },
+        Kind::Job => Facts::Job { finished: finished(data) },
+        Kind::Pod => Facts::Pod(Box::new(pod(object))),
+        _ => Facts::Plain,
+    }
+}
+
+fn finished(job: &Value) -> Option<bool> {
+    let conditions = job.pointer("/status/conditions")?.as_array()?;
+    let is = |name: &str| conditions.iter().any(|c| c.get("type").and_then(Value::as_str) == Some(name) && c.get("status").and_then(Value::as_str) == Some("True"));
+    if is("Complete") {
+        Some(true)
+    } else {
+        is("Failed").then_some(false)
+    }
+}
+
+fn pod(object: &DynamicObject) -> Pod {
+    let data = &object.data;
+    let conditions = data.pointer("/status/conditions").and_then(Value::as_array);
+    let ready = conditions.into_iter().flatten().any(|c| c.get("type").and_then(Value::as_str) == Some("Ready") && c.get("status").and_then(Value::as_str) == Some("True"));
+    let label = |name: &str| object.metadata.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
+    Pod {
+        component: label("app.kubernetes.io/component").unwrap_or_default(),
+        ready: ready && object.metadata.deletion_timestamp.is_none(),
+        ended: matches!(text(data, "/status/phase").as_deref(), Some("Succeeded" | "Failed")),
+        created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        restart: annotation(object, RESTART),
+        trouble: trouble::of_pod(data),
+        reports: trouble::reports(data),
+        image_id: text(data, "/status/containerStatuses/0/imageID").filter(|id| !id.is_empty()),
+    }
+}
+
+impl Slot {
+    /// Facts of a pod.
+    pub fn pod(&self) -> Option<&Pod> {
+        match &self.facts {
+            Facts::Pod(pod) => Some(pod),
+            _ => None,
+        }
+    }
+
+    /// Has it changed in a way that a decision could depend on? The resourceVersion alone does not count.
+    pub fn tells_something_new(&self, older: &Self) -> bool {
+        Self { version: 0, ..self.clone() } != Self { version: 0, ..older.clone() }
+    }
+}

@@ -1,0 +1,94 @@
+//! What is told about an instance. Pure; computed once a pass, from data; no other place makes a status.
+
+mod backup;
+mod conditions;
+mod facts;
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    apply,
+    instance::Instance,
+    kind::Kind,
+    observe::Observed,
+    parse::Refusal,
+    restart::Restart,
+};
+use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason, status::Made};
+
+/// How a pass went.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The resource says: hands off.
+    Paused,
+    /// Nothing was touched, for this reason.
+    Refused(Refusal),
+    /// Something could not be written that needs a person, or only time.
+    Failed {
+        /// What was parsed.
+        instance: Box<Instance>,
+        /// Secrets and claims to be recorded.
+        made: Vec<(Kind, Made)>,
+        /// What stood in the way.
+        refusal: Refusal,
+    },
+    /// Everything that is due was written.
+    Applied {
+        /// What was parsed.
+        instance: Box<Instance>,
+        /// Secrets and claims to be recorded.
+        made: Vec<(Kind, Made)>,
+        /// What restarting needs.
+        restart: Restart,
+    },
+}
+
+/// The status after a pass.
+pub fn status(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, now: Timestamp) -> Dhis2InstanceStatus {
+    let mut status = facts::recorded(resource, observed, outcome, now);
+    status.observed_generation = resource.metadata.generation;
+    status.conditions = conditions::conditions(resource, &status, observed, outcome, now);
+    status
+}
+
+/// When an instance is to be looked at again although nothing happens: when its last backup gets too old.
+pub fn revisit(status: &Dhis2InstanceStatus, outcome: &Outcome, now: Timestamp) -> Duration {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    match outcome {
+        Outcome::Applied { instance, .. } => backup::overdue_in(instance, status, now).unwrap_or(DAY),
+        _ => DAY,
+    }
+}
+
+/// What a failed write means for a person; none when it is not to be told, as after losing leadership.
+pub fn told(error: &apply::Error) -> Option<Refusal> {
+    match error {
+        apply::Error::Conflict { kind, name, retained: true } => Some(Refusal::new(
+            Reason::RetainedDataFound,
+            format!("{} {name} was left behind by a deleted instance of this name. Set spec.adopt: true to take over its data, or delete it, or use another name.", kind.name()),
+        )),
+        apply::Error::Conflict { kind, name, .. } => Some(Refusal::new(
+            Reason::NameConflict,
+            format!("{} {name} exists and belongs to somebody else. Delete or rename it, or use another name for the instance.", kind.name()),
+        )),
+        apply::Error::Api { verb, kind, name, source } => Some(api_error(verb, *kind, name, source)),
+        apply::Error::Random(_) => Some(Refusal::new(Reason::Failed, "the operating system gives no random bytes")),
+        apply::Error::Fenced => None,
+    }
+}
+
+fn api_error(verb: &str, kind: Kind, name: &str, source: &kube::Error) -> Refusal {
+    let (reason, detail) = match source {
+        kube::Error::Api(status) if status.is_forbidden() && status.message.contains("cannot") => (Reason::Forbidden, status.message.clone()),
+        kube::Error::Api(status) if status.is_forbidden() || status.is_invalid() || status.code == 400 => (Reason::ObjectRejected, status.message.clone()),
+        kube::Error::Api(status) => (Reason::Failed, status.message.clone()),
+        other => (Reason::Failed, other.to_string()),
+    };
+    let detail: String = detail.chars().take(600).collect();
+    Refusal::new(reason, format!("could not {verb} {} {name}: {detail}", kind.name()))
+}
+
+#[cfg(test)]
+mod tests;

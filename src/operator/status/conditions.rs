@@ -1,0 +1,187 @@
+//! The conditions: each a plain sentence with a reason of the closed list.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+use kube::ResourceExt;
+
+use super::{Outcome, backup};
+use crate::{
+    api::{Dhis2Instance, Dhis2InstanceStatus, Reason},
+    operator::{
+        kind::Kind,
+        observe::Observed,
+        parse::Refusal,
+        quantity,
+        restart::Restart,
+        slot::{Facts, Pod},
+    },
+};
+
+/// One condition before it is written down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// Its type.
+    pub kind: &'static str,
+    /// Is it so?
+    pub holds: bool,
+    /// Why.
+    pub reason: Reason,
+    /// In words.
+    pub message: String,
+}
+
+impl Told {
+    fn new(kind: &'static str, holds: bool, reason: Reason, message: impl Into<String>) -> Self {
+        Self { kind, holds, reason, message: message.into() }
+    }
+}
+
+/// All conditions of an instance.
+pub fn conditions(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &Observed, outcome: &Outcome, now: Timestamp) -> Vec<Condition> {
+    let parts = parts(resource, status, observed);
+    let (stalled, paused) = (stalled(outcome, &parts), matches!(outcome, Outcome::Paused));
+    let reconciling = reconciling(outcome, &parts, stalled.holds, observed);
+    let mut told = vec![ready(&parts, &stalled), reconciling, stalled];
+    told.push(match paused {
+        true => Told::new("Paused", true, Reason::Paused, "The annotation dhis2.hosting/paused keeps the operator away from this instance."),
+        false => Told::new("Paused", false, Reason::Active, "The operator keeps this instance as it should be."),
+    });
+    told.extend(parts);
+    told.push(backup::healthy(resource, status, outcome, observed, now));
+    told.into_iter().map(|told| written(told, resource, now)).collect()
+}
+
+/// The time of a condition moves only with its status.
+fn written(told: Told, resource: &Dhis2Instance, now: Timestamp) -> Condition {
+    let status = if told.holds { "True" } else { "False" };
+    let old = resource.status.iter().flat_map(|status| &status.conditions).find(|old| old.type_ == told.kind && old.status == status);
+    Condition {
+        type_: told.kind.into(),
+        status: status.into(),
+        reason: told.reason.as_str().into(),
+        message: told.message,
+        observed_generation: resource.metadata.generation,
+        last_transition_time: old.map_or(Time(now), |old| old.last_transition_time.clone()),
+    }
+}
+
+fn parts(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &Observed) -> Vec<Told> {
+    let name = resource.name_any();
+    let database = database(&name, status, observed);
+    let application = application(&name, status, observed, database.holds);
+    vec![database, application, admin(&name, status, observed), exposed(&name, observed)]
+}
+
+fn trouble(kind: &'static str, pod: Option<&Pod>) -> Option<Told> {
+    let trouble = pod?.trouble.as_ref()?;
+    Some(Told::new(kind, false, trouble.reason, trouble.message.clone()))
+}
+
+fn database(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> Told {
+    const KIND: &str = "DatabaseReady";
+    let set = format!("{name}-database");
+    let pod = observed.pod_of_set(&set).and_then(|(_, slot)| slot.pod());
+    let build = observed.pod_of_step(&format!("{name}-database-build"));
+    if observed.set_is_ready(&set) {
+        return Told::new(KIND, true, Reason::Serving, "PostgreSQL answers.");
+    }
+    if status.database.is_some() {
+        return trouble(KIND, pod).unwrap_or_else(|| Told::new(KIND, false, Reason::StartingDatabase, "PostgreSQL is starting."));
+    }
+    if status.claims.is_none() {
+        return Told::new(KIND, false, Reason::Creating, "Volumes and Secrets are being made.");
+    }
+    trouble(KIND, build).unwrap_or_else(|| Told::new(KIND, false, Reason::BuildingDatabase, "The database volume is being initialised."))
+}
+
+fn application(name: &str, status: &Dhis2InstanceStatus, observed: &Observed, database: bool) -> Told {
+    const KIND: &str = "ApplicationReady";
+    let pod = observed.pod_of_set(name).and_then(|(_, slot)| slot.pod());
+    if observed.set_is_ready(name) {
+        return Told::new(KIND, true, Reason::Serving, "DHIS2 answers.");
+    }
+    if observed.slot(Kind::StatefulSet, name).is_none() {
+        return Told::new(KIND, false, Reason::Creating, "DHIS2 is started when the database answers.");
+    }
+    let failed = observed.pod_of_step(&format!("{name}-bootstrap")).filter(|pod| pod.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::StartFailed));
+    if let Some(told) = trouble(KIND, pod).or_else(|| trouble(KIND, failed)) {
+        return told;
+    }
+    if !database {
+        return Told::new(KIND, false, Reason::DatabaseUnreachable, "DHIS2 does not serve without its database.");
+    }
+    if status.admin.is_some() && pod.is_none_or(|pod| pod.ended) {
+        return Told::new(KIND, false, Reason::Restarting, "DHIS2 is being restarted.");
+    }
+    Told::new(KIND, false, Reason::StartingApplication, "DHIS2 is starting; a first start or a migration takes minutes, a large one hours.")
+}
+
+fn admin(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> Told {
+    const KIND: &str = "AdminPasswordSet";
+    match status.admin.as_ref() {
+        Some(admin) if admin.password.as_deref() == Some("Foreign") => {
+            Told::new(KIND, true, Reason::AdminPasswordForeign, format!("The default password is refused. People had set another one than that in Secret {name}-admin: it is theirs."))
+        }
+        Some(_) => Told::new(KIND, true, Reason::Done, format!("The default password is refused; the first password of admin is in Secret {name}-admin.")),
+        None => {
+            let pod = observed.pod_of_step(&format!("{name}-bootstrap"));
+            trouble(KIND, pod).unwrap_or_else(|| Told::new(KIND, false, Reason::SecuringAdmin, "The default password is replaced as soon as DHIS2 answers; until then the door is closed."))
+        }
+    }
+}
+
+fn exposed(name: &str, observed: &Observed) -> Told {
+    const KIND: &str = "Exposed";
+    match observed.slot(Kind::Ingress, name) {
+        Some(slot) if !slot.deleting => Told::new(KIND, true, Reason::Done, "The Ingress leads to DHIS2."),
+        _ => Told::new(KIND, false, Reason::SecuringAdmin, "The Ingress is made when the default password is refused, never before."),
+    }
+}
+
+/// Does it serve? The first part that is not as it should be says why not.
+fn ready(parts: &[Told], stalled: &Told) -> Told {
+    match parts.iter().find(|part| !part.holds) {
+        None => Told::new("Ready", true, Reason::Serving, "The instance serves."),
+        Some(_) if stalled.holds => Told::new("Ready", false, stalled.reason, stalled.message.clone()),
+        Some(part) => Told::new("Ready", false, part.reason, part.message.clone()),
+    }
+}
+
+fn stalled(outcome: &Outcome, parts: &[Told]) -> Told {
+    let Refusal { reason, message } = match outcome {
+        Outcome::Refused(refusal) | Outcome::Failed { refusal, .. } => refusal.clone(),
+        Outcome::Paused | Outcome::Applied { .. } => match parts.iter().find(|part| part.reason.needs_a_person()) {
+            Some(part) => Refusal::new(part.reason, part.message.clone()),
+            None => return Told::new("Stalled", false, Reason::Unobstructed, "Nothing stands in the way."),
+        },
+    };
+    Told::new("Stalled", true, reason, message)
+}
+
+fn reconciling(outcome: &Outcome, parts: &[Told], stalled: bool, observed: &Observed) -> Told {
+    const KIND: &str = "Reconciling";
+    let still = |message: &str| Told::new(KIND, false, Reason::Settled, message);
+    let Outcome::Applied { restart, .. } = outcome else { return still("Nothing is under way.") };
+    if stalled {
+        return still("Nothing is under way until the obstacle is gone.");
+    }
+    if *restart != Restart::Settled {
+        return Told::new(KIND, true, Reason::Restarting, "Pods are restarted one at a time with what changed.");
+    }
+    if let Some(claim) = growing(observed) {
+        return Told::new(KIND, true, Reason::GrowingVolume, format!("The volume of {claim} is growing."));
+    }
+    match parts.iter().find(|part| !part.holds) {
+        Some(part) => Told::new(KIND, true, part.reason, part.message.clone()),
+        None => still("Everything is as the resource asks."),
+    }
+}
+
+fn growing(observed: &Observed) -> Option<&str> {
+    observed.slots(Kind::PersistentVolumeClaim).find_map(|(name, slot)| match &slot.facts {
+        Facts::Claim { requested, capacity: Some(capacity) } => (quantity::bytes(capacity)? < quantity::bytes(requested)?).then_some(name),
+        _ => None,
+    })
+}

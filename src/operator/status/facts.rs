@@ -1,0 +1,86 @@
+//! The facts that are recorded: what was made once, how far the instance is, what runs.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt;
+
+use super::{Outcome, backup};
+use crate::{
+    api::{
+        Dhis2Instance, Dhis2InstanceStatus,
+        status::{AdminStatus, DatabaseStatus, Made, VersionStatus},
+    },
+    operator::{kind::Kind, observe::Observed},
+    report::{AdminPassword, Bootstrapped, Data},
+};
+
+/// Everything but the conditions.
+pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, now: Timestamp) -> Dhis2InstanceStatus {
+    let name = resource.name_any();
+    let mut status = resource.status.clone().unwrap_or_default();
+    let (Outcome::Applied { instance, made, .. } | Outcome::Failed { instance, made, .. }) = outcome else {
+        return status;
+    };
+    for (kind, object) in made {
+        record(&mut status, &name, *kind, object);
+    }
+    if let Some(Data::DatabaseBuild(built)) = result(observed, &format!("{name}-database-build")) {
+        let time = built.built_at.parse().ok().map(Time);
+        status.database.get_or_insert_with(|| DatabaseStatus { built: time.or(Some(Time(now))), system_identifier: Some(built.system_identifier.clone()) });
+    }
+    let bootstrapped = match result(observed, &format!("{name}-bootstrap")) {
+        Some(Data::Bootstrap(bootstrapped)) => Some(bootstrapped),
+        _ => None,
+    };
+    if let Some(bootstrapped) = bootstrapped.filter(|bootstrapped| bootstrapped.district_refused) {
+        status.admin.get_or_insert_with(|| admin(bootstrapped, now));
+    }
+    status.version = Some(version(resource, &status, observed, bootstrapped));
+    let exposed = observed.slot(Kind::Ingress, &name).is_some_and(|slot| !slot.deleting);
+    status.url = exposed.then(|| instance.web.url());
+    status.backup = backup::recorded(status.backup.take(), instance, observed);
+    status
+}
+
+fn result<'a>(observed: &'a Observed, job: &str) -> Option<&'a Data> {
+    observed.result_of_step(job)?.data.as_ref()
+}
+
+fn record(status: &mut Dhis2InstanceStatus, name: &str, kind: Kind, made: &Made) {
+    if kind == Kind::Secret {
+        if !status.secrets.iter().any(|known| known.name == made.name) {
+            status.secrets.push(made.clone());
+            status.secrets.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        return;
+    }
+    let claims = status.claims.get_or_insert_default();
+    match made.name.strip_prefix(name) {
+        Some("-database") => claims.database = Some(made.clone()),
+        Some("-files") => claims.files = Some(made.clone()),
+        Some("-backups") => claims.backups = Some(made.clone()),
+        _ => {}
+    }
+}
+
+fn admin(bootstrapped: &Bootstrapped, now: Timestamp) -> AdminStatus {
+    let password = match bootstrapped.admin_password {
+        AdminPassword::Generated => "Generated",
+        AdminPassword::Foreign => "Foreign",
+    };
+    AdminStatus { secured: Some(Time(now)), password: Some(password.into()) }
+}
+
+/// What runs: by the word of the server when it was first asked, then by the check that each start passes.
+fn version(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &Observed, bootstrapped: Option<&Bootstrapped>) -> VersionStatus {
+    let old = status.version.clone().unwrap_or_default();
+    let pod = observed.pod_of_set(&resource.name_any()).and_then(|(_, slot)| slot.pod()).filter(|pod| pod.ready);
+    let checked = pod.and_then(|pod| pod.reports.iter().find_map(|report| match &report.data {
+        Some(Data::Check(checked)) => Some(checked.version.to_string()),
+        _ => None,
+    }));
+    VersionStatus {
+        desired: Some(resource.spec.version.clone()),
+        running: checked.or_else(|| bootstrapped.map(|bootstrapped| bootstrapped.version.to_string())).or(old.running),
+        image_id: pod.and_then(|pod| pod.image_id.clone()).or(old.image_id),
+    }
+}

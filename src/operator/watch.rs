@@ -1,0 +1,140 @@
+//! Watches of the children. Each object is compared with what is wanted and reduced to a slot on arrival;
+//! a change that could matter asks for a pass over its instance.
+
+use std::{collections::HashSet, sync::Arc};
+
+use futures::{Stream, StreamExt, stream::BoxStream};
+use kube::{
+    Api, Client, ResourceExt,
+    api::DynamicObject,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+
+use super::{
+    desired::desired,
+    kind::Kind,
+    observe::Observed,
+    parse::parse,
+    settings::Settings,
+    slot,
+    world::{Key, World},
+};
+use crate::api::{Dhis2Instance, MANAGER};
+
+/// The resources as the reflector keeps them.
+pub type Resources = Store<DeserializeGuard<Dhis2Instance>>;
+
+/// Objects of a page of a list: small pages keep the first lists from filling the memory.
+pub const PAGE: u32 = 50;
+
+/// What comparing an arriving object needs.
+#[derive(Clone)]
+pub struct Arrival {
+    /// Slots.
+    pub world: Arc<World>,
+    /// The resources.
+    pub resources: Resources,
+    /// Settings of the operator.
+    pub settings: Arc<Settings>,
+}
+
+/// Watches one kind in one namespace, or in all. Yields the instances that need a pass.
+pub fn children(client: &Client, kind: Kind, namespace: Option<String>, arrival: Arrival, synced: impl Fn() + Send + 'static) -> BoxStream<'static, Key> {
+    let resource = kind.resource();
+    let api: Api<DynamicObject> = match &namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}")).page_size(PAGE);
+    let mut listed = HashSet::new();
+    watcher(api, ours)
+        .default_backoff()
+        .filter_map(move |event| std::future::ready(event.inspect_err(|error| tracing::warn!(kind = kind.name(), %error, "watch")).ok()))
+        .flat_map(move |event| futures::stream::iter(arrival.take(kind, namespace.as_deref(), event, &mut listed, &synced)))
+        .boxed()
+}
+
+impl Arrival {
+    fn take(&self, kind: Kind, namespace: Option<&str>, event: watcher::Event<DynamicObject>, listed: &mut HashSet<(Key, String)>, synced: &impl Fn()) -> Vec<Key> {
+        match event {
+            watcher::Event::Init => {
+                listed.clear();
+                Vec::new()
+            }
+            watcher::Event::InitApply(object) => {
+                let key = self.arrive(kind, &object);
+                listed.extend(key_of(&object).map(|key| (key, object.name_any())));
+                key.into_iter().collect()
+            }
+            watcher::Event::InitDone => {
+                synced();
+                self.world.keep_only(kind, namespace, &std::mem::take(listed))
+            }
+            watcher::Event::Apply(object) => self.arrive(kind, &object).into_iter().collect(),
+            watcher::Event::Delete(object) => {
+                let key = key_of(&object);
+                key.filter(|key| self.world.remove(key, kind, &object.name_any(), object.metadata.uid.as_deref().unwrap_or_default())).into_iter().collect()
+            }
+        }
+    }
+
+    /// Takes in an object. Returns its instance if that needs a pass.
+    fn arrive(&self, kind: Kind, object: &DynamicObject) -> Option<Key> {
+        let key = key_of(object)?;
+        let reference = ObjectRef::new(&key.name).within(&key.namespace);
+        // Objects that only claim to belong to an instance take no memory.
+        let resource = self.resources.get(&reference)?;
+        let satisfied = resource.0.as_ref().ok().and_then(|resource| self.satisfied(kind, object, resource, &key));
+        let slot = slot::reduce(kind, object, satisfied);
+        self.world.put(&key, kind, &object.name_any(), slot).then_some(key)
+    }
+
+    /// The digest of the wish for this object, if it is as wanted.
+    fn satisfied(&self, kind: Kind, object: &DynamicObject, resource: &Dhis2Instance, key: &Key) -> Option<String> {
+        if kind == Kind::Pod {
+            return None;
+        }
+        let secrets = resource.status.iter().flat_map(|status| &status.secrets).map(|made| (made.name.clone(), made.uid.clone()));
+        let observed = Observed { children: self.world.children(key), secrets: secrets.collect() };
+        let instance = parse(resource, &observed, &self.settings).ok()?;
+        let name = object.name_any();
+        let wish = desired(&instance).into_iter().find(|wish| wish.kind == kind && wish.name == name)?;
+        wish.is_satisfied_by(object).then(|| wish.digest())
+    }
+}
+
+fn key_of(object: &DynamicObject) -> Option<Key> {
+    let name = object.metadata.labels.as_ref()?.get("app.kubernetes.io/instance")?.clone();
+    Some(Key { namespace: object.namespace()?, name })
+}
+
+/// Watches the resources themselves, kept in the reflector's store. Yields those that need a pass.
+pub fn resources(stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static, world: Arc<World>, synced: impl Fn() + Send + 'static) -> BoxStream<'static, Key> {
+    stream
+        .filter_map(|event| std::future::ready(event.inspect_err(|error| tracing::warn!(%error, "watch of Dhis2Instances")).ok()))
+        .filter_map(move |event| {
+            let key = match event {
+                watcher::Event::Init => None,
+                watcher::Event::InitDone => {
+                    synced();
+                    None
+                }
+                watcher::Event::Apply(resource) | watcher::Event::InitApply(resource) => named(&resource),
+                watcher::Event::Delete(resource) => {
+                    named(&resource).inspect(|key| world.forget(key));
+                    None
+                }
+            };
+            std::future::ready(key)
+        })
+        .boxed()
+}
+
+fn named(resource: &DeserializeGuard<Dhis2Instance>) -> Option<Key> {
+    Some(Key { namespace: resource.namespace()?, name: resource.name_any() })
+}

@@ -1,0 +1,97 @@
+//! Comparing a wish with what is there.
+
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+
+use super::{
+    compare::{digest, satisfies},
+    desired::Wanted,
+    slot,
+};
+use crate::api::WANTED;
+
+/// Containers that run the agent's own image. It is left out of comparisons: long-lived pods keep the agent
+/// that they were rolled out with, so that a new version of the operator restarts nothing.
+const AGENT_CONTAINERS: [&str; 2] = ["install", "bootstrap"];
+
+impl Wanted {
+    /// The object as it is sent: with the digest of the wish.
+    pub fn stamped(&self) -> Value {
+        let mut object = self.object.clone();
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+            if let Some(annotations) = annotations.as_object_mut() {
+                annotations.insert(WANTED.into(), self.digest().into());
+            }
+        }
+        object
+    }
+
+    /// Tells one wish from another.
+    pub fn digest(&self) -> String {
+        digest(&self.compared())
+    }
+
+    /// Is the object as wanted? Nothing that is wanted is missing (drift), and it was written for this wish
+    /// (else a field that is no longer wanted may still be there).
+    pub fn is_satisfied_by(&self, object: &DynamicObject) -> bool {
+        slot::applied(object).as_deref() == Some(&self.digest()) && serde_json::to_value(object).is_ok_and(|there| satisfies(&there, &self.compared()))
+    }
+
+    fn compared(&self) -> Value {
+        let mut object = self.object.clone();
+        for template in ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec"] {
+            for list in ["initContainers", "containers"] {
+                let containers = object.pointer_mut(&format!("{template}/{list}")).and_then(Value::as_array_mut);
+                containers.into_iter().flatten().for_each(forget_agent_image);
+            }
+        }
+        object
+    }
+}
+
+fn forget_agent_image(container: &mut Value) {
+    let agent = container.get("name").and_then(Value::as_str).is_some_and(|name| AGENT_CONTAINERS.contains(&name));
+    if let Some(container) = container.as_object_mut().filter(|_| agent) {
+        container.insert("image".into(), Value::Null);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{desired::Policy, kind::Kind};
+
+    fn wish(agent: &str, image: &str) -> Wanted {
+        let containers = json!([{"name": "install", "image": agent}]);
+        let object = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "play"},
+            "spec": {"template": {"spec": {"initContainers": containers, "containers": [{"name": "dhis2", "image": image}]}}}});
+        Wanted { kind: Kind::StatefulSet, name: "play".into(), object, policy: Policy::Keep }
+    }
+
+    fn there(wish: &Wanted) -> DynamicObject {
+        serde_json::from_value(wish.stamped()).unwrap()
+    }
+
+    #[test]
+    fn a_new_agent_is_no_change_but_a_new_dhis2_is() {
+        let running = there(&wish("operator:1", "dhis2:1"));
+        assert!(wish("operator:1", "dhis2:1").is_satisfied_by(&running));
+        assert!(wish("operator:2", "dhis2:1").is_satisfied_by(&running));
+        assert!(!wish("operator:1", "dhis2:2").is_satisfied_by(&running));
+    }
+
+    #[test]
+    fn a_field_that_is_no_longer_wanted_is_a_change() {
+        let mut older = wish("operator:1", "dhis2:1");
+        older.object["spec"]["template"]["spec"]["nodeSelector"] = json!({"disk": "ssd"});
+        assert!(!wish("operator:1", "dhis2:1").is_satisfied_by(&there(&older)));
+    }
+
+    #[test]
+    fn drift_is_seen_although_the_digest_is_ours() {
+        let mut edited = there(&wish("operator:1", "dhis2:1"));
+        edited.data["spec"]["template"]["spec"]["containers"][0]["image"] = json!("evil:1");
+        assert!(!wish("operator:1", "dhis2:1").is_satisfied_by(&edited));
+    }
+}

@@ -1,0 +1,148 @@
+//! What the watches have told: for each instance the slots of its children. The only state of the
+//! operator, rebuilt from the first lists after a start.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{kind::Kind, slot::Slot};
+
+/// Namespace and name of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// The children of an instance by kind and name.
+pub type Children = BTreeMap<(Kind, String), Slot>;
+
+/// Slots of all instances.
+#[derive(Default)]
+pub struct World {
+    instances: Mutex<HashMap<Key, Known>>,
+}
+
+/// What is known of an instance.
+#[derive(Default)]
+struct Known {
+    children: Children,
+    /// resourceVersion of our own last write to the resource: older copies of it are not acted upon.
+    written: u64,
+}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
+        // A panic while the lock was held can't leave a slot half written: slots are replaced whole.
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of what is known of an instance's children.
+    pub fn children(&self, key: &Key) -> Children {
+        self.lock().get(key).map(|known| known.children.clone()).unwrap_or_default()
+    }
+
+    /// Takes in a slot, unless a newer one of the same object is known. Says whether it tells something new.
+    pub fn put(&self, key: &Key, kind: Kind, name: &str, slot: Slot) -> bool {
+        let mut instances = self.lock();
+        let children = &mut instances.entry(key.clone()).or_default().children;
+        match children.get(&(kind, name.to_owned())) {
+            Some(known) if known.uid == slot.uid && known.version >= slot.version => false,
+            known => {
+                let new = known.is_none_or(|known| slot.tells_something_new(known));
+                children.insert((kind, name.to_owned()), slot);
+                new
+            }
+        }
+    }
+
+    /// Records that an object with this content satisfies a wish, although the object did not change.
+    pub fn satisfied(&self, key: &Key, kind: Kind, name: &str, digest: &str) {
+        if let Some(slot) = self.lock().get_mut(key).and_then(|known| known.children.get_mut(&(kind, name.to_owned()))) {
+            slot.satisfied = Some(digest.to_owned());
+        }
+    }
+
+    /// Forgets an object that is gone. Says whether it was known.
+    pub fn remove(&self, key: &Key, kind: Kind, name: &str, uid: &str) -> bool {
+        let mut instances = self.lock();
+        let Some(children) = instances.get_mut(key).map(|known| &mut known.children) else { return false };
+        let id = (kind, name.to_owned());
+        let same = children.get(&id).is_some_and(|slot| slot.uid == uid);
+        same && children.remove(&id).is_some()
+    }
+
+    /// After a complete list: forgets the objects of a kind that were not in it. Returns whose they were.
+    pub fn keep_only(&self, kind: Kind, namespace: Option<&str>, listed: &HashSet<(Key, String)>) -> Vec<Key> {
+        let mut lost = Vec::new();
+        for (key, known) in self.lock().iter_mut().filter(|(key, _)| namespace.is_none_or(|wanted| wanted == key.namespace)) {
+            let before = known.children.len();
+            known.children.retain(|(of, name), _| *of != kind || listed.contains(&(key.clone(), name.clone())));
+            if known.children.len() < before {
+                lost.push(key.clone());
+            }
+        }
+        lost
+    }
+
+    /// Forgets an instance.
+    pub fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    /// Remembers our own write to the resource.
+    pub fn wrote(&self, key: &Key, version: u64) {
+        let mut instances = self.lock();
+        let known = instances.entry(key.clone()).or_default();
+        known.written = known.written.max(version);
+    }
+
+    /// Is this copy of the resource older than our own last write to it?
+    pub fn is_stale(&self, key: &Key, version: u64) -> bool {
+        self.lock().get(key).is_some_and(|known| version < known.written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::slot::Facts;
+
+    fn slot(uid: &str, version: u64, satisfied: &str) -> Slot {
+        Slot { uid: uid.into(), version, owner: None, maker: None, deleting: false, satisfied: Some(satisfied.into()), facts: Facts::Plain }
+    }
+
+    fn key() -> Key {
+        Key { namespace: "ns".into(), name: "play".into() }
+    }
+
+    #[test]
+    fn an_older_event_does_not_undo_a_newer_answer() {
+        let world = World::default();
+        assert!(world.put(&key(), Kind::Service, "play", slot("a", 7, "x")));
+        assert!(!world.put(&key(), Kind::Service, "play", slot("a", 6, "y")));
+        assert!(!world.put(&key(), Kind::Service, "play", slot("a", 8, "x")), "a new version alone is no news");
+        assert!(world.put(&key(), Kind::Service, "play", slot("b", 3, "x")), "another object of the same name is news");
+    }
+
+    #[test]
+    fn a_late_delete_of_a_former_object_does_not_hide_its_successor() {
+        let world = World::default();
+        world.put(&key(), Kind::Job, "play-bootstrap", slot("new", 9, "x"));
+        assert!(!world.remove(&key(), Kind::Job, "play-bootstrap", "old"));
+        assert!(world.remove(&key(), Kind::Job, "play-bootstrap", "new"));
+    }
+
+    #[test]
+    fn a_list_without_an_object_says_that_it_is_gone() {
+        let world = World::default();
+        world.put(&key(), Kind::Job, "a", slot("1", 1, "x"));
+        world.put(&key(), Kind::Service, "a", slot("2", 1, "x"));
+        assert_eq!(world.keep_only(Kind::Job, Some("other"), &HashSet::new()), Vec::<Key>::new());
+        assert_eq!(world.keep_only(Kind::Job, None, &HashSet::new()), vec![key()]);
+        assert_eq!(world.children(&key()).len(), 1);
+    }
+}

@@ -1,0 +1,345 @@
+//! What an agent verb leaves for the operator: one JSON document in the termination message of its container.
+
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+use crate::dhis2::version::Version;
+
+/// Longest report in bytes. The kubelet keeps 4096 of one container's message and 12 kB of a pod's; the operator stores it in status.
+pub const MAX_BYTES: usize = 2000;
+
+/// The end of one verb, told to the operator. Never carries a secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// What was run.
+    pub verb: Verb,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, when the cause is one of those that have a page of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Refusal>,
+    /// For people: what happened, where, what to do.
+    pub message: String,
+    /// What a finished verb found or made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
+}
+
+/// The agent's verbs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Verb {
+    /// Copies the agent and restic into a pod.
+    Install,
+    /// Makes a database volume.
+    DatabaseBuild,
+    /// Serves a database volume.
+    DatabaseRun,
+    /// Asks whether the database answers.
+    DatabaseCheck,
+    /// Decides whether DHIS2 may start.
+    Check,
+    /// Replaces the default password of a fresh DHIS2.
+    Bootstrap,
+    /// Makes a backup set.
+    Backup,
+}
+
+/// How a verb ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display)]
+pub enum Outcome {
+    /// Finished. Running it again gives the same.
+    Done,
+    /// Not finished: written while it waits, so that the message of a container that was killed tells for what.
+    Waiting,
+    /// Two things disagree; running it again does not help by itself.
+    Refused,
+    /// Went wrong; running it again may help.
+    Failed,
+}
+
+/// Causes that the operator and the runbooks know by name.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    EnumIter,
+    IntoStaticStr,
+)]
+pub enum Refusal {
+    /// The volume holds a data directory that no build has finished, or nothing at all: nothing is initialised over it, nothing is served from it.
+    VolumeUnmarked,
+    /// The volume or the database belongs to another instance.
+    VolumeForeign,
+    /// The volume's mark says that it is finished, but its data directory is missing or incomplete.
+    VolumeDamaged,
+    /// The image has no PostgreSQL of the volume's major version.
+    PostgresVersionMismatch,
+    /// The encryption key is not the one that the database was made with.
+    EncryptionKeyMismatch,
+    /// The image holds another DHIS2 than the resource says.
+    ImageVersionMismatch,
+    /// The database has been used by a newer DHIS2.
+    DowngradeRefused,
+    /// The database could not be reached in time.
+    DatabaseUnreachable,
+    /// The database refuses the password of the Secret.
+    DatabasePasswordRefused,
+    /// The database lacks an extension that DHIS2 needs.
+    ExtensionMissing,
+    /// DHIS2's file store can't be written: DHIS2 would accept uploads and lose them.
+    FilesNotWritable,
+    /// DHIS2 has failed to start: it answers 404 and will never do anything else.
+    StartFailed,
+    /// Somebody else holds the repository.
+    RepositoryLocked,
+    /// The repository can't be opened with the key of the Secret.
+    RepositoryKeyMismatch,
+    /// The repository's volume is full.
+    RepositoryFull,
+    /// The database's volume is full.
+    DiskFull,
+    /// The dump of the database broke off.
+    DumpFailed,
+}
+
+impl Refusal {
+    /// Whether running the verb again may help, with nothing else changed.
+    pub fn heals(self) -> bool {
+        matches!(
+            self,
+            Self::DatabaseUnreachable | Self::RepositoryLocked | Self::DumpFailed
+        )
+    }
+}
+
+/// What a finished verb found or made, by verb.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Data {
+    /// Of `database build`.
+    DatabaseBuild(Built),
+    /// Of `check`.
+    Check(Checked),
+    /// Of `bootstrap`.
+    Bootstrap(Bootstrapped),
+    /// Of `backup`.
+    Backup(BackedUp),
+}
+
+/// A finished database volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Built {
+    /// Uid of the instance that it belongs to.
+    pub instance: String,
+    /// Major version of PostgreSQL.
+    pub postgresql: u32,
+    /// PostgreSQL's own identifier of the data directory.
+    pub system_identifier: String,
+    /// When it was finished, RFC 3339.
+    pub built_at: String,
+}
+
+/// What DHIS2 was allowed to start on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checked {
+    /// The version in the image.
+    pub version: Version,
+    /// The version that was started on this database before; none on a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_started: Option<Version>,
+    /// The newest schema version in the database; none on a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+}
+
+/// A DHIS2 whose default password is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bootstrapped {
+    /// The version that runs, by its own word.
+    pub version: Version,
+    /// Whose the administrator's password is.
+    pub admin_password: AdminPassword,
+    /// Whether admin/district is refused. The door may be opened only when this is true.
+    pub district_refused: bool,
+}
+
+/// Whose the administrator's password is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminPassword {
+    /// The generated one of the Secret.
+    Generated,
+    /// People have changed it: it is theirs.
+    Foreign,
+}
+
+/// A backup set that counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackedUp {
+    /// Its name.
+    pub set: String,
+    /// The moment that the database is restored to, RFC 3339.
+    pub created: String,
+    /// What it added to the repository, in bytes.
+    pub bytes_added: u64,
+    /// Files of the file store.
+    pub files: u64,
+    /// Their size in bytes.
+    pub file_bytes: u64,
+    /// Whether some of them could not be read.
+    pub files_incomplete: bool,
+    /// Rows of `fileresource` whose file is not in the store.
+    pub references_without_file: u64,
+    /// Tables whose data is in the dump.
+    pub tables: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// How long the set took.
+    pub seconds: u64,
+    /// What became of old sets.
+    pub retention: Retention,
+    /// Sets in the repository.
+    pub sets_kept: u64,
+    /// When the oldest of them was made, RFC 3339.
+    pub oldest: String,
+    /// Size of the repository's volume in bytes.
+    pub repository_size: u64,
+    /// What is free of it, in bytes.
+    pub repository_free: u64,
+}
+
+/// What became of old sets after a new one was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retention {
+    /// Those that are not to be kept are gone.
+    Done,
+    /// Somebody else uses the repository: the next backup does it.
+    Postponed,
+    /// It went wrong; the message says how. The new set counts all the same.
+    Failed,
+}
+
+impl Report {
+    /// The report as JSON of at most [`MAX_BYTES`]; a long message is cut, the data never.
+    pub fn to_json(&self) -> String {
+        let mut cut = self.clone();
+        loop {
+            let json = serde_json::to_string(&cut).unwrap_or_default();
+            let surplus = json.len().saturating_sub(MAX_BYTES);
+            if surplus == 0 || cut.message.is_empty() {
+                return json;
+            }
+            // A cut character may have been an escape of up to six bytes: cutting by the surplus converges and never empties early.
+            let keep = cut
+                .message
+                .len()
+                .saturating_sub(surplus.div_ceil(6) + '…'.len_utf8());
+            cut.message.truncate(cut.message.floor_char_boundary(keep));
+            if !cut.message.is_empty() {
+                cut.message.push('…');
+            }
+        }
+    }
+
+    /// Reads a termination message. `None` when it holds no report, as after a kill. A report of a newer agent is read as far as
+    /// it is understood: an unknown reason makes it `Failed`, unknown data is left out.
+    pub fn parse(text: &str) -> Option<Self> {
+        let value: serde_json::Value = serde_json::from_str(text.trim()).ok()?;
+        let field = |name: &str| value.get(name).cloned();
+        let reason = match field("reason") {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(reason) => serde_json::from_value(reason).map(Some),
+        };
+        let outcome = serde_json::from_value(field("outcome")?).unwrap_or(Outcome::Failed);
+        Some(Self {
+            verb: serde_json::from_value(field("verb")?).ok()?,
+            outcome: if reason.is_ok() {
+                outcome
+            } else {
+                Outcome::Failed
+            },
+            reason: reason.unwrap_or(None),
+            message: field("message")
+                .and_then(|message| message.as_str().map(str::to_owned))
+                .unwrap_or_default(),
+            data: field("data").and_then(|data| serde_json::from_value(data).ok()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(message: &str) -> Report {
+        let data = Bootstrapped {
+            version: "2.42.4.1".parse().unwrap(),
+            admin_password: AdminPassword::Generated,
+            district_refused: true,
+        };
+        Report {
+            verb: Verb::Bootstrap,
+            outcome: Outcome::Done,
+            reason: None,
+            message: message.to_owned(),
+            data: Some(Data::Bootstrap(data)),
+        }
+    }
+
+    #[test]
+    fn a_report_survives_the_way() {
+        let sent = report("the default password is gone");
+        assert_eq!(Report::parse(&sent.to_json()), Some(sent));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_and_still_says_what_it_can() {
+        for filler in ["a", "é", "\"", "\u{1}", "\n"] {
+            let json = report(&filler.repeat(4000)).to_json();
+            assert!(json.len() <= MAX_BYTES, "{filler:?} gives {}", json.len());
+            assert!(
+                json.len() > MAX_BYTES - 40,
+                "{filler:?} gives {}",
+                json.len()
+            );
+            let read = Report::parse(&json).unwrap();
+            assert!(read.message.ends_with('…'));
+            assert_eq!(read.data, report("").data);
+        }
+    }
+
+    #[test]
+    fn what_a_newer_agent_says_is_read_as_far_as_possible() {
+        let read = Report::parse(r#"{"verb":"check","outcome":"Refused","reason":"MoonFull","message":"wait","data":{"moon":{}}}"#).unwrap();
+        assert_eq!(
+            (read.outcome, read.reason, read.message.as_str(), read.data),
+            (Outcome::Failed, None, "wait", None)
+        );
+    }
+
+    #[test]
+    fn other_messages_are_no_report() {
+        for text in [
+            "",
+            "Killed",
+            "{}",
+            "[]",
+            r#"{"verb":"dance","outcome":"Done"}"#,
+        ] {
+            assert_eq!(Report::parse(text), None, "{text}");
+        }
+    }
+}
