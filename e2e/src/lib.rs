@@ -2,4 +2,5 @@
 
 pub mod cluster;
 pub mod product;
+pub mod site;
 pub mod standin;

@@ -1,0 +1,125 @@
+//! The audit log of our own cluster: who asked what.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::Story;
+use crate::cluster::files;
+
+/// The log from a moment on.
+#[derive(Clone, Debug)]
+pub struct Log {
+    file: PathBuf,
+    from: u64,
+}
+
+/// A request, as the log tells it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// What was asked for.
+    pub verb: String,
+    /// How far it was: a watch is told when it starts and when it ends.
+    pub stage: String,
+    #[serde(default)]
+    user: User,
+    /// About what.
+    #[serde(default)]
+    pub object_ref: Object,
+    #[serde(default)]
+    response_status: Answer,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct User {
+    #[serde(default)]
+    username: String,
+}
+
+/// What a request is about.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Object {
+    /// Such as `pods`.
+    #[serde(default)]
+    pub resource: String,
+    /// Such as `status`.
+    #[serde(default)]
+    pub subresource: String,
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Answer {
+    #[serde(default)]
+    code: u16,
+}
+
+impl Request {
+    /// Whether it was granted.
+    pub fn succeeded(&self) -> bool {
+        (200..300).contains(&self.response_status.code)
+    }
+
+    /// Whether it was refused for lack of a permission.
+    pub fn is_forbidden(&self) -> bool {
+        self.response_status.code == 403
+    }
+
+    /// Verb and resource, as in `create pods`.
+    pub fn what(&self) -> String {
+        let Object { resource, subresource, .. } = &self.object_ref;
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        format!("{} {resource}{slash}{subresource}", self.verb)
+    }
+}
+
+impl Log {
+    /// The log from now on; none on clusters that are not ours.
+    pub fn from_now(story: &Story) -> Option<Self> {
+        let file = story.site.own.as_ref()?.place().logs().join("audit.log");
+        let from = file.metadata().map_or(0, |metadata| metadata.len());
+        Some(Self { file, from })
+    }
+
+    /// What this user asked since, without keeping leases and watches.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub fn requests(&self, user: &str) -> Result<Vec<Request>, files::Error> {
+        let read = || {
+            let mut file = File::open(&self.file)?;
+            file.seek(SeekFrom::Start(self.from))?;
+            let mut text = String::new();
+            file.read_to_string(&mut text).map(|_| text)
+        };
+        let text = read().map_err(|error| files::Error::new("read", &self.file, error))?;
+        let ended = |request: &Request| request.stage != "ResponseStarted" && request.user.username == user;
+        let counts = |request: &Request| request.verb != "watch" && request.object_ref.resource != "leases";
+        // The last line may be half written.
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(|request| ended(request) && counts(request)).collect())
+    }
+}
+
+/// Numbers of requests by what `key` says of each.
+pub fn count(requests: &[Request], key: impl Fn(&Request) -> String) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for request in requests {
+        *counts.entry(key(request)).or_default() += 1;
+    }
+    counts
+}
+
+/// Such counts on one line.
+pub fn told(counts: &BTreeMap<String, usize>) -> String {
+    if counts.is_empty() {
+        return "none".to_owned();
+    }
+    counts.iter().map(|(what, number)| format!("{number} {what}")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,179 @@
+//! Instances, as stories make and see them.
+
+use std::time::Duration;
+
+use dhis2_operator::api::Dhis2Instance;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::door::Account;
+use super::{Outcome, Story, wait};
+
+/// An instance of a story.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// Its host.
+    pub host: String,
+    /// The API of its kind.
+    pub api: Api<Dhis2Instance>,
+    secrets: Api<Secret>,
+    patience: Duration,
+}
+
+/// What kstatus makes of an object (its rules for conditions `Reconciling`, `Stalled` and `Ready`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Work is under way, or has not begun.
+    InProgress,
+    /// It needs somebody.
+    Failed,
+    /// It is as its spec says.
+    Current,
+}
+
+/// What kstatus makes of an instance.
+pub fn progress(instance: &Dhis2Instance) -> Progress {
+    let observed = instance.status.as_ref().and_then(|status| status.observed_generation);
+    let holds = |kind| condition(instance, kind).is_some_and(|condition| condition.status == "True");
+    if instance.metadata.deletion_timestamp.is_some() || observed.is_some_and(|seen| Some(seen) != instance.metadata.generation) {
+        return Progress::InProgress;
+    }
+    match (holds("Reconciling"), holds("Stalled"), condition(instance, "Ready")) {
+        (true, ..) => Progress::InProgress,
+        (_, true, _) => Progress::Failed,
+        (_, _, Some(ready)) if ready.status != "True" => Progress::InProgress,
+        _ => Progress::Current,
+    }
+}
+
+/// A condition of an instance.
+pub fn condition<'a>(instance: &'a Dhis2Instance, kind: &str) -> Option<&'a Condition> {
+    instance.status.iter().flat_map(|status| &status.conditions).find(|condition| condition.type_ == kind)
+}
+
+/// Whether a condition holds, of the spec as it is now.
+pub fn holds(instance: &Dhis2Instance, kind: &str) -> bool {
+    let generation = instance.metadata.generation;
+    condition(instance, kind).is_some_and(|condition| condition.status == "True" && condition.observed_generation == generation)
+}
+
+/// Whether everything is as the spec says, and nothing is under way.
+pub fn settled(instance: &Dhis2Instance) -> bool {
+    holds(instance, "Ready") && progress(instance) == Progress::Current
+}
+
+impl Story {
+    /// The handle of an instance of this name, made or not.
+    pub fn instance(&self, name: &str) -> Instance {
+        Instance {
+            name: name.to_owned(),
+            host: self.host(name),
+            api: Api::namespaced(self.client.clone(), &self.namespace),
+            secrets: Api::namespaced(self.client.clone(), &self.namespace),
+            patience: self.site.patience(),
+        }
+    }
+
+    /// The manifest of an instance: as small as can be, but for what `more` says.
+    pub fn manifest(&self, name: &str, more: &Value) -> Value {
+        let mut manifest = json!({
+            "apiVersion": "dhis2.hosting/v1alpha1",
+            "kind": "Dhis2Instance",
+            "metadata": { "name": name, "namespace": self.namespace },
+            "spec": { "version": self.site.version(), "web": { "host": self.host(name) } },
+        });
+        if let Some(class) = &self.site.storage_class {
+            let class = json!({ "className": class });
+            let volumes = json!({ "spec": {
+                "database": { "bundled": { "storage": class } },
+                "files": { "volume": class },
+                "backup": { "repository": { "volume": class } },
+            } });
+            merge(&mut manifest, &volumes);
+        }
+        merge(&mut manifest, &json!({ "spec": more }));
+        manifest
+    }
+}
+
+/// Puts one object into another, field by field.
+pub fn merge(into: &mut Value, more: &Value) {
+    match (into, more) {
+        (Value::Object(into), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, more) => *into = more.clone(),
+    }
+}
+
+impl Instance {
+    /// Applies a manifest, as kubectl and Argo CD do.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn apply(&self, manifest: &Value) -> Outcome<Dhis2Instance> {
+        let parameters = PatchParams::apply("story").force();
+        Ok(self.api.patch(&self.name, &parameters, &Patch::Apply(manifest)).await?)
+    }
+
+    /// Changes the spec.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn change(&self, spec: &Value) -> Outcome<Dhis2Instance> {
+        let patch = json!({ "spec": spec });
+        Ok(self.api.patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await?)
+    }
+
+    /// Waits until everything is as the spec says.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn settled(&self) -> Outcome<Dhis2Instance> {
+        Ok(wait::until(&self.api, &self.name, "the instance to be Ready", self.patience, settled).await?)
+    }
+
+    /// Waits until a condition holds.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn until(&self, kind: &str) -> Outcome<Dhis2Instance> {
+        Ok(wait::until(&self.api, &self.name, kind, self.patience, |instance| holds(instance, kind)).await?)
+    }
+
+    /// Waits for something else about it.
+    ///
+    /// # Errors
+    /// When it does not happen in time.
+    pub async fn when(&self, what: &str, holds: impl Fn(&Dhis2Instance) -> bool) -> Outcome<Dhis2Instance> {
+        Ok(wait::until(&self.api, &self.name, what, self.patience, holds).await?)
+    }
+
+    /// The administrator's account with the generated password.
+    ///
+    /// # Errors
+    /// When its Secret is not there.
+    pub async fn admin(&self) -> Outcome<Account> {
+        let secret = self.secret("admin").await?;
+        let text = |key: &str| {
+            let bytes = secret.data.as_ref().and_then(|data| data.get(key)).ok_or_else(|| format!("Secret {}-admin lacks {key}", self.name))?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(String::from_utf8(bytes.0.clone())?)
+        };
+        Ok(Account::new(&text("username")?, &text("password")?))
+    }
+
+    /// One of its Secrets.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub async fn secret(&self, suffix: &str) -> Outcome<Secret> {
+        Ok(self.secrets.get(&format!("{}-{suffix}", self.name)).await?)
+    }
+}

@@ -1,0 +1,164 @@
+//! A story's own operator: a release in a namespace of its own that looks after the story's namespace only, so that a story
+//! may stop or kill it while others run.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use super::helm::OPERATOR_CHART;
+use super::{Outcome, Story, checkout, process, wait};
+
+/// Name of the release. The chart names everything after it.
+pub const RELEASE: &str = "story-dhis2-operator";
+
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// An operator of a story.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    namespace: String,
+    deployments: Api<Deployment>,
+    pods: Api<Pod>,
+}
+
+impl Operator {
+    /// Installs it and waits until it is ready.
+    ///
+    /// # Errors
+    /// What helm says, or when it does not get ready.
+    pub async fn install(story: &Story) -> Outcome<Self> {
+        story.site.release(RELEASE, &story.operator_namespace(), &checkout(OPERATOR_CHART), &values(story))?;
+        let operator = Self::of(story);
+        operator.ready().await?;
+        Ok(operator)
+    }
+
+    /// The operator of a story, without a look at it.
+    pub fn of(story: &Story) -> Self {
+        let namespace = story.operator_namespace();
+        Self {
+            deployments: Api::namespaced(story.client.clone(), &namespace),
+            pods: Api::namespaced(story.client.clone(), &namespace),
+            namespace,
+        }
+    }
+
+    /// Who it is for the API server.
+    pub fn user(&self) -> String {
+        format!("system:serviceaccount:{}:{RELEASE}", self.namespace)
+    }
+
+    /// Waits until all its pods are ready and those of before are gone.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub async fn ready(&self) -> Outcome {
+        let is_ready = |deployment: &Deployment| {
+            let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+            let status = deployment.status.clone().unwrap_or_default();
+            status.observed_generation == deployment.metadata.generation
+                && [status.ready_replicas, status.updated_replicas, status.replicas] == [wanted; 3]
+        };
+        wait::until(&self.deployments, RELEASE, "the operator to be ready", LIMIT, is_ready).await?;
+        Ok(())
+    }
+
+    /// Stops it and waits until its pods are gone.
+    ///
+    /// # Errors
+    /// When they do not go.
+    pub async fn stop(&self) -> Outcome {
+        self.scale(0).await?;
+        for pod in self.pods.list(&ListParams::default()).await? {
+            wait::gone(&self.pods, &pod.name_any(), LIMIT).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start(&self) -> Outcome {
+        self.scale(1).await?;
+        self.ready().await
+    }
+
+    async fn scale(&self, replicas: i32) -> Outcome {
+        let patch = json!({ "spec": { "replicas": replicas } });
+        self.deployments.patch(RELEASE, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
+    }
+
+    /// Its pod.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn pod(&self) -> Outcome<Pod> {
+        let pods = self.pods.list(&ListParams::default()).await?;
+        let living = pods.items.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
+        Ok(living.ok_or("the operator has no pod")?)
+    }
+
+    /// Deletes its pod, and waits until another one works.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn restart(&self) -> Outcome {
+        let old = self.pod().await?.name_any();
+        self.pods.delete(&old, &DeleteParams::default()).await?;
+        wait::gone(&self.pods, &old, LIMIT).await?;
+        self.ready().await
+    }
+
+    /// Kills it as hard as the site can: the process itself on our own cluster, elsewhere the pod without grace.
+    /// Returns whether something was killed: it may not have started again since it was last killed.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn kill(&self, story: &Story) -> Outcome<bool> {
+        let Ok(pod) = self.pod().await else { return Ok(false) };
+        if story.site.own.is_some() {
+            let uid = pod.metadata.uid.unwrap_or_default();
+            return Ok(process::kill(&uid, "dhis2-operator")?);
+        }
+        let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        self.pods.delete(&pod.name_any(), &at_once).await?;
+        Ok(true)
+    }
+}
+
+/// Values of the chart for a story's own operator.
+pub fn values(story: &Story) -> Value {
+    let site = &story.site;
+    let mut values = json!({
+        "image": image(&site.images.operator),
+        "crds": { "install": false },
+        "watchNamespaces": [story.namespace],
+        // Roles for the whole cluster, of which there can be one set only.
+        "userRoles": false,
+        "dhis2Repository": site.images.dhis2,
+        "postgresImage": site.images.postgres,
+    });
+    for (key, value) in [("ingressClass", &site.ingress_class), ("ingressNamespace", &site.ingress_namespace)] {
+        if let (Some(value), Some(values)) = (value, values.as_object_mut()) {
+            values.insert(key.to_owned(), json!(value));
+        }
+    }
+    values
+}
+
+/// An image as the chart wants it.
+pub fn image(reference: &str) -> Value {
+    if let Some((repository, digest)) = reference.split_once('@') {
+        return json!({ "repository": repository, "digest": digest });
+    }
+    match reference.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
+        Some((repository, tag)) => json!({ "repository": repository, "tag": tag }),
+        None => json!({ "repository": reference }),
+    }
+}

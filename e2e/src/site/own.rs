@@ -1,0 +1,121 @@
+//! Our own test cluster: started when it is not up, with the images of this checkout.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Error, Images, Site, given, helm};
+use crate::cluster::cache::Cache;
+use crate::cluster::state::{FirstProcess, Place};
+use crate::cluster::{Cluster, build, images, node, oci};
+use crate::product::image;
+use crate::standin;
+
+/// The `PostgreSQL` image of our own cluster.
+const POSTGRES: &str = images::POSTGIS;
+
+/// What our own cluster can do that others can't.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its first process.
+    pub process: FirstProcess,
+}
+
+impl Own {
+    /// Where it is kept.
+    pub fn place(&self) -> &Place {
+        &self.cluster.place
+    }
+}
+
+/// Starts the cluster and loads the images.
+///
+/// # Errors
+/// When something can't be built or the cluster does not start.
+pub async fn site(tool: &Path, logs: &Path) -> Result<Site, Error> {
+    let cache = Cache::locate()?;
+    let name = given::text("E2E_CLUSTER").unwrap_or_else(|| "test".to_owned());
+    let lock = cache.lock(&format!("stories-{name}"))?;
+    let images = what_to_load(&cache)?;
+    let cluster = Cluster::new(&cache, &name, tool.to_owned())?;
+    let state = cluster.up(false).await?;
+    let process = node::first_process(&cluster.place)?;
+    let built = build::cluster(&cache)?;
+    for archive in &images.1 {
+        node::load(process, &built.programs, archive)?;
+    }
+    let port = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    Ok(Site {
+        kubeconfig: cluster.place.kubeconfig(),
+        ingress: [port(state.ports.http), port(state.ports.https)],
+        images: images.0,
+        ingress_class: None,
+        ingress_namespace: Some("ingress".to_owned()),
+        storage_class: None,
+        own: Some(Own { cluster, process }),
+        run: run(),
+        helm: helm::program(&cache)?,
+        kubectl: node::find(&built.programs, "kubectl"),
+        logs: logs.to_owned(),
+        _lock: Some(lock),
+    })
+}
+
+/// The images of this checkout, unless others are given; and the archives that they come from.
+fn what_to_load(cache: &Cache) -> Result<(Images, Vec<std::path::PathBuf>), Error> {
+    let given = [given::text("OPERATOR_IMAGE"), given::text("DHIS2_IMAGE")];
+    let mut archives = Vec::new();
+    let mut take = |image: String| -> Result<String, Error> {
+        if !Path::new(&image).exists() {
+            return Ok(image);
+        }
+        let (name, _) = oci::reference(Path::new(&image))?;
+        archives.push(image.into());
+        Ok(name)
+    };
+    let [operator, dhis2] = given.map(|image| image.map(&mut take).transpose());
+    let (operator, dhis2) = (operator?, dhis2?);
+    let made = if operator.is_some() && dhis2.is_some() { None } else { Some(image::build(cache)?) };
+    let operator = match (operator, &made) {
+        (None, Some(made)) => {
+            archives.push(made.operator.archive.clone());
+            made.operator.reference.clone()
+        }
+        (given, _) => given.unwrap_or_default(),
+    };
+    let (dhis2, versions) = match (dhis2, &made) {
+        (None, Some(made)) => {
+            archives.extend(made.standin.iter().map(|image| image.archive.clone()));
+            (standin::image::NAME.to_owned(), image::STANDIN_VERSIONS.map(str::to_owned).to_vec())
+        }
+        (given, _) => {
+            let (name, version) = given::reference(&given.unwrap_or_default())?;
+            (name, vec![version])
+        }
+    };
+    let postgres = given::text("POSTGRES_IMAGE").unwrap_or_else(|| POSTGRES.to_owned());
+    Ok((Images { operator, dhis2, versions, postgres }, archives))
+}
+
+/// A name for a run: six letters and digits that no run of the last weeks had.
+pub fn run() -> String {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let number = now.as_millis() / 10;
+    let digit = |place: u32| {
+        let index = usize::try_from((number >> (5 * place)) & 31).unwrap_or_default();
+        DIGITS.get(index).copied().map_or('0', char::from)
+    };
+    (0..6).rev().map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_run_has_a_name_that_kubernetes_takes() {
+        let name = super::run();
+        assert!(name.len() == 6 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{name}");
+    }
+}

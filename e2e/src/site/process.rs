@@ -1,0 +1,51 @@
+//! Processes of pods, as the machine under our own cluster sees them.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill as signal};
+use nix::unistd::Pid;
+
+use crate::cluster::files;
+
+/// Numbers of the processes of a pod that run this program.
+///
+/// # Errors
+/// When `/proc` can't be listed.
+pub fn of(pod: &str, program: &str) -> Result<Vec<i32>, files::Error> {
+    let runs = |folder: &Path| {
+        // A process that ends meanwhile is none of them.
+        let groups = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
+        let executable = fs::read_link(folder.join("exe")).unwrap_or_default();
+        let name = executable.file_name().unwrap_or_default().to_string_lossy();
+        // systemd's driver writes the uid with underscores.
+        (groups.contains(pod) || groups.contains(&pod.replace('-', "_"))) && name.trim_end_matches(" (deleted)") == program
+    };
+    let found = files::list(Path::new("/proc"))?.into_iter().filter(|folder| runs(folder));
+    Ok(found.filter_map(|folder| folder.file_name()?.to_str()?.parse().ok()).collect())
+}
+
+/// Kills them, as a lack of memory does. Returns whether there was any.
+///
+/// # Errors
+/// When `/proc` can't be listed, or the kernel refuses.
+pub fn kill(pod: &str, program: &str) -> io::Result<bool> {
+    let mut killed = false;
+    for process in of(pod, program).map_err(io::Error::other)? {
+        match signal(Pid::from_raw(process), Signal::SIGKILL) {
+            Ok(()) => killed = true,
+            Err(Errno::ESRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(killed)
+}
+
+/// The most memory that a process ever had, in KiB.
+pub fn peak_memory(process: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
