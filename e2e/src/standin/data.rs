@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 
-use super::dhis2::{self, Dhis2};
+use super::dhis2::{self, Dhis2, Shared};
 use super::login::Login;
 use super::refusal::Refusal;
 use super::users::report;
@@ -47,7 +47,7 @@ struct NewUnit {
 }
 
 async fn create_unit(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(_): Login,
     Json(new): Json<NewUnit>,
 ) -> Result<Response, Refusal> {
@@ -55,7 +55,7 @@ async fn create_unit(
     let parent = new.parent.map(|parent| parent.id);
     let geometry = new.geometry.map(|geometry| geometry.to_string());
     let insert = "insert into organisationunit (organisationunitid, uid, code, name, shortname, openingdate, parentid, path, hierarchylevel, geometry)
-        select nextval('hibernate_sequence'), $1, $2, $3, $4, $5::text::date, p.organisationunitid, coalesce(p.path, '') || '/' || $1,
+        select nextval('hibernate_sequence'), $1::text, $2, $3, $4, $5::text::date, p.organisationunitid, coalesce(p.path, '') || '/' || $1::text,
             coalesce(p.hierarchylevel, 0) + 1, st_setsrid(st_geomfromgeojson($7::text), 4326)
         from (select 1) one left join organisationunit p on p.uid = $6 where $6::text is null or p.uid is not null";
     let opened = new
@@ -63,7 +63,7 @@ async fn create_unit(
         .get(..10)
         .unwrap_or(&new.opening_date)
         .to_owned();
-    let client = dhis2.pool.get().await?;
+    let client = dhis2.client().await?;
     let inserted = client
         .execute(
             insert,
@@ -104,14 +104,14 @@ struct NewElement {
 }
 
 async fn create_element(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(_): Login,
     Json(new): Json<NewElement>,
 ) -> Result<Response, Refusal> {
     let uid = new.id.unwrap_or_else(dhis2::uid);
     let insert = "insert into dataelement (dataelementid, uid, code, name, shortname, valuetype, domaintype, aggregationtype, categorycomboid)
         select nextval('hibernate_sequence'), $1, $2, $3, $4, $5, $6, $7, categorycomboid from categorycombo where name = 'default'";
-    let client = dhis2.pool.get().await?;
+    let client = dhis2.client().await?;
     client
         .execute(
             insert,
@@ -133,7 +133,7 @@ async fn create_element(
         .into_response())
 }
 
-async fn list_units(State(dhis2): State<Arc<Dhis2>>, _: Login) -> Result<Json<Value>, Refusal> {
+async fn list_units(State(dhis2): Shared, _: Login) -> Result<Json<Value>, Refusal> {
     list(
         &dhis2,
         "organisationUnits",
@@ -142,7 +142,7 @@ async fn list_units(State(dhis2): State<Arc<Dhis2>>, _: Login) -> Result<Json<Va
     .await
 }
 
-async fn list_elements(State(dhis2): State<Arc<Dhis2>>, _: Login) -> Result<Json<Value>, Refusal> {
+async fn list_elements(State(dhis2): Shared, _: Login) -> Result<Json<Value>, Refusal> {
     list(
         &dhis2,
         "dataElements",
@@ -152,7 +152,7 @@ async fn list_elements(State(dhis2): State<Arc<Dhis2>>, _: Login) -> Result<Json
 }
 
 async fn list(dhis2: &Arc<Dhis2>, kind: &str, select: &str) -> Result<Json<Value>, Refusal> {
-    let rows = dhis2.pool.get().await?.query(select, &[]).await?;
+    let rows = dhis2.client().await?.query(select, &[]).await?;
     let objects: Vec<Value> = rows
         .iter()
         .map(|row| json!({ "id": row.get::<_, String>(0), "displayName": row.get::<_, String>(1) }))
@@ -186,11 +186,11 @@ struct DataValueSet {
 }
 
 async fn write_values(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Json(set): Json<DataValueSet>,
 ) -> Result<Response, Refusal> {
-    let mut client = dhis2.pool.get().await?;
+    let mut client = dhis2.client().await?;
     let transaction = client.transaction().await?;
     let (mut imported, mut updated, mut conflicts) = (0, 0, Vec::new());
     for (index, value) in set.data_values.iter().enumerate() {
@@ -287,7 +287,7 @@ fn period(iso: &str) -> Option<(Date, Date, &'static str)> {
 }
 
 async fn read_values(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     _: Login,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Result<Json<Value>, Refusal> {
@@ -300,8 +300,7 @@ async fn read_values(
             join categoryoptioncombo a on a.categoryoptioncomboid = v.attributeoptioncomboid
         where not v.deleted and ($1::text is null or o.uid = $1) and ($2::text is null or d.uid = $2) order by 1, 2, 3";
     let rows = dhis2
-        .pool
-        .get()
+        .client()
         .await?
         .query(select, &[&wanted("orgUnit"), &wanted("dataElement")])
         .await?;

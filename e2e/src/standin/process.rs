@@ -103,11 +103,11 @@ pub async fn run() -> Result<ExitCode, ProcessError> {
         _ = end.wait_for(|end| *end) => return Ok(ExitCode::from(TERMINATED)),
         started = startup::start(&given, &log) => started,
     };
-    match started {
+    let outcome = match started {
         Ok(dhis2) => {
-            phase.send_replace(Phase::Serving(server::router(Arc::clone(&dhis2))));
             tokio::spawn(analytics::work(Arc::clone(&dhis2)));
-            tokio::spawn(outage::tell(dhis2));
+            tokio::spawn(outage::tell(Arc::clone(&dhis2)));
+            Phase::Serving(server::router(dhis2))
         }
         Err(error) if error.ends_process() => return Ok(ExitCode::SUCCESS),
         Err(_) => {
@@ -117,15 +117,16 @@ pub async fn run() -> Result<ExitCode, ProcessError> {
                 CONTEXT,
                 "Context [] startup failed due to previous errors",
             );
-            phase.send_replace(Phase::Failed);
+            Phase::Failed
         }
-    }
+    };
     let took = given.begun.elapsed().as_millis();
     log.tomcat(
         "INFO",
         "org.apache.catalina.startup.Catalina.start",
         &format!("Server startup in [{took}] milliseconds"),
     );
+    phase.send_replace(outcome);
 
     let _ = end.wait_for(|end| *end).await;
     log.tomcat(
