@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use ureq::http::request::Builder;
 use ureq::http::{Uri, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, RequestExt as _};
+use ureq::{Agent, Body, RequestExt as _};
 
 use super::{Outcome, Site, wait};
 
@@ -122,15 +123,7 @@ impl Door {
     /// # Errors
     /// When there is no answer at all.
     pub fn send(&self, verb: &str, scheme: Scheme, path: &str, account: Option<&Account>, body: Option<&serde_json::Value>) -> Result<Answer, ureq::Error> {
-        let ((agent, address), name) = match scheme {
-            Scheme::Http => (&self.plain, "http"),
-            Scheme::Https => (&self.encrypted, "https"),
-        };
-        let uri = format!("{name}://{}:{}{path}", self.host, address.port());
-        let mut request = ureq::http::Request::builder().method(verb).uri(uri);
-        if let Some(account) = account {
-            request = request.header(header::AUTHORIZATION, account.basic());
-        }
+        let (agent, request) = self.request(verb, scheme, path, account);
         let response = match body {
             None => request.body(()).map(|request| request.with_agent(agent).run()),
             Some(body) => {
@@ -138,12 +131,43 @@ impl Door {
                 typed.body(body.to_string()).map(|request| request.with_agent(agent).run())
             }
         }??;
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let (location, kind) = (header(header::LOCATION), header(header::CONTENT_TYPE).unwrap_or_default());
-        let location = location.map(|location| path_of(&location));
-        let status = response.status().as_u16();
-        let body = response.into_body().read_to_string().unwrap_or_default();
-        Ok(Answer { status, location, kind, body })
+        Ok(answer(response))
+    }
+
+    fn request(&self, verb: &str, scheme: Scheme, path: &str, account: Option<&Account>) -> (&Agent, Builder) {
+        let ((agent, address), name) = match scheme {
+            Scheme::Http => (&self.plain, "http"),
+            Scheme::Https => (&self.encrypted, "https"),
+        };
+        let uri = format!("{name}://{}:{}{path}", self.host, address.port());
+        let request = ureq::http::Request::builder().method(verb).uri(uri);
+        let request = match account {
+            Some(account) => request.header(header::AUTHORIZATION, account.basic()),
+            None => request,
+        };
+        (agent, request)
+    }
+
+    /// Uploads a file as a browser's form does. Blocks.
+    ///
+    /// # Errors
+    /// When there is no answer at all.
+    pub fn upload(&self, scheme: Scheme, path: &str, account: &Account, name: &str, kind: &str, file: &[u8]) -> Result<Answer, ureq::Error> {
+        const BORDER: &str = "part-of-the-story";
+        let head = format!("--{BORDER}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n");
+        let body = [head.as_bytes(), file, format!("\r\n--{BORDER}--\r\n").as_bytes()].concat();
+        let (agent, request) = self.request("POST", scheme, path, Some(account));
+        let typed = request.header(header::CONTENT_TYPE, format!("multipart/form-data; boundary={BORDER}"));
+        Ok(answer(typed.body(body)?.with_agent(agent).run()?))
+    }
+
+    /// Asks for a file. Blocks.
+    ///
+    /// # Errors
+    /// When there is no answer at all.
+    pub fn bytes(&self, scheme: Scheme, path: &str, account: &Account) -> Result<Vec<u8>, ureq::Error> {
+        let (agent, request) = self.request("GET", scheme, path, Some(account));
+        request.body(())?.with_agent(agent).run()?.into_body().read_to_vec()
     }
 
     /// Whether the account is let in; what came back, when that is neither yes nor no.
@@ -196,4 +220,13 @@ fn path_of(location: &str) -> String {
         Ok(uri) => uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         Err(_) => location.to_owned(),
     }
+}
+
+fn answer(response: ureq::http::Response<Body>) -> Answer {
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (location, kind) = (header(header::LOCATION), header(header::CONTENT_TYPE).unwrap_or_default());
+    let location = location.map(|location| path_of(&location));
+    let status = response.status().as_u16();
+    let body = response.into_body().read_to_string().unwrap_or_default();
+    Answer { status, location, kind, body }
 }

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod collect;
+pub mod data;
 pub mod door;
 pub mod given;
 pub mod helm;
