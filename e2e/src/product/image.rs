@@ -107,8 +107,8 @@ fn of_standin(cache: &Cache, binaries: &Binaries, version: &'static str) -> Resu
     let parsed: standin::version::Version = version.parse().map_err(|_| Error::Version(version))?;
     let entries: Vec<Entry> = standin::image::entries(parsed, &binaries.standin).into_iter().map(entry).collect();
     let config = standin::image::config(parsed, standin::image::QUICK);
-    let list = |key: &str| config[key].as_array().into_iter().flatten().filter_map(|value| value.as_str().map(str::to_owned)).collect::<Vec<_>>();
-    let text = |key: &str| config[key].as_str().unwrap_or_default().to_owned();
+    let list = |key: &str| config.get(key).and_then(serde_json::Value::as_array).into_iter().flatten().filter_map(|value| value.as_str().map(str::to_owned)).collect::<Vec<_>>();
+    let text = |key: &str| config.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     let config = Config { user: text("User"), env: list("Env"), entrypoint: Vec::new(), cmd: list("Cmd"), working_dir: text("WorkingDir") };
     let archive_key = content_key(&entries)?;
     let reference = format!("{}:{}", standin::image::NAME, standin::image::tag(parsed));
@@ -149,4 +149,15 @@ fn content_key(entries: &[Entry]) -> Result<String, Error> {
         }
     }
     Ok(cache::key(inputs.iter().map(Vec::as_slice)))
+}
+
+/// Writes the image that is shipped.
+///
+/// # Errors
+/// When a program can't be built or the archive can't be written.
+pub fn ship(cache: &Cache, archive: &Path, reference: &str) -> Result<(), Error> {
+    let binaries = binaries::build().map_err(Error::Binaries)?;
+    let entries = operator_entries(cache, &binaries)?;
+    oci::write(archive, reference, &operator_config(), entries)?;
+    Ok(())
 }
