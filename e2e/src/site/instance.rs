@@ -70,11 +70,16 @@ pub fn settled(instance: &Dhis2Instance) -> bool {
 impl Story {
     /// The handle of an instance of this name, made or not.
     pub fn instance(&self, name: &str) -> Instance {
+        self.instance_in(&self.namespace, name)
+    }
+
+    /// Likewise, in another namespace of the story.
+    pub fn instance_in(&self, namespace: &str, name: &str) -> Instance {
         Instance {
             name: name.to_owned(),
             host: self.host(name),
-            api: Api::namespaced(self.client.clone(), &self.namespace),
-            secrets: Api::namespaced(self.client.clone(), &self.namespace),
+            api: Api::namespaced(self.client.clone(), namespace),
+            secrets: Api::namespaced(self.client.clone(), namespace),
             patience: self.site.patience(),
         }
     }

@@ -2,12 +2,14 @@
 //! that is no part of what they tell: install an operator, wait, ask through the Ingress, collect logs.
 
 pub mod audit;
+pub mod chance;
 pub mod collect;
 pub mod data;
 pub mod door;
 pub mod given;
 pub mod helm;
 pub mod instance;
+pub mod objects;
 pub mod operator;
 pub mod own;
 pub mod process;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -15,6 +16,9 @@ use super::{Outcome, Story, checkout, process, wait};
 /// Name of the release. The chart names everything after it.
 pub const RELEASE: &str = "story-dhis2-operator";
 
+/// What runs in its container.
+pub const PROGRAM: &str = "dhis2-operator";
+
 const LIMIT: Duration = Duration::from_mins(3);
 
 /// An operator of a story.
@@ -23,6 +27,7 @@ pub struct Operator {
     namespace: String,
     deployments: Api<Deployment>,
     pods: Api<Pod>,
+    leases: Api<Lease>,
 }
 
 impl Operator {
@@ -31,20 +36,33 @@ impl Operator {
     /// # Errors
     /// What helm says, or when it does not get ready.
     pub async fn install(story: &Story) -> Outcome<Self> {
-        story.site.release(RELEASE, &story.operator_namespace(), &checkout(OPERATOR_CHART), &values(story))?;
-        let operator = Self::of(story);
+        Self::install_in(story, &story.operator_namespace(), &values(story, &story.namespace)).await
+    }
+
+    /// Installs it in this namespace with these values, or upgrades it, and waits until it is ready.
+    ///
+    /// # Errors
+    /// What helm says, or when it does not get ready.
+    pub async fn install_in(story: &Story, namespace: &str, values: &Value) -> Outcome<Self> {
+        story.site.release(RELEASE, namespace, &checkout(OPERATOR_CHART), values)?;
+        let operator = Self {
+            namespace: namespace.to_owned(),
+            deployments: Api::namespaced(story.client.clone(), namespace),
+            pods: Api::namespaced(story.client.clone(), namespace),
+            leases: Api::namespaced(story.client.clone(), namespace),
+        };
         operator.ready().await?;
         Ok(operator)
     }
 
-    /// The operator of a story, without a look at it.
-    pub fn of(story: &Story) -> Self {
-        let namespace = story.operator_namespace();
-        Self {
-            deployments: Api::namespaced(story.client.clone(), &namespace),
-            pods: Api::namespaced(story.client.clone(), &namespace),
-            namespace,
-        }
+    /// Waits until a pod of it leads that is not this one, and returns its name.
+    ///
+    /// # Errors
+    /// When none does.
+    pub async fn leads(&self, not: &str) -> Outcome<String> {
+        let leader = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).filter(|holder| !holder.is_empty() && holder != not);
+        let lease = wait::until(&self.leases, RELEASE, "an operator to lead", LIMIT, |lease| leader(lease).is_some()).await?;
+        Ok(leader(&lease).unwrap_or_default())
     }
 
     /// Who it is for the API server.
@@ -115,30 +133,29 @@ impl Operator {
         self.ready().await
     }
 
-    /// Kills it as hard as the site can: the process itself on our own cluster, elsewhere the pod without grace.
-    /// Returns whether something was killed: it may not have started again since it was last killed.
+    /// Kills it as hard as the site can: on our own cluster the process itself, without a word to it. Its pod goes too, since a
+    /// kubelet starts a container that was killed often only after minutes. Returns the name of the pod.
     ///
     /// # Errors
-    /// When the API server does not answer.
-    pub async fn kill(&self, story: &Story) -> Outcome<bool> {
-        let Ok(pod) = self.pod().await else { return Ok(false) };
-        if story.site.own.is_some() {
-            let uid = pod.metadata.uid.unwrap_or_default();
-            return Ok(process::kill(&uid, "dhis2-operator")?);
+    /// When there is nothing to kill.
+    pub async fn kill(&self, story: &Story) -> Outcome<String> {
+        let pod = self.pod().await?;
+        if story.site.own.is_some() && !process::kill(pod.metadata.uid.as_deref().unwrap_or_default(), PROGRAM)? {
+            return Err("no process of the operator runs in its pod".into());
         }
         let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         self.pods.delete(&pod.name_any(), &at_once).await?;
-        Ok(true)
+        Ok(pod.name_any())
     }
 }
 
-/// Values of the chart for a story's own operator.
-pub fn values(story: &Story) -> Value {
+/// Values of the chart for an operator that looks after this namespace only.
+pub fn values(story: &Story, watched: &str) -> Value {
     let site = &story.site;
     let mut values = json!({
         "image": image(&site.images.operator),
         "crds": { "install": false },
-        "watchNamespaces": [story.namespace],
+        "watchNamespaces": [watched],
         // Roles for the whole cluster, of which there can be one set only.
         "userRoles": false,
         "dhis2Repository": site.images.dhis2,

@@ -46,7 +46,8 @@ where
         let story = Arc::new(Story::begin(name, site).await.map_err(|error| chain(error.as_ref()))?);
         // A task, so that a failed assertion comes back as an error.
         let tasks = LocalSet::new();
-        let told = tasks.run_until(tokio::task::spawn_local(tell(Arc::clone(&story)))).await;
+        let telling = tasks.spawn_local(tell(Arc::clone(&story)));
+        let told = tasks.run_until(telling).await;
         let told = match told {
             Ok(told) => told.map_err(|error| chain(error.as_ref())),
             Err(error) => Err(panicked(error)),

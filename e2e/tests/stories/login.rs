@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use dhis2_e2e::site::audit::{self, Log};
 use dhis2_e2e::site::door::{Door, Scheme};
 use dhis2_e2e::site::instance::{self, Instance, Progress};
-use dhis2_e2e::site::operator::Operator;
+use dhis2_e2e::site::operator::{self, Operator};
 use dhis2_e2e::site::{Outcome, Story, checkout, given, process};
 use dhis2_operator::api::Dhis2Instance;
 use futures::StreamExt;
@@ -172,9 +172,9 @@ fn price(story: &Story, operator: &Operator, log: &Log) -> Outcome {
     Ok(())
 }
 
-async fn memory(story: &Story, operator: &Operator) -> Outcome {
-    let pod = operator.pod().await?.metadata.uid.unwrap_or_default();
-    let peaks: Vec<u64> = process::of(&pod, "dhis2-operator")?.into_iter().filter_map(process::peak_memory).collect();
+async fn memory(story: &Story, of: &Operator) -> Outcome {
+    let pod = of.pod().await?.metadata.uid.unwrap_or_default();
+    let peaks: Vec<u64> = process::of(&pod, operator::PROGRAM)?.into_iter().filter_map(process::peak_memory).collect();
     let [peak] = peaks.as_slice() else { return Err(format!("{} operators run in its pod", peaks.len()).into()) };
     story.tell(&format!("VmHWM of the operator: {:.1} MiB", *peak as f64 / 1024.0));
     Ok(())
