@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use dhis2_e2e::cluster::cache::Cache;
 use dhis2_e2e::cluster::lifecycle::{self, Cluster};
+use dhis2_e2e::cluster::oci::{self, Config, Entry};
 use dhis2_e2e::cluster::programs::Program;
 use dhis2_e2e::cluster::state::{Place, Ports, State};
 use dhis2_e2e::cluster::{after_api, build, enforcer, gate, init, launch, node, provisioner};
@@ -64,6 +65,8 @@ enum Verb {
         #[arg(required = true)]
         archives: Vec<PathBuf>,
     },
+    /// Write an image as an OCI archive, the same bytes each time, and print its digest.
+    Image(Image),
     /// End what killed runs left.
     Sweep,
     /// Remove the cache folder: built programs, images, the clusters' data.
@@ -85,6 +88,29 @@ enum Verb {
     },
     #[command(hide = true)]
     NetworkPolicy { kubeconfig: PathBuf },
+}
+
+#[derive(Debug, clap::Args)]
+struct Image {
+    /// The image's name, such as localhost/dhis2-operator:1.2.3.
+    reference: String,
+    /// The archive to write.
+    archive: PathBuf,
+    /// A file for the image, as FROM=TO.
+    #[arg(long = "file")]
+    files: Vec<String>,
+    /// A folder whose content becomes the image's root, with its owners and modes.
+    #[arg(long)]
+    tree: Option<PathBuf>,
+    /// `uid:gid` that containers run as.
+    #[arg(long, default_value = "")]
+    user: String,
+    /// NAME=value.
+    #[arg(long)]
+    env: Vec<String>,
+    /// The program, and with each more an argument of it.
+    #[arg(long, allow_hyphen_values = true)]
+    entrypoint: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -154,6 +180,7 @@ fn carry_out(verb: Verb) -> Outcome {
             }
         }
         Verb::Load { name, archives } => load(&cache, &name, &archives)?,
+        Verb::Image(image) => write_image(image)?,
         Verb::Sweep => lifecycle::sweep(&cache)?,
         Verb::CacheClean => lifecycle::clean(&cache)?,
         Verb::Launch(inner) => launch::launch(&inner.place(&cache)?, inner.ports(), inner.fsync)?,
@@ -167,7 +194,7 @@ fn carry_out(verb: Verb) -> Outcome {
             volumes,
         } => runtime()?.block_on(provisioner::serve(&kubeconfig, &volumes))?,
         Verb::NetworkPolicy { kubeconfig } => {
-            runtime()?.block_on(enforcer::enforce(&kubeconfig))?
+            runtime()?.block_on(enforcer::enforce(&kubeconfig))?;
         }
     }
     Ok(())
@@ -236,6 +263,28 @@ fn list(cache: &Cache) -> Outcome {
         let Ports { api, http, https } = state.ports;
         println!("{name}: {is} (api {api}, http {http}, https {https})");
     }
+    Ok(())
+}
+
+fn write_image(image: Image) -> Outcome {
+    let mut entries = image
+        .tree
+        .as_deref()
+        .map_or_else(|| Ok(Vec::new()), oci::tree)?;
+    for file in &image.files {
+        let (from, to) = file
+            .split_once('=')
+            .ok_or_else(|| format!("{file:?} is not FROM=TO"))?;
+        entries.push(Entry::of_file(Path::new(from), to)?);
+    }
+    let config = Config {
+        user: image.user,
+        env: image.env,
+        entrypoint: image.entrypoint,
+        ..Config::default()
+    };
+    let digest = oci::write(&image.archive, &image.reference, &config, entries)?;
+    println!("{digest}");
     Ok(())
 }
 

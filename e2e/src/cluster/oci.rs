@@ -72,6 +72,18 @@ impl Entry {
         }
     }
 
+    /// A file of this machine that root owns, for all to read, and to run if anybody may run it here:
+    /// the rest of its mode depends on who built it.
+    pub fn of_file(from: &Path, to: &str) -> Result<Self, files::Error> {
+        let told = fs::metadata(from).map_err(|e| files::Error::new("stat", from, e))?;
+        let mode = if told.mode() & 0o111 == 0 {
+            0o644
+        } else {
+            0o755
+        };
+        Ok(Self::new(to, mode, Content::File(from.to_owned())))
+    }
+
     /// The same entry with another owner.
     #[must_use]
     pub fn owned_by(mut self, uid: u32, gid: u32) -> Self {
