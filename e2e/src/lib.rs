@@ -1,4 +1,5 @@
 //! The test cluster, the DHIS2 stand-in and the helpers of the stories.
 
 pub mod cluster;
+pub mod product;
 pub mod standin;

@@ -41,6 +41,8 @@ pub enum Command {
     Check(Check),
     /// Wait for DHIS2, then replace the default password of admin by the generated one
     Bootstrap(Bootstrap),
+    /// Make a backup set of database and files in the instance's restic repository, then remove sets by age
+    Backup(Backup),
 }
 
 /// What can be done with the database.
@@ -88,15 +90,23 @@ pub struct Check {
     /// Version that the image must hold
     #[arg(long)]
     pub version: Version,
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: DatabaseAddress,
+    /// Uid of the instance that the database must belong to
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+}
+
+/// Where the database is, and how long to wait for it.
+#[derive(Debug, Args)]
+pub struct DatabaseAddress {
     /// Host of the database
     #[arg(long)]
     pub host: String,
     /// Port of the database
     #[arg(long, default_value_t = layout::POSTGRES_PORT)]
     pub port: u16,
-    /// Uid of the instance that the database must belong to
-    #[arg(long, value_name = "UID")]
-    pub instance: String,
     /// Seconds to wait for the database
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub patience: u64,
@@ -111,4 +121,57 @@ pub struct Bootstrap {
     /// Version that must be running
     #[arg(long)]
     pub version: Version,
+}
+
+/// Arguments of `backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// Name of the set: letters, digits, `-` and `.`; a name whose set exists already makes nothing new
+    #[arg(long, env = "SET_ID", value_name = "ID", value_parser = set_id)]
+    pub set: String,
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: DatabaseAddress,
+    /// Uid of the instance that the database must belong to
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+    /// Namespace and name of the instance: the host of its snapshots
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub name: String,
+    /// DHIS2's version, which says what tables it can make again
+    #[arg(long)]
+    pub version: Version,
+    /// Which sets are kept.
+    #[command(flatten)]
+    pub keep: Keep,
+}
+
+/// Which sets are kept: the newest of each of the last so many days, weeks, months and years. The newest set always is.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_field_names)] // named as the flags are, which are named as restic's
+pub struct Keep {
+    /// Newest sets to keep, whatever their age
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub keep_last: u32,
+    /// Days of which the newest set is kept
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub keep_daily: u32,
+    /// Weeks of which the newest set is kept
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub keep_weekly: u32,
+    /// Months of which the newest set is kept
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub keep_monthly: u32,
+    /// Years of which the newest set is kept
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub keep_yearly: u32,
+}
+
+/// A set's name becomes a tag of restic, in which a comma would begin another one.
+fn set_id(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    if text.is_empty() || !text.chars().all(allowed) {
+        return Err("use letters, digits, - and .".to_owned());
+    }
+    Ok(text.to_owned())
 }

@@ -4,6 +4,7 @@
 //! termination message of its container. Every verb may be killed at any moment and run again.
 
 pub mod args;
+mod backup;
 mod bootstrap;
 mod check;
 mod database;
@@ -94,6 +95,7 @@ fn perform(
         Command::Database(Database::Check) => database::check::check(paths)?,
         Command::Check(check) => check::check(check, paths, log, reports)?,
         Command::Bootstrap(bootstrap) => bootstrap::bootstrap(bootstrap, paths, log, reports)?,
+        Command::Backup(backup) => backup::backup(backup, paths, log, reports)?,
     })
 }
 
@@ -106,6 +108,7 @@ impl Command {
             Self::Database(Database::Check) => Verb::DatabaseCheck,
             Self::Check(_) => Verb::Check,
             Self::Bootstrap(_) => Verb::Bootstrap,
+            Self::Backup(_) => Verb::Backup,
         }
     }
 }

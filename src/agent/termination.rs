@@ -1,10 +1,12 @@
 //! The termination message of the container, and the request to end.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 
 use super::log::Log;
+use super::program;
 use crate::layout;
 use crate::report::{Outcome, Report, Verb};
 
@@ -51,7 +53,11 @@ impl Message {
     }
 }
 
-/// Ends the program at SIGTERM or SIGINT. As PID 1 of a container it would otherwise ignore them until it is killed.
+/// How long the program that is running may take to end after a request: restic takes its lock away meanwhile.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Ends the program at SIGTERM or SIGINT. As PID 1 of a container it would otherwise ignore them until it is killed. A program that
+/// is running is asked to end first.
 pub fn end_when_told(log: Log) {
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
     if let Err(error) = signals.thread_block() {
@@ -61,6 +67,10 @@ pub fn end_when_told(log: Log) {
     std::thread::spawn(move || {
         if let Ok(signal) = signals.wait() {
             log.warn(&format!("ended by {signal}"));
+            if program::end_running() {
+                // The verb sees the program's end, fails by it and ends this process itself.
+                std::thread::sleep(GRACE);
+            }
             std::process::exit(128 + signal as i32);
         }
     });

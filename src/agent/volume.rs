@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::statvfs::statvfs;
+use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
 
@@ -25,12 +27,34 @@ pub enum Error {
     /// Somebody else holds it.
     #[error("take the lock {0}: another pod uses the volume")]
     Locked(PathBuf),
+    /// The file system does not tell its size.
+    #[error("measure the volume at {0}")]
+    Measure(PathBuf, #[source] Errno),
     /// Writing failed.
     #[error("write {0}")]
     Write(PathBuf, #[source] io::Error),
 }
 
 impl Failure for Error {}
+
+/// Size of a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// All of it.
+    pub size: u64,
+    /// What this user can still write.
+    pub free: u64,
+}
+
+/// How much space the file system at `path` has.
+pub fn space(path: &Path) -> Result<Space, Error> {
+    let told = statvfs(path).map_err(|errno| Error::Measure(path.to_owned(), errno))?;
+    let unit = told.fragment_size();
+    Ok(Space {
+        size: told.blocks() * unit,
+        free: told.blocks_available() * unit,
+    })
+}
 
 /// Takes the exclusive lock at `path`, waiting at most `patience`. It is held until the value is dropped or the process ends.
 pub fn lock(path: &Path, patience: Duration) -> Result<Flock<File>, Error> {

@@ -1,6 +1,7 @@
 //! What is true of DHIS2 and of nothing else.
 
 pub mod conf;
+pub mod derived;
 pub mod password;
 pub mod postgresql;
 pub mod sizing;

@@ -164,6 +164,7 @@ mod tests {
         let program = programs.map(|entry| entry.unwrap().path().join("bin/postgres")).find(|path| path.exists()).expect("a postgres program under /usr/lib/postgresql");
         let output = std::process::Command::new(program).arg("--describe-config").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
+        let text = text.to_lowercase();
         let contexts: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split('\t').next().zip(line.split('\t').nth(1))).collect();
         let computed = settings(&basis(&BTreeMap::new()));
         for name in computed.keys().map(String::as_str).chain(PARAMETERS) {

@@ -33,6 +33,11 @@ impl Version {
         Line(self.major)
     }
 
+    /// Whether the version is of a line before `2.<major>`.
+    pub fn is_before_line(self, major: u16) -> bool {
+        self.major < major
+    }
+
     /// The tag of the image, `2.42.1.0`: always four parts.
     pub fn tag(self) -> String {
         format!("2.{}.{}.{}", self.major, self.patch, self.hotfix)

@@ -78,6 +78,12 @@ pub const ALL: &[Program] = &[
         linker_flags: PLAIN,
     },
     Program {
+        module: RESTIC,
+        packages: &["github.com/restic/restic/cmd/restic"],
+        binary: Some("restic"),
+        linker_flags: PLAIN,
+    },
+    Program {
         module: "kubeconform",
         packages: &["github.com/yannh/kubeconform/cmd/kubeconform"],
         binary: Some("kubeconform"),
@@ -86,6 +92,10 @@ pub const ALL: &[Program] = &[
 ];
 
 const TRAEFIK: &str = "traefik";
+
+/// Part of the product: its module lies beside the code that runs it.
+const RESTIC: &str = "restic";
+const RESTIC_SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/agent/restic");
 
 /// The pinned module of Traefik's ACME library, and what replaces its DNS providers.
 const LEGO: &str = "lego";
@@ -108,7 +118,12 @@ impl Program {
 
     /// Whether a cluster runs it; the others are tools for charts.
     pub fn runs_in_a_cluster(&self) -> bool {
-        !["helm", "kubeconform"].contains(&self.module)
+        !["helm", "kubeconform", RESTIC].contains(&self.module)
+    }
+
+    /// The folder of its module.
+    fn folder(&self) -> PathBuf {
+        if self.module == RESTIC { PathBuf::from(RESTIC_SOURCES) } else { Path::new(SOURCES).join(self.module) }
     }
 }
 
@@ -185,7 +200,7 @@ fn key(program: &Program) -> Result<String, Error> {
     .map_err(|source| failed(program, source))?;
     let mut inputs = vec![version, FLAGS.to_owned(), program.linker_flags.to_owned()];
     inputs.extend(program.packages.iter().map(|&p| p.to_owned()));
-    let mut folders = vec![Path::new(SOURCES).join(program.module)];
+    let mut folders = vec![program.folder()];
     if program.module == TRAEFIK {
         folders.push(Path::new(SOURCES).join(LEGO));
         inputs.extend(LEFT_OUT.iter().map(|&p| p.to_owned()));
@@ -207,7 +222,7 @@ fn key(program: &Program) -> Result<String, Error> {
 /// The folder to build in: the module as it is in the tree, or for Traefik a copy beside a trimmed
 /// copy of its ACME library.
 fn sources(cache: &Cache, program: &Program, work: &Path) -> Result<PathBuf, Error> {
-    let own = Path::new(SOURCES).join(program.module);
+    let own = program.folder();
     if program.module != TRAEFIK {
         return Ok(own);
     }

@@ -1,48 +1,17 @@
 //! Whether the database is there, is the right one, and may be used by this DHIS2.
 
-use std::time::{Duration, Instant};
-
-use ::postgres::error::SqlState;
 use ::postgres::{Client, Error as SqlError};
 
-use crate::agent::args::Check;
 use crate::agent::database::create::EXTENSIONS;
 use crate::agent::failure::Failure;
-use crate::agent::log::Log;
-use crate::agent::postgres::{self, identity};
+use crate::agent::postgres::identity;
 use crate::agent::secret;
-use crate::agent::termination::Message;
 use crate::dhis2::version::{Line, Version};
 use crate::report::Refusal;
-
-/// How often a database that does not answer is asked again.
-const ASK: Duration = Duration::from_secs(1);
-/// The server may be taking over a new password at this moment: a refusal counts when it is repeated this often …
-const PASSWORD_TRIES: u32 = 3;
-/// … at this distance.
-const PASSWORD_PAUSE: Duration = Duration::from_secs(2);
 
 /// A database that DHIS2 may not start on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It did not answer.
-    #[error(
-        "connect to the database at {host} within {patience} s: see the pod of the database and its log"
-    )]
-    Unreachable {
-        /// Where.
-        host: String,
-        /// For how long, in seconds.
-        patience: u64,
-        /// The last error.
-        #[source]
-        source: SqlError,
-    },
-    /// It refuses the password.
-    #[error(
-        "log in to the database at {0}: it refuses the password of the Secret; the database server takes it over when it starts"
-    )]
-    Password(String, #[source] SqlError),
     /// Reading failed.
     #[error("read from the database")]
     Read(#[source] SqlError),
@@ -82,8 +51,6 @@ pub enum Error {
 impl Failure for Error {
     fn reason(&self) -> Option<Refusal> {
         match self {
-            Self::Unreachable { .. } => Some(Refusal::DatabaseUnreachable),
-            Self::Password(..) => Some(Refusal::DatabasePasswordRefused),
             Self::Read(_) | Self::Write(_) => None,
             Self::Unmarked => Some(Refusal::VolumeUnmarked),
             Self::Foreign(_) => Some(Refusal::VolumeForeign),
@@ -94,80 +61,12 @@ impl Failure for Error {
     }
 }
 
-/// What DHIS2 connects with.
-pub struct Credentials {
-    /// The owner role.
-    pub user: String,
-    /// Its password.
-    pub password: secret::Value,
-}
-
 /// What a fitting database holds.
 pub struct Found {
     /// The version that was started on it before.
     pub last_started: Option<Version>,
     /// The newest schema version.
     pub schema: Option<String>,
-}
-
-/// Connects, waiting for a database that is still starting.
-pub fn connect(
-    arguments: &Check,
-    credentials: &Credentials,
-    log: Log,
-    reports: &Message,
-) -> Result<Client, Error> {
-    let start = Instant::now();
-    let patience = Duration::from_secs(arguments.patience);
-    let mut refused = 0;
-    let mut told = false;
-    loop {
-        let error = match postgres::remote(
-            &arguments.host,
-            arguments.port,
-            &credentials.user,
-            &credentials.password,
-        ) {
-            Ok(client) => return Ok(client),
-            Err(error) => error,
-        };
-        if password_refused(&error) {
-            refused += 1;
-            if refused >= PASSWORD_TRIES {
-                return Err(Error::Password(arguments.host.clone(), error));
-            }
-            std::thread::sleep(PASSWORD_PAUSE);
-            continue;
-        }
-        if start.elapsed() >= patience {
-            return Err(Error::Unreachable {
-                host: arguments.host.clone(),
-                patience: arguments.patience,
-                source: error,
-            });
-        }
-        if !told {
-            reports.waiting(
-                &format!(
-                    "waiting for the database at {}:{}",
-                    arguments.host, arguments.port
-                ),
-                log,
-            );
-            told = true;
-        }
-        std::thread::sleep(ASK);
-    }
-}
-
-fn password_refused(error: &SqlError) -> bool {
-    error.code().is_some_and(|code| {
-        [
-            SqlState::INVALID_PASSWORD,
-            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-        ]
-        .contains(code)
-    })
 }
 
 /// Whether this instance's DHIS2 of version `asked`, with `key`, may start on the database.

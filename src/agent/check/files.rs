@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::agent::failure::Failure;
 use crate::report::Refusal;
 
+/// Name of the file that is written and taken away again.
+pub const PROBE: &str = ".dhis2-operator-probe";
+
 /// A file store that can't be written.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -23,7 +26,7 @@ impl Failure for Error {
 
 /// Writes a file, brings it to disk and takes it away again.
 pub fn writable(files: &Path) -> Result<(), Error> {
-    let probe = files.join(".dhis2-operator-probe");
+    let probe = files.join(PROBE);
     let write = || -> io::Result<()> {
         let mut file = File::create(&probe)?;
         // More than a file system keeps in an inode, so that a full one is noticed.

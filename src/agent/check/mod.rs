@@ -4,12 +4,14 @@ mod database;
 mod files;
 mod image;
 
+pub use files::PROBE;
+
 use super::Ended;
 use super::args::Check;
 use super::failure::Failure;
 use super::log::Log;
 use super::paths::Paths;
-use super::postgres::identity;
+use super::postgres::{identity, reach};
 use super::secret;
 use super::termination::Message;
 use crate::layout;
@@ -24,6 +26,9 @@ pub enum Error {
     /// A Secret can't be used.
     #[error(transparent)]
     Secret(#[from] secret::Error),
+    /// The database does not let us in.
+    #[error(transparent)]
+    Reach(#[from] reach::Error),
     /// The database is not the right one.
     #[error(transparent)]
     Database(#[from] database::Error),
@@ -37,6 +42,7 @@ impl Failure for Error {
         match self {
             Self::Image(error) => error.reason(),
             Self::Secret(error) => error.reason(),
+            Self::Reach(error) => error.reason(),
             Self::Database(error) => error.reason(),
             Self::Files(error) => error.reason(),
         }
@@ -53,14 +59,10 @@ pub fn check(
     let version = arguments.version;
     image::holds(&paths.of(layout::DHIS2_LIBRARIES), version)?;
     files::writable(&paths.of(layout::FILES))?;
-    let credentials = database::Credentials {
-        user: secret::read(&paths.of(layout::DATABASE_USERNAME))?
-            .reveal()
-            .to_owned(),
-        password: secret::read(&paths.of(layout::DATABASE_PASSWORD))?,
-    };
+    let user = secret::read(&paths.of(layout::DATABASE_USERNAME))?;
+    let password = secret::read(&paths.of(layout::DATABASE_PASSWORD))?;
     let key = secret::read_optional(&paths.of(layout::ENCRYPTION_PASSWORD))?;
-    let mut client = database::connect(arguments, &credentials, log, reports)?;
+    let mut client = reach::wait(&arguments.database, user.reveal(), &password, log, reports)?;
     let found = database::fits(&mut client, &arguments.instance, key.as_ref(), version)?;
     identity::write_last_started(&mut client, version).map_err(database::Error::Write)?;
     let message = format!("DHIS2 {version} may start");

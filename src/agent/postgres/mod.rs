@@ -3,6 +3,7 @@
 pub mod identity;
 pub mod private;
 pub mod programs;
+pub mod reach;
 pub mod scram;
 
 use std::path::Path;

@@ -123,3 +123,60 @@ fn probe(instance: &Instance, path: &str, period: i32, failures: i32) -> Probe {
         ..Probe::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{desired::fixture, kind::Kind};
+
+    fn pod(instance: &Instance) -> serde_json::Value {
+        fixture::object(instance, Kind::StatefulSet, "play")["spec"]["template"]["spec"].clone()
+    }
+
+    #[test]
+    fn the_image_runs_its_own_command() {
+        let container = pod(&fixture::plain())["containers"][0].clone();
+        assert!(container.get("command").is_none() && container.get("args").is_none());
+    }
+
+    #[test]
+    fn the_context_path_is_everywhere() {
+        let mut instance = fixture::plain();
+        instance.web.path = "/hmis".into();
+        instance.web.context = "/hmis".into();
+        let container = pod(&instance)["containers"][0].clone();
+        for (probe, path) in [("startupProbe", "/hmis/api/ping"), ("livenessProbe", "/hmis/api/ping"), ("readinessProbe", "/hmis/api/loginConfig")] {
+            assert_eq!(container[probe]["httpGet"]["path"], path);
+        }
+        assert!(container["env"].as_array().unwrap().contains(&json!({"name": "CATALINA_OPTS", "value": "-Dcontext.path='/hmis'"})));
+    }
+
+    #[test]
+    fn java_gets_its_heap_and_the_users_options() {
+        let mut instance = fixture::plain();
+        instance.application.java_options = vec!["-XX:MaxGCPauseMillis=1500".into()];
+        assert_eq!(java_options(&instance), "-Xmx1996m -Dlog4j2.configurationFile=/opt/dhis2/log4j2.xml -XX:MaxGCPauseMillis=1500");
+    }
+
+    #[test]
+    fn a_migration_of_hours_is_not_killed() {
+        let probe = pod(&fixture::plain())["containers"][0]["startupProbe"].clone();
+        assert!(probe["periodSeconds"].as_i64().unwrap() * probe["failureThreshold"].as_i64().unwrap() >= 2 * 3600);
+    }
+
+    #[test]
+    fn requests_are_drained_within_the_grace() {
+        let pod = pod(&fixture::plain());
+        let drain = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"].as_i64().unwrap();
+        assert!(drain + 10 < pod["terminationGracePeriodSeconds"].as_i64().unwrap());
+    }
+
+    #[test]
+    fn the_check_sees_no_password_of_others() {
+        let pod = pod(&fixture::plain());
+        let secret = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "secret-database").unwrap();
+        let keys: Vec<_> = secret["secret"]["items"].as_array().unwrap().iter().map(|item| &item["key"]).collect();
+        assert_eq!(keys, ["username", "password"]);
+        assert_eq!(secret["secret"]["defaultMode"], 0o440);
+    }
+}

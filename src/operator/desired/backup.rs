@@ -108,3 +108,58 @@ fn beside_dhis2(instance: &Instance) -> Affinity {
     let affinity = PodAffinity { required_during_scheduling_ignored_during_execution: Some(vec![term]), ..PodAffinity::default() };
     Affinity { pod_affinity: Some(affinity), ..Affinity::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    use crate::operator::{desired::fixture, instance::Stage};
+
+    #[test]
+    fn the_schedule_is_kept_and_runs_do_not_overlap() {
+        let mut instance = fixture::plain();
+        instance.backup.time_zone = Some("Africa/Kigali".into());
+        instance.backup.suspend = true;
+        let spec = schedule(&instance).unwrap().object["spec"].clone();
+        assert_eq!((&spec["schedule"], &spec["timeZone"]), (&json!("17 2 * * *"), &json!("Africa/Kigali")));
+        assert_eq!((&spec["suspend"], &spec["concurrencyPolicy"]), (&json!(true), &json!("Forbid")));
+    }
+
+    #[test]
+    fn nothing_is_backed_up_before_the_instance_is_secured() {
+        let mut instance = fixture::plain();
+        instance.stage = Stage { secured: false, first_backup: true, ..instance.stage };
+        assert!(schedule(&instance).is_none() && first(&instance).is_none());
+    }
+
+    #[test]
+    fn the_first_backup_is_like_all_others() {
+        let mut instance = fixture::plain();
+        assert!(first(&instance).is_none());
+        instance.stage.first_backup = true;
+        let first = first(&instance).unwrap().object["spec"].clone();
+        let mut scheduled = schedule(&instance).unwrap().object["spec"]["jobTemplate"]["spec"].clone();
+        scheduled.as_object_mut().unwrap().remove("activeDeadlineSeconds");
+        assert_eq!(first, scheduled);
+    }
+
+    #[test]
+    fn retention_is_said_to_the_agent() {
+        let command = command(&fixture::plain()).join(" ");
+        assert!(command.ends_with("--keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 0"), "{command}");
+    }
+
+    #[test]
+    fn it_runs_beside_dhis2_and_changes_no_file() {
+        let pod = json!(pod(&fixture::plain()));
+        let term = &pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
+        assert_eq!(term["topologyKey"], "kubernetes.io/hostname");
+        let labels = fixture::object(&fixture::plain(), Kind::StatefulSet, "play")["spec"]["template"]["metadata"]["labels"].clone();
+        for (key, value) in term["labelSelector"]["matchLabels"].as_object().unwrap() {
+            assert_eq!(labels[key], *value);
+        }
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+        assert_eq!(mounts.iter().find(|mount| mount["name"] == "files").unwrap()["readOnly"], true);
+    }
+}

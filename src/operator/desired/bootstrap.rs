@@ -29,3 +29,23 @@ fn pod(instance: &Instance) -> PodSpec {
     let main = Step { container, attached: vec![volume::admin_secret(instance), volume::tmp(16)] };
     pod::spec(instance, pod::DHIS2, Placement::Near(None), Vec::new(), main)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{desired::fixture, instance::Stage};
+
+    #[test]
+    fn it_runs_until_the_default_password_is_refused() {
+        let mut instance = fixture::plain();
+        assert!(bootstrap(&instance).is_none());
+        instance.stage = Stage { secured: false, ..instance.stage };
+        instance.web.context = "/hmis".into();
+        let job = bootstrap(&instance).unwrap().object;
+        let command = &job["spec"]["template"]["spec"]["containers"][0]["command"];
+        assert_eq!(command[3], "http://play-pods.demo.svc:8080/hmis");
+        assert_eq!(command[5], "2.42.4.1");
+        instance.stage = Stage { application: false, ..instance.stage };
+        assert!(bootstrap(&instance).is_none());
+    }
+}

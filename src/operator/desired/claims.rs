@@ -40,3 +40,26 @@ fn claim(instance: &Instance, suffix: &str, part: Part, storage: &Storage) -> Wa
     };
     Wanted::new(Kind::PersistentVolumeClaim, &name, &claim, Policy::Claim)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::desired::fixture;
+
+    #[test]
+    fn a_claim_asks_for_what_the_instance_says() {
+        let mut instance = fixture::plain();
+        instance.files = Storage { size: "50Gi".into(), class: Some("fast".into()) };
+        let spec = fixture::object(&instance, Kind::PersistentVolumeClaim, "play-files")["spec"].clone();
+        assert_eq!(spec, serde_json::json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "50Gi"}}, "storageClassName": "fast"}));
+    }
+
+    #[test]
+    fn volumes_go_with_the_instance_only_when_asked_to() {
+        for retain in [true, false] {
+            for claim in claims(&Instance { retain, ..fixture::plain() }) {
+                assert_eq!(claim.object["metadata"].get("ownerReferences").is_none(), retain);
+            }
+        }
+    }
+}

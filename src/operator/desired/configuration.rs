@@ -64,3 +64,54 @@ fn files(instance: &Instance, name: &str, part: Part, data: BTreeMap<String, Str
     let config_map = ConfigMap { metadata: owned(instance, name, part), data: Some(data), ..ConfigMap::default() };
     Wanted::new(Kind::ConfigMap, name, &config_map, Policy::Keep)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::desired::fixture;
+
+    #[test]
+    fn the_files_of_the_database() {
+        let files = database(&fixture::plain());
+        insta::assert_snapshot!(files["postgresql.conf"], @"
+        autovacuum_work_mem = '16MB'
+        checkpoint_completion_target = '0.9'
+        client_connection_check_interval = '10s'
+        effective_cache_size = '665MB'
+        huge_pages = 'off'
+        jit = 'off'
+        listen_addresses = '*'
+        log_destination = 'stderr'
+        log_line_prefix = '%m [%p] %q%u@%d '
+        log_parameter_max_length = '0'
+        log_timezone = 'UTC'
+        logging_collector = 'off'
+        maintenance_work_mem = '64MB'
+        max_connections = '60'
+        max_locks_per_transaction = '256'
+        max_wal_size = '2048MB'
+        min_wal_size = '512MB'
+        password_encryption = 'scram-sha-256'
+        random_page_cost = '1.1'
+        shared_buffers = '256MB'
+        synchronous_commit = 'on'
+        tcp_keepalives_count = '6'
+        tcp_keepalives_idle = '60'
+        tcp_keepalives_interval = '10'
+        timezone = 'UTC'
+        wal_compression = 'on'
+        work_mem = '4MB'
+        ");
+        insta::assert_snapshot!(files["pg_hba.conf"], @"
+        local all postgres peer
+        host dhis2 dhis all scram-sha-256
+        host dhis2 dhis_backup all scram-sha-256
+        ");
+    }
+
+    #[test]
+    fn the_resource_is_kept_as_it_was_given() {
+        let instance = fixture::plain();
+        assert_eq!(fixture::object(&instance, Kind::ConfigMap, "play-backup")["data"]["resource.json"], instance.resource);
+    }
+}

@@ -89,3 +89,52 @@ fn check() -> Probe {
         ..Probe::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{desired::fixture, instance::Stage, kind::Kind};
+
+    #[test]
+    fn the_server_waits_for_its_volume() {
+        let instance = Instance { stage: Stage { prepared: true, ..Stage::default() }, ..fixture::plain() };
+        assert!(database(&instance).is_none());
+        let job = build(&instance).unwrap().object;
+        let command = &job["spec"]["template"]["spec"]["containers"][0]["command"];
+        assert_eq!(*command, json!(["/agent/dhis2-agent", "database", "build", "--instance", "uid-1", "--name", "demo/play", "--postgresql", "17"]));
+        assert!(build(&fixture::plain()).is_none());
+    }
+
+    #[test]
+    fn adopting_is_said_to_the_build() {
+        let instance = Instance { adopt: true, stage: Stage { prepared: true, ..Stage::default() }, ..fixture::plain() };
+        let command = build(&instance).unwrap().object["spec"]["template"]["spec"]["containers"][0]["command"].clone();
+        assert_eq!(command.as_array().unwrap().last().unwrap(), "--adopt");
+    }
+
+    #[test]
+    fn nothing_kills_a_recovering_server() {
+        let pod = fixture::object(&fixture::plain(), Kind::StatefulSet, "play-database")["spec"]["template"]["spec"].clone();
+        let container = &pod["containers"][0];
+        assert!(container.get("livenessProbe").is_none());
+        let probe = &container["startupProbe"];
+        assert!(probe["periodSeconds"].as_i64().unwrap() * probe["failureThreshold"].as_i64().unwrap() >= 3600);
+        assert!(pod["terminationGracePeriodSeconds"].as_i64().unwrap() >= 300);
+    }
+
+    #[test]
+    fn configuration_follows_changes_while_the_server_runs() {
+        let pod = fixture::object(&fixture::plain(), Kind::StatefulSet, "play-database")["spec"]["template"]["spec"].clone();
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+        let configuration = mounts.iter().find(|mount| mount["mountPath"] == layout::POSTGRES_CONFIG).unwrap();
+        assert!(configuration.get("subPath").is_none());
+    }
+
+    #[test]
+    fn shared_memory_stays_within_the_limit() {
+        let pod = fixture::object(&fixture::plain(), Kind::StatefulSet, "play-database")["spec"]["template"]["spec"].clone();
+        let shm = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "shm").unwrap();
+        assert_eq!(shm["emptyDir"], json!({"medium": "Memory", "sizeLimit": "256Mi"}));
+        assert_eq!(pod["containers"][0]["resources"]["limits"]["memory"], "1Gi");
+    }
+}

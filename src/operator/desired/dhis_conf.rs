@@ -76,3 +76,64 @@ fn owned(instance: &Instance) -> BTreeMap<String, Value> {
     }
     owned
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::instance::SecretKey, operator::desired::fixture};
+
+    fn lines(instance: &Instance) -> Vec<String> {
+        text(instance).lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_file_of_a_plain_instance() {
+        insta::assert_snapshot!(text(&fixture::plain()), @"
+        analytics.table.unlogged = off
+        audit.database = off
+        audit.logger = on
+        connection.password = ${DATABASE_PASSWORD}
+        connection.pool.acquire_retry_attempts = 60
+        connection.pool.acquire_retry_delay = 1000
+        connection.pool.max_size = 40
+        connection.url = jdbc:postgresql://play-database:5432/dhis2
+        connection.username = dhis
+        encryption.password = ${ENCRYPTION_PASSWORD}
+        filestore.container = files
+        filestore.provider = filesystem
+        server.base.url = http://play.localhost
+        server.https = off
+        session.cookie.samesite = Lax
+        system.audit.enabled = on
+        ");
+    }
+
+    #[test]
+    fn users_change_defaults_but_not_what_the_operator_sets() {
+        let mut instance = fixture::plain();
+        instance.application.config = [("audit.database", "on"), ("connection.url", "jdbc:elsewhere"), ("x", "${DATABASE_PASSWORD}")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let lines = lines(&instance);
+        assert!(lines.contains(&"audit.database = on".to_owned()));
+        assert!(lines.contains(&"connection.url = jdbc:postgresql://play-database:5432/dhis2".to_owned()));
+        assert!(lines.contains(&"x = $${DATABASE_PASSWORD}".to_owned()));
+    }
+
+    #[test]
+    fn each_secret_value_has_its_variable() {
+        let mut instance = fixture::plain();
+        let secret = |name: &str| SecretKey { secret_name: name.into(), key: "value".into() };
+        instance.application.secret_config = [("ldap.manager.password".to_owned(), secret("ldap")), ("oidc.provider.google.client_secret".to_owned(), secret("google"))].into();
+        let variables = environment(&instance);
+        for (key, name) in [("ldap.manager.password", "ldap"), ("oidc.provider.google.client_secret", "google")] {
+            let variable = variables.iter().find(|variable| variable.value_from.as_ref().unwrap().secret_key_ref.as_ref().unwrap().name == name).unwrap();
+            assert!(lines(&instance).contains(&format!("{key} = ${{{}}}", variable.name)));
+        }
+    }
+
+    #[test]
+    fn the_default_key_is_named_nowhere() {
+        let instance = Instance { encryption: EncryptionKey::Default, ..fixture::plain() };
+        assert!(!text(&instance).contains("encryption.password"));
+        assert_eq!(environment(&instance).len(), 1);
+    }
+}

@@ -91,3 +91,68 @@ fn issuer(issuer: &Issuer) -> (String, String) {
     };
     (format!("cert-manager.io/{kind}"), issuer.name.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    use crate::operator::{desired::fixture, instance::Stage};
+
+    fn of(change: impl Fn(&mut Web)) -> Value {
+        let mut instance = fixture::plain();
+        change(&mut instance.web);
+        ingress(&instance).unwrap().object
+    }
+
+    #[test]
+    fn the_door_is_shut_until_the_default_password_is_refused() {
+        let plain = fixture::plain();
+        assert!(ingress(&Instance { stage: Stage { secured: false, ..plain.stage }, ..plain }).is_none());
+    }
+
+    #[test]
+    fn the_rule_leads_to_the_service() {
+        let ingress = of(|web| "/hmis".clone_into(&mut web.path));
+        let backend = json!({"service": {"name": "play", "port": {"name": "http"}}});
+        assert_eq!(ingress["spec"], json!({"rules": [{"host": "play.localhost", "http": {"paths": [{"path": "/hmis", "pathType": "Prefix", "backend": backend}]}}]}));
+    }
+
+    #[test]
+    fn defaults_follow_the_class() {
+        let keys = |class: Option<&str>| {
+            let class = class.map(str::to_owned);
+            let ingress = of(|web| web.ingress_class.clone_from(&class));
+            let annotations = ingress["metadata"].get("annotations").and_then(Value::as_object).cloned().unwrap_or_default();
+            let any = |prefix: &str| annotations.keys().any(|key| key.starts_with(prefix));
+            [any("nginx."), any("haproxy.")]
+        };
+        assert_eq!(keys(Some("nginx")), [true, false]);
+        assert_eq!(keys(Some("haproxy-public")), [false, true]);
+        assert_eq!(keys(Some("traefik")), [false, false]);
+        assert_eq!(keys(Some("public")), [true, true]);
+        assert_eq!(keys(None), [true, true]);
+    }
+
+    #[test]
+    fn users_have_the_last_word() {
+        let key = "nginx.ingress.kubernetes.io/proxy-body-size";
+        let ingress = of(|web| drop(web.annotations.insert(key.into(), "1g".into())));
+        assert_eq!(ingress["metadata"]["annotations"][key], "1g");
+    }
+
+    #[test]
+    fn an_issuer_is_asked_for_a_certificate() {
+        for (kind, key) in [(IssuerKind::ClusterIssuer, "cert-manager.io/cluster-issuer"), (IssuerKind::Issuer, "cert-manager.io/issuer")] {
+            let ingress = of(|web| web.issuer = Some(Issuer { name: "ca".into(), kind }));
+            assert_eq!(ingress["metadata"]["annotations"][key], "ca");
+            assert_eq!(ingress["spec"]["tls"], json!([{"hosts": ["play.localhost"], "secretName": "play-tls"}]));
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_the_users_is_taken() {
+        let ingress = of(|web| web.tls_secret = Some("wildcard".into()));
+        assert_eq!(ingress["spec"]["tls"][0]["secretName"], "wildcard");
+    }
+}

@@ -100,3 +100,36 @@ pub enum Generator {
     /// A password that DHIS2's rules accept: 24 characters with digit, upper, lower and special.
     Dhis2Password,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::instance::Stage;
+
+    fn late(stage: Stage) -> Vec<String> {
+        let instance = Instance { stage, ..fixture::plain() };
+        let early = [Kind::Secret, Kind::ConfigMap, Kind::PersistentVolumeClaim, Kind::Service, Kind::NetworkPolicy];
+        desired(&instance).into_iter().filter(|wanted| !early.contains(&wanted.kind)).map(|wanted| format!("{} {}", wanted.kind.name(), wanted.name)).collect()
+    }
+
+    #[test]
+    fn each_stage_has_its_objects() {
+        let [empty, prepared, built, started, secured] = fixture::STAGES.map(late);
+        assert!(empty.is_empty());
+        assert_eq!(prepared, ["Job play-database-build"]);
+        assert_eq!(built, ["StatefulSet play-database"]);
+        assert_eq!(started, ["StatefulSet play-database", "StatefulSet play", "Job play-bootstrap"]);
+        assert_eq!(secured, ["StatefulSet play-database", "StatefulSet play", "Ingress play", "CronJob play-backup", "Job play-backup-first"]);
+    }
+
+    #[test]
+    fn doors_are_shut_and_mounts_are_there_before_anything_runs() {
+        let kinds: Vec<Kind> = desired(&fixture::plain()).into_iter().map(|wanted| wanted.kind).collect();
+        let last = |kind: Kind| kinds.iter().rposition(|known| *known == kind).unwrap();
+        let first_pod = kinds.iter().position(|kind| matches!(kind, Kind::Job | Kind::StatefulSet)).unwrap();
+        assert_eq!(kinds[0], Kind::NetworkPolicy);
+        for kind in [Kind::NetworkPolicy, Kind::Secret, Kind::ConfigMap, Kind::PersistentVolumeClaim, Kind::Service] {
+            assert!(last(kind) < first_pod);
+        }
+    }
+}

@@ -103,3 +103,87 @@ fn dns() -> NetworkPolicyEgressRule {
 fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
     NetworkPolicyPort { protocol: Some(protocol.to_owned()), port: Some(IntOrString::Int(number)), end_port: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    use crate::operator::desired::fixture;
+
+    const PARTS: [Part; 5] = [Part::Application, Part::Database, Part::DatabaseBuild, Part::Bootstrap, Part::Backup];
+
+    fn labels_of(instance: &Instance, part: Part) -> Value {
+        json!(crate::operator::desired::metadata::labels(instance, part))
+    }
+
+    fn selects(selector: &Value, labels: &Value) -> bool {
+        selector["matchLabels"].as_object().unwrap().iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+
+    /// Do the rules of one direction of all policies that select `here` let `there` through on this port?
+    fn lets(policies: &[Wanted], direction: &str, peers: &str, here: &Value, there: &Value, port: i32) -> bool {
+        let selecting = policies.iter().filter(|policy| selects(&policy.object["spec"]["podSelector"], here));
+        let rules = selecting.flat_map(|policy| policy.object["spec"].get(direction).and_then(Value::as_array).cloned().unwrap_or_default());
+        rules.into_iter().any(|rule| {
+            let peer = rule.get(peers).and_then(Value::as_array).is_none_or(|peers| peers.iter().any(|peer| peer.get("podSelector").is_some_and(|selector| selects(selector, there))));
+            peer && rule.get("ports").and_then(Value::as_array).is_none_or(|ports| ports.iter().any(|known| known["port"] == port))
+        })
+    }
+
+    #[test]
+    fn who_reaches_whom() {
+        let instance = fixture::plain();
+        let policies = policies(&instance);
+        let reaches = |from: Part, to: Part, port: i32| {
+            let (from, to) = (labels_of(&instance, from), labels_of(&instance, to));
+            lets(&policies, "egress", "to", &from, &to, port) && lets(&policies, "ingress", "from", &to, &from, port)
+        };
+        for from in PARTS {
+            for to in PARTS {
+                let database = matches!((from, to), (Part::Application | Part::Backup, Part::Database));
+                assert_eq!(reaches(from, to, POSTGRESQL), database, "{from:?} to {to:?}");
+                assert_eq!(reaches(from, to, HTTP), (from, to) == (Part::Bootstrap, Part::Application), "{from:?} to {to:?}");
+                assert!(!reaches(from, to, 22) && !reaches(from, to, 53));
+            }
+        }
+    }
+
+    #[test]
+    fn the_database_and_its_build_reach_nothing() {
+        let instance = fixture::plain();
+        for part in [Part::Database, Part::DatabaseBuild] {
+            let labels = labels_of(&instance, part);
+            assert!(!lets(&policies(&instance), "egress", "to", &labels, &json!({}), 53));
+        }
+    }
+
+    #[test]
+    fn every_pod_is_under_the_denial_of_both_directions() {
+        let instance = fixture::plain();
+        let deny = fixture::object(&instance, Kind::NetworkPolicy, "play-deny");
+        assert_eq!(deny["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+        assert!(deny["spec"].get("ingress").is_none() && deny["spec"].get("egress").is_none());
+        for part in PARTS {
+            assert!(selects(&deny["spec"]["podSelector"], &labels_of(&instance, part)));
+        }
+        let other = Instance { name: "other".into(), ..instance };
+        assert!(!selects(&deny["spec"]["podSelector"], &labels_of(&other, Part::Database)));
+    }
+
+    #[test]
+    fn dhis2_is_reached_by_the_clients_and_reaches_the_world_but_not_the_inside() {
+        let controller = NetworkPolicyPeer { ip_block: Some(IPBlock { cidr: "192.0.2.0/24".into(), except: None }), ..NetworkPolicyPeer::default() };
+        let instance = Instance { clients: vec![controller], ..fixture::plain() };
+        let spec = fixture::object(&instance, Kind::NetworkPolicy, "play-application")["spec"].clone();
+        assert_eq!(spec["ingress"][0]["from"][0], json!({"ipBlock": {"cidr": "192.0.2.0/24"}}));
+        let world = &spec["egress"][2];
+        assert!(world.get("ports").is_none());
+        assert!(world["to"][0]["ipBlock"]["except"].as_array().unwrap().contains(&json!("169.254.0.0/16")));
+    }
+
+    #[test]
+    fn they_can_be_left_out() {
+        assert!(policies(&Instance { policies: false, ..fixture::plain() }).is_empty());
+    }
+}

@@ -54,3 +54,28 @@ fn generated(metadata: ObjectMeta, values: Vec<Generated>) -> Wanted {
 fn of(key: &'static str, value: Generator) -> Generated {
     Generated { key, value }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::desired::fixture;
+
+    #[test]
+    fn no_secret_holds_a_value() {
+        for secret in secrets(&fixture::plain()) {
+            assert!(secret.object.get("data").is_none() && secret.object.get("stringData").is_none());
+            assert!(matches!(secret.policy, Policy::Generate(values) if !values.is_empty()));
+        }
+    }
+
+    #[test]
+    fn the_encryption_key_is_made_only_where_it_is_ours() {
+        let plain = fixture::plain();
+        let key = fixture::object(&plain, Kind::Secret, "play-encryption");
+        assert_eq!(key["immutable"], true);
+        let theirs = EncryptionKey::Secret { name: "theirs".into(), generated: false };
+        for encryption in [theirs, EncryptionKey::Default] {
+            assert_eq!(secrets(&Instance { encryption, ..plain.clone() }).len(), 3);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How `pg_dump` is run. restic runs it and stores what it prints: no dump ever lies on a disk in clear.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::agent::args::DatabaseAddress;
+use crate::agent::postgres::identity;
+use crate::agent::postgres::programs::Programs;
+use crate::agent::secret;
+use crate::dhis2::derived::Family;
+use crate::layout;
+
+/// The dump's name in its snapshot.
+pub const FILE: &str = "dhis2.dump";
+
+/// PostGIS fills this table itself, and only a superuser could restore it: with it, a restore as the owner ends with an error
+/// (dhis2-core at 2.42.4.1, observed).
+const SPATIAL: &str = "public.spatial_ref_sys";
+
+/// Patterns of tables whose data stays out of the dump.
+pub fn excluded_data(derived: &[Family]) -> Vec<String> {
+    std::iter::once(SPATIAL)
+        .chain(derived.iter().map(|family| family.pattern))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The password in a file that only this user can read, gone when dropped: neither an argument nor an environment shows it.
+#[derive(Debug)]
+pub struct PasswordFile(PathBuf);
+
+impl PasswordFile {
+    /// Writes it.
+    pub fn write(password: &secret::Value) -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("dhis2-pgpass-{}", std::process::id()));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let escaped = password.reveal().replace('\\', "\\\\").replace(':', "\\:");
+        let mut file = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)?;
+        writeln!(file, "*:*:*:*:{escaped}")?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PasswordFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Adds to `restic backup` the program whose output it stores.
+pub fn from_command(
+    restic: &mut Command,
+    programs: &Programs,
+    address: &DatabaseAddress,
+    password: &PasswordFile,
+    snapshot: &str,
+    excluded: &[String],
+) {
+    let pg_dump = programs.command("pg_dump");
+    restic
+        .env("PGPASSFILE", &password.0)
+        .args(["--stdin-filename", FILE, "--stdin-from-command", "--"])
+        .arg(pg_dump.get_program());
+    restic
+        .arg(format!("--host={}", address.host))
+        .arg(format!("--port={}", address.port));
+    restic
+        .arg(format!("--username={}", layout::BACKUP_ROLE))
+        .arg(format!("--dbname={}", layout::DATABASE))
+        .arg("--no-password");
+    // Not compressed: restic finds what is new in it, and compresses that. Comments belong to extensions' owners.
+    restic.args([
+        "--format=custom",
+        "--compress=0",
+        "--no-comments",
+        "--lock-wait-timeout=60s",
+    ]);
+    restic
+        .arg(format!("--snapshot={snapshot}"))
+        .arg(format!("--exclude-schema={}", identity::SCHEMA));
+    restic.args(
+        excluded
+            .iter()
+            .map(|pattern| format!("--exclude-table-data={pattern}")),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_password_is_in_a_file_of_its_own_only_for_a_while() {
+        let file = PasswordFile::write(&secret::Value::new("a:b\\c")).unwrap();
+        let path = file.0.clone();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "*:*:*:*:a\\:b\\\\c\n");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_can_be_made_again_is_left_out() {
+        let derived = crate::dhis2::derived::tables("2.42.4.1".parse().unwrap());
+        assert_eq!(
+            excluded_data(derived),
+            ["public.spatial_ref_sys", "public.analytics*"]
+        );
+    }
+}

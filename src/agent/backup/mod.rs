@@ -1,0 +1,166 @@
+//! `backup`: makes a set in the instance's repository, then removes sets by age.
+//!
+//! files → dump → files again → manifest. The manifest is last: a set that was interrupted has none and does not exist. A set
+//! that exists is reported again, not made again.
+
+mod database;
+mod dump;
+mod manifest;
+mod restic;
+mod retention;
+mod set;
+mod steps;
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ::postgres::Error as SqlError;
+
+use super::Ended;
+use super::args::Backup;
+use super::failure::Failure;
+use super::log::Log;
+use super::paths::Paths;
+use super::postgres::{programs, reach};
+use super::termination::Message;
+use super::{secret, volume};
+use crate::layout;
+use crate::report::{BackedUp, Data, Refusal};
+use manifest::Manifest;
+use restic::Repository;
+
+/// Two backups of one instance never run side by side; a second one waits for the first.
+const LOCK_PATIENCE: Duration = Duration::from_mins(30);
+/// A note on the volume that forgotten snapshots still take space.
+const PENDING_PRUNE: &str = "/backups/.prune-pending";
+
+/// A backup that did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The volume can't be used.
+    #[error(transparent)]
+    Volume(#[from] volume::Error),
+    /// A Secret can't be used.
+    #[error(transparent)]
+    Secret(#[from] secret::Error),
+    /// The repository can't be used.
+    #[error(transparent)]
+    Repository(#[from] restic::Error),
+    /// The database does not let us in.
+    #[error(transparent)]
+    Reach(#[from] reach::Error),
+    /// No `pg_dump` of the server's version.
+    #[error(transparent)]
+    Programs(#[from] programs::Error),
+    /// The database can't be read.
+    #[error("read from the database")]
+    Read(#[source] SqlError),
+    /// The database does not say whose it is.
+    #[error(
+        "the database does not say whose it is: the table dhis2_operator.instance is missing or incomplete"
+    )]
+    Unmarked,
+    /// The database is another instance's.
+    #[error("the database belongs to instance {0}, not to this one")]
+    Foreign(String),
+    /// The dump broke off.
+    #[error("dump the database")]
+    Dump(#[source] restic::Error),
+    /// A file that the manifest repeats can't be read.
+    #[error("read {0} for the manifest")]
+    ReadFile(PathBuf, #[source] std::io::Error),
+    /// The resource is no JSON.
+    #[error("understand {0}")]
+    Resource(PathBuf, #[source] serde_json::Error),
+    /// The password file can't be written.
+    #[error("write the password file for pg_dump")]
+    PasswordFile(#[source] std::io::Error),
+    /// The manifest can't be written or read.
+    #[error("write or read the manifest")]
+    Manifest(#[source] serde_json::Error),
+}
+
+impl Failure for Error {
+    fn reason(&self) -> Option<Refusal> {
+        match self {
+            Self::Volume(volume::Error::Locked(_)) => Some(Refusal::RepositoryLocked),
+            Self::Secret(error) => error.reason(),
+            Self::Repository(error) => error.reason(),
+            Self::Reach(error) => error.reason(),
+            Self::Programs(error) => error.reason(),
+            Self::Unmarked => Some(Refusal::VolumeUnmarked),
+            Self::Foreign(_) => Some(Refusal::VolumeForeign),
+            // A full or locked repository is told as such; anything else is the dump's own.
+            Self::Dump(error) => Some(error.reason().unwrap_or(Refusal::DumpFailed)),
+            Self::Volume(_)
+            | Self::Read(_)
+            | Self::ReadFile(..)
+            | Self::Resource(..)
+            | Self::PasswordFile(_)
+            | Self::Manifest(_) => None,
+        }
+    }
+}
+
+/// Makes the set, or finds it made, and applies the retention.
+pub fn backup(
+    arguments: &Backup,
+    paths: &Paths,
+    log: Log,
+    reports: &Message,
+) -> Result<Ended, Error> {
+    reports.waiting(&format!("making the backup set {}", arguments.set), log);
+    let _lock = volume::lock(&paths.of(layout::REPOSITORY_LOCK), LOCK_PATIENCE)?;
+    let repository = Repository::open(paths)?;
+    let snapshots = repository.snapshots()?;
+    let made = snapshots
+        .iter()
+        .find(|snapshot| snapshot.is_manifest() && snapshot.set() == Some(&arguments.set));
+    let manifest = match made {
+        Some(snapshot) => {
+            log.info("the set exists already");
+            read(&repository, &snapshot.id)?
+        }
+        None => steps::make(&repository, arguments, paths, log, reports)?,
+    };
+    let kept = retention::apply(
+        &repository,
+        &arguments.keep,
+        &arguments.name,
+        &paths.of(PENDING_PRUNE),
+        log,
+    )?;
+    let report = manifest.report(kept.retention, kept.sets, kept.oldest);
+    Ok((message(&report, kept.trouble), Some(Data::Backup(report))))
+}
+
+fn read(repository: &Repository, snapshot: &str) -> Result<Manifest, Error> {
+    let step = "read the manifest";
+    let path = format!("/{}", manifest::FILE);
+    Ok(repository.ask(step, |command| _ = command.args(["dump", snapshot, &path]))?)
+}
+
+fn message(report: &BackedUp, trouble: Option<String>) -> String {
+    let mut message = format!(
+        "set {}: {} rows in {} tables, {} files, {} bytes added in {} s; {} sets in the repository",
+        report.set,
+        report.rows,
+        report.tables,
+        report.files,
+        report.bytes_added,
+        report.seconds,
+        report.sets_kept
+    );
+    if report.files_incomplete {
+        message.push_str("; some files could not be read and are not in it: see the log");
+    }
+    if report.references_without_file > 0 {
+        let _ = write!(message, "; {} rows of fileresource have no file", report.references_without_file);
+    }
+    if let Some(trouble) = trouble {
+        message.push_str("; ");
+        message.push_str(&trouble);
+    }
+    message
+}

@@ -1,0 +1,338 @@
+//! Which sets stay. Decided on manifests, by restic's own rules; then exactly the snapshots of the other sets are forgotten, the
+//! manifests first, so that a kill in between leaves parts of no set, never a set without parts.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use super::restic::{self, Repository, Snapshot};
+use super::set::Part;
+use crate::agent::args::Keep;
+use crate::agent::failure::{Failure, told};
+use crate::agent::log::Log;
+use crate::report::Retention;
+
+/// Parts without a manifest may belong to a set that is being made elsewhere, or whose Job is about to be tried again.
+const ORPHAN_AGE: SignedDuration = SignedDuration::from_hours(48);
+/// Forgetting needs the repository alone. It can wait for the next backup, so it does not wait long for others.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A retention that went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// restic failed.
+    #[error(transparent)]
+    Restic(#[from] restic::Error),
+    /// The note that space is to be freed can't be kept.
+    #[error("note in {0} that space is to be freed")]
+    Note(PathBuf, #[source] io::Error),
+}
+
+impl Failure for Error {}
+
+/// What is to be forgotten.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    manifests: Vec<String>,
+    parts: Vec<String>,
+}
+
+/// What the repository holds afterwards.
+#[derive(Debug)]
+pub struct Kept {
+    /// How it went.
+    pub retention: Retention,
+    /// Why it did not go well.
+    pub trouble: Option<String>,
+    /// Number of sets.
+    pub sets: u64,
+    /// Time of the oldest.
+    pub oldest: String,
+}
+
+/// Removes what is not to be kept. Whatever becomes of it, the sets in the repository count.
+pub fn apply(
+    repository: &Repository,
+    keep: &Keep,
+    host: &str,
+    pending: &Path,
+    log: Log,
+) -> Result<Kept, restic::Error> {
+    let (retention, trouble) = match remove(repository, keep, host, pending, log) {
+        Ok(()) => (Retention::Done, None),
+        Err(Error::Restic(restic::Error::Locked(_))) => {
+            let trouble =
+                "old sets are left for the next backup, since somebody else uses the repository"
+                    .to_owned();
+            (Retention::Postponed, Some(trouble))
+        }
+        Err(error) => (
+            Retention::Failed,
+            Some(format!("old sets could not be removed: {}", told(&error))),
+        ),
+    };
+    let snapshots = repository.snapshots()?;
+    let manifests: Vec<&Snapshot> = snapshots
+        .iter()
+        .filter(|snapshot| snapshot.is_manifest())
+        .collect();
+    let oldest = manifests.iter().map(|manifest| manifest.time).min();
+    let sets = manifests
+        .iter()
+        .filter_map(|manifest| manifest.set())
+        .collect::<BTreeSet<_>>()
+        .len();
+    Ok(Kept {
+        retention,
+        trouble,
+        sets: u64::try_from(sets).unwrap_or(u64::MAX),
+        oldest: oldest.map(|time| format!("{time:.0}")).unwrap_or_default(),
+    })
+}
+
+fn remove(
+    repository: &Repository,
+    keep: &Keep,
+    host: &str,
+    pending: &Path,
+    log: Log,
+) -> Result<(), Error> {
+    let surplus = surplus(repository, keep, host)?;
+    let plan = plan(&repository.snapshots()?, &surplus, Timestamp::now());
+    if !plan.manifests.is_empty() || !plan.parts.is_empty() {
+        log.info(&format!(
+            "removing {} sets, {} snapshots of sets that are no more",
+            plan.manifests.len(),
+            plan.parts.len()
+        ));
+        // Written before anything is forgotten: a run that is killed before it has pruned leaves the note for the next one.
+        File::create(pending)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| Error::Note(pending.to_owned(), error))?;
+        forget(
+            repository,
+            "forget the manifests of old sets",
+            &plan.manifests,
+        )?;
+        forget(repository, "forget the parts of old sets", &plan.parts)?;
+    }
+    if pending.exists() {
+        log.info("freeing space in the repository");
+        repository.run(
+            "free space in the repository",
+            |command| _ = command.arg("prune"),
+            None,
+            PATIENCE,
+        )?;
+        fs::remove_file(pending).map_err(|error| Error::Note(pending.to_owned(), error))?;
+    }
+    Ok(())
+}
+
+fn forget(
+    repository: &Repository,
+    step: &'static str,
+    ids: &[String],
+) -> Result<(), restic::Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    repository
+        .run(
+            step,
+            |command| _ = command.arg("forget").args(ids),
+            None,
+            PATIENCE,
+        )
+        .map(drop)
+}
+
+/// The manifests that restic's rules would let go.
+fn surplus(repository: &Repository, keep: &Keep, host: &str) -> Result<Vec<String>, restic::Error> {
+    #[derive(Deserialize)]
+    struct Group {
+        remove: Option<Vec<Snapshot>>,
+    }
+    let rules = rules(keep);
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let arguments = |command: &mut Command| {
+        command
+            .args(["forget", "--dry-run", "--group-by", "host", "--host", host])
+            .args(["--tag", &Part::Manifest.tag()])
+            .args(&rules);
+    };
+    let groups: Vec<Group> = repository.ask("decide which sets to keep", arguments)?;
+    Ok(groups
+        .into_iter()
+        .filter_map(|group| group.remove)
+        .flatten()
+        .map(|snapshot| snapshot.id)
+        .collect())
+}
+
+/// restic's flags. It takes 0 for "no such rule", and without any rule it refuses: then everything is kept.
+fn rules(keep: &Keep) -> Vec<String> {
+    let rules = [
+        ("last", keep.keep_last),
+        ("daily", keep.keep_daily),
+        ("weekly", keep.keep_weekly),
+        ("monthly", keep.keep_monthly),
+        ("yearly", keep.keep_yearly),
+    ];
+    rules
+        .iter()
+        .filter(|(_, number)| *number > 0)
+        .map(|(rule, number)| format!("--keep-{rule}={number}"))
+        .collect()
+}
+
+/// The exact snapshots to forget. Snapshots that carry no set are somebody's own and none of our business.
+fn plan(snapshots: &[Snapshot], surplus: &[String], now: Timestamp) -> Plan {
+    let manifests = || snapshots.iter().filter(|snapshot| snapshot.is_manifest());
+    let newest = manifests()
+        .max_by_key(|manifest| manifest.time)
+        .map(|manifest| &manifest.id);
+    let goes = |manifest: &Snapshot| surplus.contains(&manifest.id) && Some(&manifest.id) != newest;
+    let kept: BTreeSet<&str> = manifests()
+        .filter(|manifest| !goes(manifest))
+        .filter_map(Snapshot::set)
+        .collect();
+    let gone: BTreeSet<&str> = manifests()
+        .filter(|manifest| goes(manifest))
+        .filter_map(Snapshot::set)
+        .collect();
+    let part_goes = |part: &&Snapshot| {
+        let orphan = now.duration_since(part.time) > ORPHAN_AGE;
+        part.set()
+            .is_some_and(|set| !kept.contains(set) && (gone.contains(set) || orphan))
+    };
+    Plan {
+        manifests: manifests()
+            .filter(|manifest| goes(manifest))
+            .map(|manifest| manifest.id.clone())
+            .collect(),
+        parts: snapshots
+            .iter()
+            .filter(|snapshot| !snapshot.is_manifest())
+            .filter(part_goes)
+            .map(|part| part.id.clone())
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-25T12:00:00Z";
+
+    fn snapshot(id: &str, time: &str, tags: &[&str]) -> Snapshot {
+        Snapshot {
+            id: id.to_owned(),
+            time: time.parse().unwrap(),
+            tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
+        }
+    }
+
+    fn set(name: &str, time: &str) -> Vec<Snapshot> {
+        let tag = format!("set={name}");
+        ["files", "dump", "files-again", "manifest"]
+            .iter()
+            .map(|part| {
+                snapshot(
+                    &format!("{name}-{part}"),
+                    time,
+                    &[&tag, &format!("part={part}")],
+                )
+            })
+            .collect()
+    }
+
+    fn planned(snapshots: &[Snapshot], surplus: &[&str]) -> Plan {
+        let surplus: Vec<String> = surplus.iter().map(|&id| id.to_owned()).collect();
+        plan(snapshots, &surplus, NOW.parse().unwrap())
+    }
+
+    #[test]
+    fn a_set_goes_whole() {
+        let snapshots = [
+            set("a", "2026-11-24T01:00:00Z"),
+            set("b", "2026-11-25T01:00:00Z"),
+        ]
+        .concat();
+        let plan = planned(&snapshots, &["a-manifest"]);
+        assert_eq!(plan.manifests, ["a-manifest"]);
+        assert_eq!(plan.parts, ["a-files", "a-dump", "a-files-again"]);
+    }
+
+    #[test]
+    fn the_newest_set_stays_whatever_the_rules_say() {
+        let snapshots = [
+            set("a", "2026-11-24T01:00:00Z"),
+            set("b", "2026-11-25T01:00:00Z"),
+        ]
+        .concat();
+        assert_eq!(
+            planned(&snapshots, &["a-manifest", "b-manifest"]).manifests,
+            ["a-manifest"]
+        );
+        assert_eq!(
+            planned(&set("a", "2020-01-01T00:00:00Z"), &["a-manifest"]),
+            Plan::default()
+        );
+    }
+
+    #[test]
+    fn parts_of_no_set_go_after_two_days() {
+        let half = |time| {
+            set("half", time)
+                .into_iter()
+                .filter(|snapshot| !snapshot.is_manifest())
+                .collect::<Vec<_>>()
+        };
+        let whole = set("a", "2026-11-20T01:00:00Z");
+        let old = [half("2026-11-23T11:00:00Z"), whole.clone()].concat();
+        assert_eq!(
+            planned(&old, &[]).parts,
+            ["half-files", "half-dump", "half-files-again"]
+        );
+        let young = [half("2026-11-23T13:00:00Z"), whole].concat();
+        assert_eq!(planned(&young, &[]), Plan::default());
+    }
+
+    #[test]
+    fn snapshots_of_people_stay() {
+        let own = vec![snapshot("own", "2020-01-01T00:00:00Z", &["mine"])];
+        assert_eq!(
+            planned(&[own, set("a", "2026-11-25T01:00:00Z")].concat(), &[]),
+            Plan::default()
+        );
+    }
+
+    #[test]
+    fn no_rule_keeps_everything() {
+        let keep = Keep {
+            keep_last: 0,
+            keep_daily: 7,
+            keep_weekly: 0,
+            keep_monthly: 0,
+            keep_yearly: 0,
+        };
+        assert_eq!(rules(&keep), ["--keep-daily=7"]);
+        assert!(
+            rules(&Keep {
+                keep_daily: 0,
+                ..keep
+            })
+            .is_empty()
+        );
+    }
+}

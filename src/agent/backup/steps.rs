@@ -1,0 +1,265 @@
+//! The steps that make a set.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use super::database::{Facts, Moment};
+use super::manifest::{self, Dhis2, Dump, EncryptionKey, Files, Manifest, Postgresql};
+use super::restic::{Repository, Summary};
+use super::set::{Label, Part};
+use super::{Error, dump};
+use crate::agent::args::Backup;
+use crate::agent::log::Log;
+use crate::agent::paths::Paths;
+use crate::agent::postgres::identity::{self, Identity};
+use crate::agent::postgres::programs::Programs;
+use crate::agent::postgres::reach;
+use crate::agent::termination::Message;
+use crate::agent::{secret, volume};
+use crate::dhis2::derived;
+use crate::layout;
+
+/// How often files are read that could not be read completely: DHIS2 may have removed one meanwhile.
+const FILE_TRIES: u32 = 3;
+/// How many storage keys without file are named.
+const NAMED: usize = 10;
+
+/// What the steps have in common.
+struct Making<'a> {
+    repository: &'a Repository,
+    label: Label<'a>,
+    paths: &'a Paths,
+    log: Log,
+    seconds: BTreeMap<String, f64>,
+}
+
+/// What was found out about the database while it was dumped.
+struct Dumped {
+    summary: Summary,
+    time: String,
+    facts: Facts,
+    identity: Identity,
+    contents: manifest::Contents,
+    references: u64,
+    without_file: Vec<String>,
+}
+
+/// Makes the set.
+pub fn make(
+    repository: &Repository,
+    arguments: &Backup,
+    paths: &Paths,
+    log: Log,
+    reports: &Message,
+) -> Result<Manifest, Error> {
+    let label = Label {
+        set: &arguments.set,
+        instance: &arguments.instance,
+        name: &arguments.name,
+    };
+    let mut making = Making {
+        repository,
+        label,
+        paths,
+        log,
+        seconds: BTreeMap::new(),
+    };
+    let before = making.timed("files", |making| making.files(Part::Files))?;
+    let dumped = making.timed("dump", |making| making.dump(arguments, reports))?;
+    let after = making.timed("filesAgain", |making| making.files(Part::FilesAgain))?;
+    let manifest = making.manifest(arguments, &before, dumped, &after)?;
+    let text = serde_json::to_vec_pretty(&manifest).map_err(Error::Manifest)?;
+    let build = |restic: &mut Command| {
+        label.mark(restic, Part::Manifest);
+        restic.args(["--stdin", "--stdin-filename", manifest::FILE]);
+    };
+    repository.back_up("write the manifest", build, Some(&text))?;
+    Ok(manifest)
+}
+
+impl Making<'_> {
+    fn timed<T>(
+        &mut self,
+        step: &str,
+        work: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.log.info(&format!("{step}: begun"));
+        let start = Instant::now();
+        let done = work(self)?;
+        let seconds = (start.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+        self.log.info(&format!("{step}: done after {seconds} s"));
+        self.seconds.insert(step.to_owned(), seconds);
+        Ok(done)
+    }
+
+    /// The file store as it is now.
+    fn files(&self, part: Part) -> Result<Summary, Error> {
+        let files = self.paths.of(layout::FILES);
+        let build = |restic: &mut Command| {
+            self.label.mark(restic, part);
+            // A file system's own directory is closed to us; the probe of `check` is no file of DHIS2's.
+            restic
+                .arg("--exclude")
+                .arg(files.join("lost+found"))
+                .arg("--exclude")
+                .arg(files.join(crate::agent::check::PROBE));
+            restic.arg("--one-file-system").arg(&files);
+        };
+        let mut summary = self.repository.back_up("back up the files", build, None)?;
+        for _ in 1..FILE_TRIES {
+            if summary.complete {
+                break;
+            }
+            self.log.warn("some files could not be read, as when DHIS2 removes one at that moment: reading them again");
+            summary = self.repository.back_up("back up the files", build, None)?;
+        }
+        Ok(summary)
+    }
+
+    /// The database, and what it holds at the moment of the dump.
+    fn dump(&self, arguments: &Backup, reports: &Message) -> Result<Dumped, Error> {
+        let password = secret::read(&self.paths.of(layout::DATABASE_BACKUP_PASSWORD))?;
+        let client = reach::wait(
+            &arguments.database,
+            layout::BACKUP_ROLE,
+            &password,
+            self.log,
+            reports,
+        )?;
+        let mut moment = Moment::begin(client).map_err(Error::Read)?;
+        let facts = moment.facts().map_err(Error::Read)?;
+        let identity = facts.identity.clone().ok_or(Error::Unmarked)?;
+        if identity.instance != arguments.instance {
+            return Err(Error::Foreign(identity.instance));
+        }
+        let programs = Programs::find(facts.major)?;
+        let password_file = dump::PasswordFile::write(&password).map_err(Error::PasswordFile)?;
+        let families = derived::tables(arguments.version);
+        let excluded = dump::excluded_data(families);
+        let build = |restic: &mut Command| {
+            self.label.mark(restic, Part::Dump);
+            dump::from_command(
+                restic,
+                &programs,
+                &arguments.database,
+                &password_file,
+                &moment.snapshot,
+                &excluded,
+            );
+        };
+        let summary = self
+            .repository
+            .back_up("dump the database", build, None)
+            .map_err(Error::Dump)?;
+        let contents = moment.contents(families).map_err(Error::Read)?;
+        let files = self.paths.of(layout::FILES);
+        let mut without_file = Vec::new();
+        let references = moment
+            .references(|key| stored(&files, key), |key| without_file.push(key))
+            .map_err(Error::Read)?;
+        Ok(Dumped {
+            summary,
+            time: moment.time,
+            facts,
+            identity,
+            contents,
+            references,
+            without_file,
+        })
+    }
+
+    fn manifest(
+        &self,
+        arguments: &Backup,
+        before: &Summary,
+        dumped: Dumped,
+        after: &Summary,
+    ) -> Result<Manifest, Error> {
+        let key = secret::read_optional(&self.paths.of(layout::ENCRYPTION_PASSWORD))?;
+        let in_secrets = dumped.identity.key.fits(key.as_ref());
+        if !in_secrets {
+            self.log.warn(
+                "the encryption key in the Secret is not the one that the database was made with",
+            );
+        }
+        let files = self.paths.of(layout::FILES);
+        // DHIS2 stores an upload after its row: what has come since the dump began is not missing.
+        let without_file: Vec<String> = dumped
+            .without_file
+            .into_iter()
+            .filter(|key| !stored(&files, key))
+            .collect();
+        let facts = dumped.facts;
+        Ok(Manifest {
+            format: manifest::FORMAT,
+            set: arguments.set.clone(),
+            instance: arguments.instance.clone(),
+            name: arguments.name.clone(),
+            created: dumped.time,
+            dhis2: Dhis2 {
+                version: arguments.version,
+                schema: facts.schema,
+            },
+            postgresql: Postgresql {
+                version: facts.version,
+                extensions: facts.extensions,
+                bytes: facts.bytes,
+            },
+            encryption_key: EncryptionKey {
+                salt: dumped.identity.key.salt,
+                digest: dumped.identity.key.digest,
+                in_secrets,
+            },
+            dump: Dump {
+                snapshot: dumped.summary.snapshot_id,
+                bytes: dumped.summary.total_bytes_processed,
+                excluded_data: dump::excluded_data(derived::tables(arguments.version)),
+                excluded_schemas: vec![identity::SCHEMA.to_owned()],
+            },
+            contents: dumped.contents,
+            files: Files {
+                before: before.snapshot_id.clone(),
+                after: after.snapshot_id.clone(),
+                count: after.total_files_processed,
+                bytes: after.total_bytes_processed,
+                complete: after.complete,
+                references: dumped.references,
+                references_without_file: u64::try_from(without_file.len()).unwrap_or(u64::MAX),
+                without_file: without_file.into_iter().take(NAMED).collect(),
+            },
+            volumes: self.volumes()?,
+            bytes_added: before.data_added_packed
+                + dumped.summary.data_added_packed
+                + after.data_added_packed,
+            seconds: self.seconds.clone(),
+            resource: self.resource()?,
+            secrets: self.secrets()?,
+        })
+    }
+
+    fn volumes(&self) -> Result<BTreeMap<String, volume::Space>, Error> {
+        let places = [("files", layout::FILES), ("backups", layout::BACKUPS)];
+        places
+            .into_iter()
+            .map(|(name, place)| Ok((name.to_owned(), volume::space(&self.paths.of(place))?)))
+            .collect()
+    }
+
+    fn resource(&self) -> Result<serde_json::Value, Error> {
+        let path = self.paths.of(layout::RESOURCE);
+        let text = std::fs::read(&path).map_err(|error| Error::ReadFile(path.clone(), error))?;
+        serde_json::from_slice(&text).map_err(|error| Error::Resource(path, error))
+    }
+
+    fn secrets(&self) -> Result<BTreeMap<String, String>, Error> {
+        let directory = self.paths.of(layout::SECRETS);
+        manifest::secrets(&directory).map_err(|error| Error::ReadFile(directory, error))
+    }
+}
+
+/// Whether the file of a storage key is in the store (`DHIS2_HOME/files/<storagekey>`; dhis2-core at 2.42.4.1, observed).
+fn stored(files: &Path, key: &str) -> bool {
+    files.join(key.trim_start_matches('/')).is_file()
+}

@@ -1,0 +1,170 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    api::status::{Claims, DatabaseStatus},
+    operator::{
+        parse::parse,
+        settings::Settings,
+        slot::{Facts, Pod, Slot},
+        trouble::Trouble,
+    },
+    report::{AdminPassword, Bootstrapped, Built, Data, Outcome as Ended, Report, Verb},
+};
+
+fn resource() -> Dhis2Instance {
+    serde_json::from_value(json!({
+        "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance",
+        "metadata": {"name": "play", "namespace": "ns", "uid": "uid-1", "generation": 3},
+        "spec": {"version": "2.42.4", "web": {"host": "play.example.org"}}
+    }))
+    .unwrap()
+}
+
+fn now() -> Timestamp {
+    "2026-11-25T12:00:00Z".parse().unwrap()
+}
+
+fn slot(uid: &str, owner: &str, facts: Facts) -> Slot {
+    Slot { uid: uid.into(), version: 1, owner: Some(owner.into()), maker: None, deleting: false, satisfied: None, facts }
+}
+
+fn report(verb: Verb, data: Data) -> Report {
+    Report { verb, outcome: Ended::Done, reason: None, message: String::new(), data: Some(data) }
+}
+
+/// A step that ended well, with the report of its pod.
+fn step(observed: &mut Observed, job: &str, report: Report) {
+    observed.children.insert((Kind::Job, job.into()), slot(job, "uid-1", Facts::Job { finished: Some(true) }));
+    let pod = Pod { ended: true, reports: vec![report], ..Pod::default() };
+    observed.children.insert((Kind::Pod, format!("{job}-x")), slot(&format!("{job}-x"), job, Facts::Pod(Box::new(pod))));
+}
+
+fn server(observed: &mut Observed, set: &str, pod: Pod) {
+    observed.children.insert((Kind::StatefulSet, set.into()), slot(set, "uid-1", Facts::Plain));
+    observed.children.insert((Kind::Pod, format!("{set}-0")), slot(&format!("{set}-0"), set, Facts::Pod(Box::new(pod))));
+}
+
+fn ready_pod() -> Pod {
+    Pod { ready: true, ..Pod::default() }
+}
+
+/// The status after a pass in which everything due was written.
+fn told(resource: &Dhis2Instance, observed: &Observed) -> Dhis2InstanceStatus {
+    let mut seen = observed.clone();
+    for made in resource.status.iter().flat_map(|status| &status.secrets) {
+        seen.secrets.insert(made.name.clone(), made.uid.clone());
+    }
+    let instance = Box::new(parse(resource, &seen, &Settings::default()).unwrap());
+    status(resource, &seen, &Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled }, now())
+}
+
+fn of<'a>(status: &'a Dhis2InstanceStatus, kind: &str) -> (&'a str, &'a str) {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == kind).unwrap();
+    (&condition.status, &condition.reason)
+}
+
+/// Everything that a serving instance has.
+fn serving() -> Observed {
+    let mut observed = Observed::default();
+    let built = Built { instance: "uid-1".into(), postgresql: 17, system_identifier: "7".into(), built_at: "2026-11-25T11:00:00Z".into() };
+    step(&mut observed, "play-database-build", report(Verb::DatabaseBuild, Data::DatabaseBuild(built)));
+    let bootstrapped = Bootstrapped { version: "2.42.4".parse().unwrap(), admin_password: AdminPassword::Generated, district_refused: true };
+    step(&mut observed, "play-bootstrap", report(Verb::Bootstrap, Data::Bootstrap(bootstrapped)));
+    server(&mut observed, "play-database", ready_pod());
+    server(&mut observed, "play", ready_pod());
+    observed.children.insert((Kind::Ingress, "play".into()), slot("ingress", "uid-1", Facts::Plain));
+    observed
+}
+
+#[test]
+fn a_serving_instance_is_ready_and_settled() {
+    let status = told(&resource(), &serving());
+    assert_eq!(of(&status, "Ready"), ("True", "Serving"));
+    assert_eq!(of(&status, "Reconciling"), ("False", "Settled"));
+    assert_eq!(of(&status, "Stalled"), ("False", "Unobstructed"));
+    assert_eq!(status.url.as_deref(), Some("http://play.example.org"));
+    assert_eq!(status.version.as_ref().unwrap().running.as_deref(), Some("2.42.4"));
+    assert_eq!(status.observed_generation, Some(3));
+    assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(3)));
+}
+
+#[test]
+fn the_same_facts_give_the_same_status_at_any_time() {
+    let mut resource = resource();
+    let first = told(&resource, &serving());
+    resource.status = Some(first.clone());
+    let later = told(&resource, &serving());
+    assert_eq!(first, later);
+}
+
+#[test]
+fn what_was_achieved_stays_recorded_when_its_step_is_gone() {
+    let mut resource = resource();
+    resource.status = Some(told(&resource, &serving()));
+    let mut observed = serving();
+    observed.children.retain(|(kind, name), _| *kind != Kind::Job && !name.ends_with("-x"));
+    let status = told(&resource, &observed);
+    assert_eq!(of(&status, "Ready"), ("True", "Serving"));
+    assert!(status.admin.is_some() && status.database.is_some());
+}
+
+#[test]
+fn the_door_is_not_open_while_district_is_accepted() {
+    let mut observed = serving();
+    let bootstrapped = Bootstrapped { version: "2.42.4".parse().unwrap(), admin_password: AdminPassword::Foreign, district_refused: false };
+    step(&mut observed, "play-bootstrap", report(Verb::Bootstrap, Data::Bootstrap(bootstrapped)));
+    observed.children.remove(&(Kind::Ingress, "play".into()));
+    let status = told(&resource(), &observed);
+    assert_eq!(status.admin, None);
+    assert_eq!(of(&status, "Ready"), ("False", "SecuringAdmin"));
+}
+
+#[test]
+fn the_first_thing_that_is_missing_is_the_reason() {
+    let mut resource = resource();
+    assert_eq!(of(&told(&resource, &Observed::default()), "Ready"), ("False", "Creating"));
+    let made = |name: &str| Some(crate::api::status::Made { name: name.into(), uid: name.into() });
+    let claims = Claims { database: made("play-database"), files: None, backups: None };
+    resource.status = Some(Dhis2InstanceStatus { claims: Some(claims), ..Dhis2InstanceStatus::default() });
+    let mut observed = Observed::default();
+    let claim = slot("play-database", "uid-1", Facts::Claim { requested: "20Gi".into(), capacity: None });
+    observed.children.insert((Kind::PersistentVolumeClaim, "play-database".into()), claim);
+    assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "BuildingDatabase"));
+    resource.status.as_mut().unwrap().database = Some(DatabaseStatus { built: None, system_identifier: None });
+    assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "StartingDatabase"));
+    server(&mut observed, "play-database", ready_pod());
+    server(&mut observed, "play", Pod::default());
+    assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "StartingApplication"));
+}
+
+#[test]
+fn a_refusal_of_an_agent_stalls_and_says_why() {
+    let mut observed = serving();
+    let trouble = Some(Trouble { reason: Reason::EncryptionKeyMismatch, message: "not the key".into() });
+    server(&mut observed, "play", Pod { trouble, ..Pod::default() });
+    let status = told(&resource(), &observed);
+    assert_eq!(of(&status, "Ready"), ("False", "EncryptionKeyMismatch"));
+    assert_eq!(of(&status, "Stalled"), ("True", "EncryptionKeyMismatch"));
+    assert_eq!(of(&status, "Reconciling").0, "False");
+}
+
+#[test]
+fn a_refusal_leaves_what_serves_ready() {
+    let mut resource = resource();
+    resource.status = Some(told(&resource, &serving()));
+    let refusal = Refusal::new(Reason::InvalidSchedule, "spec.backup.schedule");
+    let status = status(&resource, &serving(), &Outcome::Refused(refusal), now());
+    assert_eq!(of(&status, "Ready"), ("True", "Serving"));
+    assert_eq!(of(&status, "Stalled"), ("True", "InvalidSchedule"));
+}
+
+#[test]
+fn a_growing_volume_is_work_under_way() {
+    let mut observed = serving();
+    let claim = slot("c", "uid-1", Facts::Claim { requested: "100Gi".into(), capacity: Some("20Gi".into()) });
+    observed.children.insert((Kind::PersistentVolumeClaim, "play-database".into()), claim);
+    let status = told(&resource(), &observed);
+    assert_eq!(of(&status, "Reconciling"), ("True", "GrowingVolume"));
+    assert_eq!(of(&status, "Ready").0, "True");
+}
