@@ -123,7 +123,11 @@ impl Program {
 
     /// The folder of its module.
     fn folder(&self) -> PathBuf {
-        if self.module == RESTIC { PathBuf::from(RESTIC_SOURCES) } else { Path::new(SOURCES).join(self.module) }
+        if self.module == RESTIC {
+            PathBuf::from(RESTIC_SOURCES)
+        } else {
+            Path::new(SOURCES).join(self.module)
+        }
     }
 }
 
