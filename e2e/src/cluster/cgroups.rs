@@ -70,7 +70,12 @@ fn parse(mountinfo: &str) -> Vec<Hierarchy> {
 
 /// Makes a group of this name in every hierarchy.
 pub fn create(name: &str) -> Result<(), Error> {
-    for hierarchy in hierarchies()? {
+    let hierarchies = hierarchies()?;
+    if let [only] = hierarchies.as_slice() {
+        // Most machines have this done already. Beside version 1 there is nothing to hand on.
+        delegate(only)?;
+    }
+    for hierarchy in hierarchies {
         let group = hierarchy.mount_point.join(name);
         files::make_folder(&group)?;
         // A new cpuset is empty, and an empty one takes no process.
@@ -80,7 +85,6 @@ pub fn create(name: &str) -> Result<(), Error> {
                 files::write(&group.join(set), files::read(&above)?.trim())?;
             }
         }
-        delegate(&hierarchy)?;
     }
     Ok(())
 }
