@@ -20,8 +20,7 @@ const LEAST_APPLICATION_MIB: i64 = 1024;
 /// Least memory of PostgreSQL: shared buffers, the pool's connections and the locks of a migration.
 const LEAST_DATABASE_MIB: i64 = 256;
 
-fn mib(given: Option<&str>, preset: i64, least: i64, field: &str) -> Result<i64, Refusal> {
-    let Some(memory) = given else { return Ok(preset) };
+fn mib(memory: &str, least: i64, field: &str) -> Result<i64, Refusal> {
     let bytes = quantity::bytes(memory).unwrap_or(0);
     let mib = i64::try_from(bytes >> 20).unwrap_or(i64::MAX);
     if mib < least {
@@ -50,7 +49,7 @@ fn canonical_cpu(text: &str) -> String {
 /// `InvalidSpec` when the memory is too little.
 pub fn application(spec: &Dhis2InstanceSpec) -> Result<Application, Refusal> {
     let (preset, resources) = (preset(spec.size), spec.resources.clone().unwrap_or_default());
-    let memory_mib = mib(resources.memory.as_deref(), preset.memory_mib, LEAST_APPLICATION_MIB, "spec.resources.memory")?;
+    let memory_mib = mib(resources.memory.as_deref().unwrap_or(preset.memory), LEAST_APPLICATION_MIB, "spec.resources.memory")?;
     Ok(Application {
         memory_mib,
         heap_mib: heap_mib(memory_mib, spec.java.heap_percent),
@@ -73,7 +72,7 @@ pub fn database(resource: &Dhis2Instance, observed: &Observed) -> Result<Databas
     let resources: Resources = bundled.resources.clone().unwrap_or_default();
     Ok(Database {
         major: bundled.version,
-        memory_mib: mib(resources.memory.as_deref(), preset.database_memory_mib, LEAST_DATABASE_MIB, "spec.database.bundled.resources.memory")?,
+        memory_mib: mib(resources.memory.as_deref().unwrap_or(preset.database_memory), LEAST_DATABASE_MIB, "spec.database.bundled.resources.memory")?,
         cpu: cpu(resources.cpu.as_ref(), preset.database_cpu),
         cpu_limit: resources.cpu_limit.as_deref().map(canonical_cpu),
         storage: storage(&bundled.storage, preset.database_volume, resource, observed, "database")?,
@@ -94,10 +93,7 @@ pub fn files(resource: &Dhis2Instance, observed: &Observed) -> Result<Storage, R
 /// # Errors
 /// `InvalidSpec` when the size can't be read.
 pub fn backups(resource: &Dhis2Instance, observed: &Observed) -> Result<Storage, Refusal> {
-    // Dumps and files are compressed and kept once: as much as the data itself holds many sets.
-    let preset = preset(resource.spec.size);
-    let gib = [preset.database_volume, preset.files_volume].into_iter().filter_map(quantity::bytes).sum::<i128>() >> 30;
-    storage(&resource.spec.backup.repository.volume, &format!("{gib}Gi"), resource, observed, "backups")
+    storage(&resource.spec.backup.repository.volume, preset(resource.spec.size).backups_volume, resource, observed, "backups")
 }
 
 /// A volume never shrinks: a smaller preset leaves what is there.
