@@ -65,6 +65,8 @@ enum Verb {
         #[arg(required = true)]
         archives: Vec<PathBuf>,
     },
+    /// Copy the logs of a cluster's programs and pods into a folder.
+    Logs { name: String, folder: PathBuf },
     /// Write an image as an OCI archive, the same bytes each time, and print its digest.
     Image(Image),
     /// End what killed runs left.
@@ -180,6 +182,7 @@ fn carry_out(verb: Verb) -> Outcome {
             }
         }
         Verb::Load { name, archives } => load(&cache, &name, &archives)?,
+        Verb::Logs { name, folder } => cluster(&cache, &name)?.collect_logs(&folder)?,
         Verb::Image(image) => write_image(image)?,
         Verb::Sweep => lifecycle::sweep(&cache)?,
         Verb::CacheClean => lifecycle::clean(&cache)?,
@@ -289,13 +292,9 @@ fn write_image(image: Image) -> Outcome {
 }
 
 fn load(cache: &Cache, name: &str, archives: &[impl AsRef<Path>]) -> Outcome {
-    let process = node::first_process(&Place::new(cache, name)?)?;
-    let built = build::cluster(cache)?;
+    let cluster = cluster(cache, name)?;
     for archive in archives {
-        println!(
-            "{}",
-            node::load(process, &built.programs, archive.as_ref())?
-        );
+        println!("{}", cluster.load(archive.as_ref())?);
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -131,6 +131,26 @@ impl Cluster {
         self.end()?;
         if purge {
             files::remove_tree(&self.place.folder)?;
+        }
+        Ok(())
+    }
+
+    /// Loads an OCI archive into the cluster and returns the name that pods call its image by.
+    pub fn load(&self, archive: &Path) -> Result<String, Error> {
+        let process = node::first_process(&self.place)?;
+        let built = build::cluster(&self.cache)?;
+        Ok(node::load(process, &built.programs, archive)?)
+    }
+
+    /// Copies what the cluster's programs and its pods logged, this run and the one before, for
+    /// somebody to read when the cluster is gone.
+    pub fn collect_logs(&self, into: &Path) -> Result<(), Error> {
+        for (from, to) in [
+            ("log", "programs"),
+            ("log.previous", "programs.previous"),
+            ("node/var/log/pods", "pods"),
+        ] {
+            files::copy_tree(&self.place.folder.join(from), &into.join(to), &|_| true)?;
         }
         Ok(())
     }

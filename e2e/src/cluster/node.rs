@@ -78,14 +78,20 @@ fn ctr(process: FirstProcess, programs: &[PathBuf]) -> Command {
 
 /// Loads an OCI archive into the node, unless the same image is there, and returns its name.
 pub fn load(process: FirstProcess, programs: &[PathBuf], archive: &Path) -> Result<String, Error> {
-    let (name, digest) = oci::reference(archive)?;
+    let image = oci::Named::read(archive)?;
+    let name = image.reference();
     let there = run::output(ctr(process, programs).args(["list", &format!("name=={name}")]))?;
-    if !there.contains(&digest) {
-        run::output(
-            ctr(process, programs)
-                .args(["import", "--all-platforms"])
-                .arg(archive),
-        )?;
+    if there.contains(&image.digest) {
+        return Ok(name);
+    }
+    let mut import = ctr(process, programs);
+    import.args(["import", "--all-platforms"]);
+    if image.is_tag() {
+        import.args(["--base-name", oci::UNNAMED]);
+    }
+    run::output(import.arg(archive))?;
+    if !image.is_tag() && image.told != name {
+        run::output(ctr(process, programs).args(["tag", "--force", &image.told, &name]))?;
     }
     Ok(name)
 }

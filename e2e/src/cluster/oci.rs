@@ -336,26 +336,64 @@ pub enum Unusable {
     Unnamed(PathBuf),
 }
 
-/// The name and the digest of the first image of an archive.
-pub fn reference(archive: &Path) -> Result<(String, String), Unusable> {
-    let told = |e| files::Error::new("read the image", archive, e);
-    let mut tar = tar::Archive::new(File::open(archive).map_err(told)?);
+/// The first image of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The name as the archive tells it; some tools write the tag only.
+    pub told: String,
+    /// The digest of its manifest.
+    pub digest: String,
+}
+
+impl Named {
+    /// Reads it from an archive.
+    pub fn read(archive: &Path) -> Result<Self, Unusable> {
+        let index = index(archive).map_err(|e| files::Error::new("read the image", archive, e))?;
+        let index: serde_json::Value = serde_json::from_slice(&index).unwrap_or_default();
+        let text = |pointer: &str| Some(index.pointer(pointer)?.as_str()?.to_owned());
+        let annotation = |name: &str| text(&format!("/manifests/0/annotations/{name}"));
+        annotation(NAME)
+            .or_else(|| annotation(REFERENCE))
+            .zip(text("/manifests/0/digest"))
+            .map(|(told, digest)| Self { told, digest })
+            .ok_or_else(|| Unusable::Unnamed(archive.to_owned()))
+    }
+
+    /// Whether the archive tells a tag and no name.
+    pub fn is_tag(&self) -> bool {
+        !self.told.contains(['/', ':'])
+    }
+
+    /// The name that a pod calls it by: written out as the kubelet does.
+    pub fn reference(&self) -> String {
+        if self.is_tag() {
+            return format!("{UNNAMED}:{}", self.told);
+        }
+        match self.told.split_once('/') {
+            None => format!("docker.io/library/{}", self.told),
+            Some((host, _)) if host == "localhost" || host.contains(['.', ':']) => {
+                self.told.clone()
+            }
+            Some(_) => format!("docker.io/{}", self.told),
+        }
+    }
+}
+
+/// The name for images whose archive tells a tag only.
+pub const UNNAMED: &str = "localhost/imported";
+
+fn index(archive: &Path) -> io::Result<Vec<u8>> {
+    let mut tar = tar::Archive::new(File::open(archive)?);
     let mut index = Vec::new();
-    for entry in tar.entries_with_seek().map_err(told)? {
-        let mut entry = entry.map_err(told)?;
-        let path = entry.path().map_err(told)?;
+    for entry in tar.entries_with_seek()? {
+        let mut entry = entry?;
+        let path = entry.path()?;
         if path.strip_prefix(".").unwrap_or(&path) == Path::new("index.json") {
-            entry.read_to_end(&mut index).map_err(told)?;
+            entry.read_to_end(&mut index)?;
             break;
         }
     }
-    let index: serde_json::Value = serde_json::from_slice(&index).unwrap_or_default();
-    let text = |pointer: &str| Some(index.pointer(pointer)?.as_str()?.to_owned());
-    let annotation = |name: &str| text(&format!("/manifests/0/annotations/{name}"));
-    annotation(NAME)
-        .or_else(|| annotation(REFERENCE).filter(|name| name.contains('/')))
-        .zip(text("/manifests/0/digest"))
-        .ok_or_else(|| Unusable::Unnamed(archive.to_owned()))
+    Ok(index)
 }
 
 #[cfg(test)]
@@ -388,8 +426,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("image.tar");
         let digest = write(&archive, "localhost/x:1", &Config::default(), entries()).unwrap();
-        let told = reference(&archive).unwrap();
-        assert_eq!(told, ("localhost/x:1".to_owned(), digest));
+        let named = Named::read(&archive).unwrap();
+        assert_eq!(
+            (named.reference(), named.digest),
+            ("localhost/x:1".to_owned(), digest)
+        );
         let left: Vec<_> = files::list(folder.path()).unwrap();
         assert_eq!(left, [archive]);
     }
@@ -401,6 +442,26 @@ mod tests {
         Builder::new(File::create(&archive).unwrap())
             .finish()
             .unwrap();
-        assert!(matches!(reference(&archive), Err(Unusable::Unnamed(_))));
+        assert!(matches!(Named::read(&archive), Err(Unusable::Unnamed(_))));
+    }
+
+    #[test]
+    fn names_are_written_out_as_the_kubelet_does() {
+        let written = |told: &str| {
+            let (told, digest) = (told.to_owned(), String::new());
+            Named { told, digest }.reference()
+        };
+        assert_eq!(
+            written("docker.io/dhis2/core:2.42"),
+            "docker.io/dhis2/core:2.42"
+        );
+        assert_eq!(written("dhis2/core:2.42"), "docker.io/dhis2/core:2.42");
+        assert_eq!(written("core:2.42"), "docker.io/library/core:2.42");
+        assert_eq!(written("localhost/core:2.42"), "localhost/core:2.42");
+        assert_eq!(
+            written("registry:5000/core:2.42"),
+            "registry:5000/core:2.42"
+        );
+        assert_eq!(written("2.42"), "localhost/imported:2.42");
     }
 }
