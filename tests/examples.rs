@@ -1,5 +1,7 @@
 //! The examples are real objects: the CRD takes them, and together they show every field of the spec.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
 use std::{collections::BTreeSet, path::Path};
 
 use dhis2_operator::api::Dhis2Instance;

@@ -23,16 +23,15 @@ impl From<&str> for Value {
 
 /// The file: one line a key, in the order of the keys.
 pub fn write(entries: &BTreeMap<String, Value>) -> String {
-    entries
-        .iter()
-        .map(|(key, value)| {
-            let value = match value {
-                Value::Text(text) => escape(&literal(text), &[]),
-                Value::Environment(variable) => format!("${{{variable}}}"),
-            };
-            format!("{} = {value}\n", escape(key, &[' ', ':', '=', '#', '!']))
-        })
-        .collect()
+    entries.iter().fold(String::new(), |mut file, (key, value)| {
+        let value = match value {
+            Value::Text(text) => escape(&literal(text), &[]),
+            Value::Environment(variable) => format!("${{{variable}}}"),
+        };
+        // Writing to a String can't fail, here and below.
+        let _ = writeln!(file, "{} = {value}", escape(key, &[' ', ':', '=', '#', '!']));
+        file
+    })
 }
 
 /// A text that the substitution gives back unchanged: `${` becomes `$${` where a `}` follows. Without one it is no variable,
@@ -65,7 +64,6 @@ fn escape(text: &str, ends: &[char]) -> String {
             }
             other => {
                 for unit in other.encode_utf16(&mut [0; 2]) {
-                    // Writing to a String can't fail.
                     let _ = write!(escaped, "\\u{unit:04X}");
                 }
             }

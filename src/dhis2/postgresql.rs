@@ -97,7 +97,7 @@ fn at_least(settings: &mut BTreeMap<String, String>, name: &str, least: i64) {
 
 /// The text of `postgresql.conf`.
 pub fn write(settings: &BTreeMap<String, String>) -> String {
-    settings.iter().map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''"))).collect()
+    settings.iter().fold(String::new(), |file, (name, value)| file + &format!("{name} = '{}'\n", value.replace('\'', "''")))
 }
 
 /// The settings that the server reads only at its start (context `postmaster` in `pg_settings`).

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use dhis2_e2e::standin::version::Version;
-use dhis2_e2e::standin::{image, process};
+use dhis2_e2e::standin::{image, log, process};
 
 /// Behaves as DHIS2 wherever an operator can tell. It is not DHIS2.
 #[derive(Parser)]
@@ -34,13 +34,7 @@ fn main() -> ExitCode {
         Verb::LayOut { version, folder } => lay_out(&version, &folder).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text = format!("{text}: {cause}");
-            source = cause.source();
-        }
-        eprintln!("dhis2-standin: {text}");
+        eprintln!("dhis2-standin: {}", log::chain(&*error));
         ExitCode::FAILURE
     })
 }

@@ -136,8 +136,7 @@ pub async fn authenticate(
     }
     dhis2.accounts.cache(&account);
     let saved = dhis2
-        .pool
-        .get()
+        .client()
         .await?
         .execute(
             "update userinfo set lastlogin = now(), password = $2 where userinfoid = $1",
@@ -159,13 +158,7 @@ pub async fn load(dhis2: &Arc<Dhis2>, username: &str) -> Result<Option<Account>,
     const USER: &str = "select userinfoid, uid, username, coalesce(firstname, ''), coalesce(surname, ''), coalesce(password, ''), disabled,
         array(select distinct authority from userrolemembers join userroleauthorities using (userroleid) where userid = userinfoid)
         from userinfo where username = $1";
-    let Some(row) = dhis2
-        .pool
-        .get()
-        .await?
-        .query_opt(USER, &[&username])
-        .await?
-    else {
+    let Some(row) = dhis2.client().await?.query_opt(USER, &[&username]).await? else {
         return Ok(None);
     };
     Ok(Some(Account {
@@ -199,7 +192,7 @@ pub async fn set_password(
     if let Some(why) = passwords::refusal(password, username) {
         return Err(Refusal::Conflict(why.to_owned()));
     }
-    let mut client = dhis2.pool.get().await?;
+    let mut client = dhis2.client().await?;
     let transaction = client.transaction().await?;
     let former = transaction
         .query(

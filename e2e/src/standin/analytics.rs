@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_postgres::Error;
 
-use super::dhis2::{self, Dhis2};
+use super::dhis2::{self, Dhis2, Shared};
 use super::log;
 use super::login::Login;
 use super::refusal::Refusal;
@@ -76,15 +76,17 @@ pub fn routes() -> Router<Arc<Dhis2>> {
         .route("/api/jobConfigurations/{uid}/revert", post(revert))
 }
 
-async fn ask(
-    State(dhis2): State<Arc<Dhis2>>,
-    Login(account): Login,
-) -> Result<Json<Value>, Refusal> {
+async fn ask(State(dhis2): Shared, Login(account): Login) -> Result<Json<Value>, Refusal> {
     account.require("F_PERFORM_MAINTENANCE")?;
     let uid = dhis2::uid();
     let insert = "insert into jobconfiguration (jobconfigurationid, uid, name, jobtype, jobstatus, schedulingtype)
-        values (nextval('hibernate_sequence'), $1, 'ANALYTICS_TABLE (' || $1 || ')', 'ANALYTICS_TABLE', 'SCHEDULED', 'ONCE_ASAP')";
-    dhis2.pool.get().await?.execute(insert, &[&uid]).await?;
+        values (nextval('hibernate_sequence'), $1, $2, 'ANALYTICS_TABLE', 'SCHEDULED', 'ONCE_ASAP')";
+    let name = format!("ANALYTICS_TABLE ({uid})");
+    dhis2
+        .client()
+        .await?
+        .execute(insert, &[&uid, &name])
+        .await?;
     Ok(Json(json!({
         "httpStatus": "OK", "httpStatusCode": 200, "status": "OK", "message": "Initiated ANALYTICS_TABLE",
         "response": {
@@ -95,19 +97,11 @@ async fn ask(
 }
 
 /// Newest first; empty for runs that have not begun and for names that nobody knows.
-async fn notes(
-    State(dhis2): State<Arc<Dhis2>>,
-    _: Login,
-    Path(uid): Path<String>,
-) -> Json<Vec<Value>> {
+async fn notes(State(dhis2): Shared, _: Login, Path(uid): Path<String>) -> Json<Vec<Value>> {
     Json(dhis2.runs.get(&uid).notes)
 }
 
-async fn progress(
-    State(dhis2): State<Arc<Dhis2>>,
-    _: Login,
-    Path(uid): Path<String>,
-) -> Json<Value> {
+async fn progress(State(dhis2): Shared, _: Login, Path(uid): Path<String>) -> Json<Value> {
     let run = dhis2.runs.get(&uid);
     if run.stages.is_empty() {
         return Json(json!({ "sequence": [] }));
@@ -117,10 +111,10 @@ async fn progress(
     )
 }
 
-async fn list(State(dhis2): State<Arc<Dhis2>>, _: Login) -> Result<Json<Value>, Refusal> {
+async fn list(State(dhis2): Shared, _: Login) -> Result<Json<Value>, Refusal> {
     let select =
         "select uid, name, jobtype, jobstatus from jobconfiguration order by jobconfigurationid";
-    let rows = dhis2.pool.get().await?.query(select, &[]).await?;
+    let rows = dhis2.client().await?.query(select, &[]).await?;
     let text = |row: &tokio_postgres::Row, at: usize| row.get::<_, String>(at);
     let jobs: Vec<Value> = rows
         .iter()
@@ -131,13 +125,13 @@ async fn list(State(dhis2): State<Arc<Dhis2>>, _: Login) -> Result<Json<Value>, 
 
 /// Frees the queue from a run whose server is gone.
 async fn revert(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Path(uid): Path<String>,
 ) -> Result<StatusCode, Refusal> {
     account.require("F_PERFORM_MAINTENANCE")?;
     let update = "update jobconfiguration set jobstatus = 'DISABLED', lastexecutedstatus = 'STOPPED', enabled = false where uid = $1 and jobstatus = 'RUNNING'";
-    match dhis2.pool.get().await?.execute(update, &[&uid]).await? {
+    match dhis2.client().await?.execute(update, &[&uid]).await? {
         0 => Err(Refusal::Conflict(format!("Job {uid} is not running"))),
         _ => Ok(StatusCode::NO_CONTENT),
     }
@@ -163,8 +157,7 @@ async fn claim(dhis2: &Arc<Dhis2>) -> Result<Option<String>, Error> {
         returning uid";
     let dead = dhis2.timing.job_dead.as_secs_f64();
     Ok(dhis2
-        .pool
-        .get()
+        .client()
         .await?
         .query_opt(update, &[&dead])
         .await?
@@ -179,14 +172,16 @@ async fn run(dhis2: &Arc<Dhis2>, uid: &str) {
     for (description, sql) in stages(dhis2) {
         sleep(dhis2.timing.analytics / 3).await;
         let done = async {
-            let client = dhis2.pool.get().await?;
+            let mut client = dhis2.client().await?;
             client
                 .execute(
                     "update jobconfiguration set lastalive = now() where uid = $1",
                     &[&uid],
                 )
                 .await?;
-            client.batch_execute(&sql).await
+            let transaction = client.transaction().await?;
+            transaction.batch_execute(&sql).await?;
+            transaction.commit().await
         };
         let error = done.await.err().map(|error: Error| error.to_string());
         if let Some(error) = &error {
@@ -203,8 +198,7 @@ async fn run(dhis2: &Arc<Dhis2>, uid: &str) {
         settings::store(dhis2, "keyLastSuccessfulAnalyticsTablesUpdate", &begun).await?;
         let update = "update jobconfiguration set jobstatus = 'COMPLETED', lastexecutedstatus = 'COMPLETED', lastfinished = now() where uid = $1";
         dhis2
-            .pool
-            .get()
+            .client()
             .await?
             .execute(update, &[&uid])
             .await
@@ -223,9 +217,7 @@ fn stages(dhis2: &Dhis2) -> [(&'static str, String); 3] {
         ""
     };
     let rebuild = |name: &str, query: &str| {
-        format!(
-            "begin; drop table if exists {name} cascade; create {unlogged} table {name} as {query}; commit;"
-        )
+        format!("drop table if exists {name} cascade; create {unlogged} table {name} as {query}")
     };
     [
         ("Generating organisation unit structures", rebuild(

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::extract::State;
 use jiff::civil::DateTime;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio_postgres::{Client, Error};
@@ -13,7 +14,7 @@ use super::analytics::Runs;
 use super::conf::Conf;
 use super::heap::{Heap, Held};
 use super::log::Log;
-use super::pool::Pool;
+use super::pool::{Lease, Pool};
 use super::sessions::Sessions;
 use super::settings::Settings;
 use super::timing::Timing;
@@ -55,7 +56,18 @@ pub struct Dhis2 {
     pub base: Held,
 }
 
+/// How handlers take the server.
+pub type Shared = State<Arc<Dhis2>>;
+
 impl Dhis2 {
+    /// A connection of the pool.
+    ///
+    /// # Errors
+    /// When one is needed and can't be made.
+    pub async fn client(&self) -> Result<Lease, Error> {
+        self.pool.get().await
+    }
+
     /// The folder of the file store.
     pub fn files(&self) -> PathBuf {
         let container = self.conf.get("filestore.container");

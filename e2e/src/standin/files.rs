@@ -15,7 +15,7 @@ use md5::{Digest as _, Md5};
 use serde_json::json;
 use tokio_postgres::Client;
 
-use super::dhis2::{self, Dhis2};
+use super::dhis2::{self, Dhis2, Shared};
 use super::log::Log;
 use super::login::Login;
 use super::refusal::Refusal;
@@ -86,11 +86,7 @@ async fn receive(mut multipart: Multipart) -> Result<Upload, Refusal> {
     })
 }
 
-async fn upload(
-    State(dhis2): State<Arc<Dhis2>>,
-    _: Login,
-    multipart: Multipart,
-) -> Result<Response, Refusal> {
+async fn upload(State(dhis2): Shared, _: Login, multipart: Multipart) -> Result<Response, Refusal> {
     let upload = receive(multipart).await?;
     let length = i64::try_from(upload.bytes.len()).unwrap_or(i64::MAX);
     if upload.bytes.len() as u64 > dhis2.conf.number("max.file_upload_size", UPLOAD_MAX) {
@@ -109,7 +105,7 @@ async fn upload(
     let key = format!("{}/{}", folder(&upload.domain), dhis2::uuid());
     let received = dhis2.temp.join(&uid);
     tokio::fs::write(&received, &upload.bytes).await?;
-    let client = dhis2.pool.get().await?;
+    let client = dhis2.client().await?;
     client
         .query_one(
             INSERT,
@@ -166,7 +162,7 @@ struct Stored {
 
 async fn find(dhis2: &Arc<Dhis2>, uid: &str) -> Result<Stored, Refusal> {
     let select = "select name, contenttype, contentlength, contentmd5, storagekey from fileresource where uid = $1";
-    let row = dhis2.pool.get().await?.query_opt(select, &[&uid]).await?;
+    let row = dhis2.client().await?.query_opt(select, &[&uid]).await?;
     let row = row.ok_or_else(|| {
         Refusal::NotFound(format!("FileResource with id {uid} could not be found."))
     })?;
@@ -180,7 +176,7 @@ async fn find(dhis2: &Arc<Dhis2>, uid: &str) -> Result<Stored, Refusal> {
 }
 
 async fn read(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     _: Login,
     UrlPath(uid): UrlPath<String>,
 ) -> Result<Response, Refusal> {
@@ -199,7 +195,7 @@ async fn read(
 }
 
 async fn data(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     _: Login,
     UrlPath(uid): UrlPath<String>,
 ) -> Result<Response, Refusal> {

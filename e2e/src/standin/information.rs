@@ -9,7 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::dhis2::Dhis2;
+use super::dhis2::{Dhis2, Shared};
 use super::log;
 use super::login::Login;
 use super::refusal::Refusal;
@@ -28,7 +28,7 @@ pub fn routes() -> Router<Arc<Dhis2>> {
 }
 
 /// Answered from cached settings, but not without a session to the database.
-async fn login_config(State(dhis2): State<Arc<Dhis2>>) -> Result<Response, Refusal> {
+async fn login_config(State(dhis2): Shared) -> Result<Response, Refusal> {
     dhis2.watched.touch(&dhis2.pool).await?;
     let title = dhis2
         .settings
@@ -53,23 +53,19 @@ async fn login_config(State(dhis2): State<Arc<Dhis2>>) -> Result<Response, Refus
 
 async fn system_id(dhis2: &Arc<Dhis2>) -> Result<String, Refusal> {
     Ok(dhis2
-        .pool
-        .get()
+        .client()
         .await?
         .query_one("select systemid from configuration", &[])
         .await?
         .get(0))
 }
 
-async fn id(State(dhis2): State<Arc<Dhis2>>, _: Login) -> Result<Json<Value>, Refusal> {
+async fn id(State(dhis2): Shared, _: Login) -> Result<Json<Value>, Refusal> {
     Ok(Json(json!({ "systemId": system_id(&dhis2).await? })))
 }
 
-async fn info(
-    State(dhis2): State<Arc<Dhis2>>,
-    Login(account): Login,
-) -> Result<Json<Value>, Refusal> {
-    let client = dhis2.pool.get().await?;
+async fn info(State(dhis2): Shared, Login(account): Login) -> Result<Json<Value>, Refusal> {
+    let client = dhis2.client().await?;
     let database = client
         .query_one("select current_database(), version()", &[])
         .await?;

@@ -148,6 +148,20 @@ pub fn date(of: DateTime) -> String {
     of.strftime("%Y-%m-%dT%H:%M:%S.%3f").to_string()
 }
 
+/// An error with all its sources, each told once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
 /// Nobody may be reading stdout any more: that is no reason to end.
 fn line(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");

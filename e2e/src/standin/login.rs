@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::accounts::{self, Account};
-use super::dhis2::Dhis2;
+use super::dhis2::{Dhis2, Shared};
 use super::pool;
 use super::refusal::Refusal;
 use super::sessions;
@@ -102,7 +102,7 @@ pub fn routes(dhis2: &Dhis2) -> Router<Arc<Dhis2>> {
     Router::new()
         .route(
             "/",
-            get(|State(dhis2): State<Arc<Dhis2>>| async move {
+            get(|State(dhis2): Shared| async move {
                 Refusal::Redirect(format!(
                     "{}{}",
                     dhis2.context_path,
@@ -122,10 +122,7 @@ struct Form {
     password: String,
 }
 
-async fn form(
-    State(dhis2): State<Arc<Dhis2>>,
-    Json(form): Json<Form>,
-) -> Result<Response, Refusal> {
+async fn form(State(dhis2): Shared, Json(form): Json<Form>) -> Result<Response, Refusal> {
     let lockout = dhis2.settings.get("keyLockMultipleFailedLogins").as_deref() == Some("true");
     if lockout && dhis2.accounts.failures(&form.username) >= LOCKED_AFTER {
         return Ok(Json(json!({ "loginStatus": "ACCOUNT_LOCKED" })).into_response());
@@ -163,7 +160,7 @@ async fn me(Login(account): Login) -> Json<serde_json::Value> {
     }))
 }
 
-async fn page(State(dhis2): State<Arc<Dhis2>>) -> Html<String> {
+async fn page(State(dhis2): Shared) -> Html<String> {
     let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/standin/login.html"));
     let title = dhis2
         .settings

@@ -10,7 +10,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde::Deserialize;
 
-use super::dhis2::{self, Dhis2};
+use super::dhis2::{self, Dhis2, Shared};
 use super::login::Login;
 use super::refusal::Refusal;
 use super::users::report;
@@ -24,7 +24,7 @@ pub fn routes() -> Router<Arc<Dhis2>> {
 }
 
 async fn many(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Result<StatusCode, Refusal> {
@@ -36,7 +36,7 @@ async fn many(
 }
 
 async fn one(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Path(task): Path<String>,
 ) -> Result<StatusCode, Refusal> {
@@ -46,7 +46,7 @@ async fn one(
 }
 
 async fn perform(dhis2: &Arc<Dhis2>, task: &str) -> Result<(), Refusal> {
-    let client = dhis2.pool.get().await?;
+    let client = dhis2.client().await?;
     match task {
         "cacheClear" => {
             dhis2.accounts.clear();
@@ -86,13 +86,13 @@ struct NewView {
 }
 
 async fn create_view(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Json(new): Json<NewView>,
 ) -> Result<Response, Refusal> {
     account.require("F_SQLVIEW_PUBLIC_ADD")?;
     let uid = new.id.unwrap_or_else(dhis2::uid);
-    let client = dhis2.pool.get().await?;
+    let client = dhis2.client().await?;
     let insert = "insert into sqlview (sqlviewid, uid, name, sqlquery, type) values (nextval('hibernate_sequence'), $1, $2, $3, 'VIEW')";
     client
         .execute(insert, &[&uid, &new.name, &new.sql_query])

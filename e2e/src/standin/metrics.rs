@@ -10,7 +10,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::dhis2::Dhis2;
+use super::dhis2::{Dhis2, Shared};
 use super::log;
 use super::login::Login;
 use super::refusal::Refusal;
@@ -20,11 +20,7 @@ pub fn routes() -> Router<Arc<Dhis2>> {
     Router::new().route("/api/metrics", get(metrics))
 }
 
-async fn metrics(
-    State(dhis2): State<Arc<Dhis2>>,
-    _: Login,
-    headers: HeaderMap,
-) -> Result<Response, Refusal> {
+async fn metrics(State(dhis2): Shared, _: Login, headers: HeaderMap) -> Result<Response, Refusal> {
     let accept = headers
         .get(ACCEPT)
         .and_then(|value| value.to_str().ok())

@@ -5,14 +5,14 @@
 //! ```text
 //! process ─► server::door     the port: requests wait, are 404 for ever, or go on
 //!         └► startup          conf ─► pool ─► flyway ─► first rows ─► settings ─► Dhis2
-//! server::router ─► information login users tokens settings files data analytics maintenance metrics
+//! server::router ─► information login users tokens settings files metadata data_values analytics maintenance metrics
 //! ```
 
 pub mod accounts;
 pub mod analytics;
 pub mod cipher;
 pub mod conf;
-pub mod data;
+pub mod data_values;
 pub mod dhis2;
 pub mod files;
 pub mod flyway;
@@ -23,6 +23,7 @@ pub mod java;
 pub mod log;
 pub mod login;
 pub mod maintenance;
+pub mod metadata;
 pub mod metrics;
 pub mod outage;
 pub mod passwords;

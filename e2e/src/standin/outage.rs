@@ -12,7 +12,7 @@ const LINES: usize = 37;
 /// Logs while the database can't be asked; ends with the process.
 pub async fn tell(dhis2: Arc<Dhis2>) {
     loop {
-        let asked = async { dhis2.pool.get().await?.batch_execute("select 1").await };
+        let asked = async { dhis2.client().await?.batch_execute("select 1").await };
         match asked.await {
             Ok(()) => tokio::time::sleep(LOOK).await,
             Err(error) => {

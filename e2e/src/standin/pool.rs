@@ -106,13 +106,6 @@ impl Pool {
     }
 }
 
-/// Whether the connection, not the statement, is what failed.
-pub fn is_lost(error: &Error) -> bool {
-    error
-        .as_db_error()
-        .is_none_or(|db| db.code().code().starts_with("57P") || db.code().code().starts_with("08"))
-}
-
 /// Whether the server takes no more connections.
 pub fn is_exhausted(error: &Error) -> bool {
     error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS)

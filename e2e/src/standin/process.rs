@@ -75,69 +75,76 @@ pub async fn run() -> Result<ExitCode, ProcessError> {
         eprintln!("Picked up JAVA_TOOL_OPTIONS: {options}");
     }
     tokio::select! {
-        _ = end.wait_for(|end| *end) => return Ok(ExitCode::from(TERMINATED)),
+        () = told(&mut end) => return Ok(ExitCode::from(TERMINATED)),
         () = sleep_until(given.begun + given.timing.port) => {}
     }
-    let port = lookup("STANDIN_PORT")
-        .and_then(|port| port.parse().ok())
-        .unwrap_or(8080);
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
-        .await
-        .map_err(|source| ProcessError::Listen { port, source })?;
+    let port = lookup("STANDIN_PORT").and_then(|port| port.parse().ok());
+    let listener = listen(port.unwrap_or(8080)).await?;
     log.tomcat(
         "INFO",
-        "org.apache.coyote.AbstractProtocol.init",
-        &format!("Initializing ProtocolHandler [\"http-nio-{port}\"]"),
+        PROTOCOL,
+        "Initializing ProtocolHandler [\"http-nio\"]",
     );
 
     let (phase, phases) = watch::channel(Phase::Starting);
     let (cut, cuts) = watch::channel(false);
-    let mut ending = end.clone();
     let door = server::door(phases, cuts, given.options.context_path.clone());
-    let serving = axum::serve(listener, door).with_graceful_shutdown(async move {
-        let _ = ending.wait_for(|end| *end).await;
-    });
+    let mut ending = end.clone();
+    let serving =
+        axum::serve(listener, door).with_graceful_shutdown(async move { told(&mut ending).await });
     let serving = tokio::spawn(serving.into_future());
 
-    let started = tokio::select! {
-        _ = end.wait_for(|end| *end) => return Ok(ExitCode::from(TERMINATED)),
-        started = startup::start(&given, &log) => started,
+    tokio::select! {
+        () = told(&mut end) => return Ok(ExitCode::from(TERMINATED)),
+        reached = start(&given, &log) => match reached {
+            Some(reached) => phase.send_replace(reached),
+            None => return Ok(ExitCode::SUCCESS),
+        },
     };
-    match started {
-        Ok(dhis2) => {
-            phase.send_replace(Phase::Serving(server::router(Arc::clone(&dhis2))));
-            tokio::spawn(analytics::work(Arc::clone(&dhis2)));
-            tokio::spawn(outage::tell(dhis2));
-        }
-        Err(error) if error.ends_process() => return Ok(ExitCode::SUCCESS),
-        Err(_) => {
-            log.tomcat("SEVERE", CONTEXT, "One or more listeners failed to start. Full details will be found in the appropriate container log file");
-            log.tomcat(
-                "SEVERE",
-                CONTEXT,
-                "Context [] startup failed due to previous errors",
-            );
-            phase.send_replace(Phase::Failed);
-        }
-    }
-    let took = given.begun.elapsed().as_millis();
-    log.tomcat(
-        "INFO",
-        "org.apache.catalina.startup.Catalina.start",
-        &format!("Server startup in [{took}] milliseconds"),
-    );
-
-    let _ = end.wait_for(|end| *end).await;
-    log.tomcat(
-        "INFO",
-        "org.apache.coyote.AbstractProtocol.pause",
-        &format!("Pausing ProtocolHandler [\"http-nio-{port}\"]"),
-    );
+    told(&mut end).await;
+    log.tomcat("INFO", PROTOCOL, "Pausing ProtocolHandler [\"http-nio\"]");
     finish(&given.timing, serving, &cut).await;
     Ok(ExitCode::from(TERMINATED))
 }
 
+const PROTOCOL: &str = "org.apache.coyote.AbstractProtocol";
+const CATALINA: &str = "org.apache.catalina.startup.Catalina.start";
 const CONTEXT: &str = "org.apache.catalina.core.StandardContext.startInternal";
+const LISTENERS: &str = "One or more listeners failed to start. Full details will be found in the appropriate container log file";
+const FAILED: &str = "Context [] startup failed due to previous errors";
+
+async fn listen(port: u16) -> Result<TcpListener, ProcessError> {
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+        .await
+        .map_err(|source| ProcessError::Listen { port, source })
+}
+
+/// Starts, and tells what the port is to do from then on; `None`: DHIS2 ends the process.
+async fn start(given: &Given, log: &Log) -> Option<Phase> {
+    let reached = match startup::start(given, log).await {
+        Ok(dhis2) => {
+            tokio::spawn(analytics::work(Arc::clone(&dhis2)));
+            tokio::spawn(outage::tell(Arc::clone(&dhis2)));
+            Phase::Serving(server::router(dhis2))
+        }
+        Err(error) if error.ends_process() => return None,
+        Err(_) => {
+            log.tomcat("SEVERE", CONTEXT, LISTENERS);
+            log.tomcat("SEVERE", CONTEXT, FAILED);
+            Phase::Failed
+        }
+    };
+    let took = given.begun.elapsed().as_millis();
+    let message = format!("Server startup in [{took}] milliseconds");
+    log.tomcat("INFO", CATALINA, &message);
+    Some(reached)
+}
+
+/// Waits until the process is told to end.
+async fn told(end: &mut watch::Receiver<bool>) {
+    // An error means that nobody can tell any more; the process would then be on its way out.
+    let _ = end.wait_for(|end| *end).await;
+}
 
 /// Turns true when the process is told to end.
 fn end_signal() -> Result<watch::Receiver<bool>, ProcessError> {

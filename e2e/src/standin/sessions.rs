@@ -41,12 +41,4 @@ impl Sessions {
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|_, user| user != username);
     }
-
-    /// Sessions at this moment.
-    pub fn count(&self) -> usize {
-        self.users
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio_postgres::{Client, Error};
 
 use super::cipher::{Cipher, MINIMUM};
-use super::dhis2::Dhis2;
+use super::dhis2::{Dhis2, Shared};
 use super::log::Log;
 use super::login::Login;
 use super::refusal::Refusal;
@@ -120,7 +120,7 @@ pub async fn store(dhis2: &Arc<Dhis2>, name: &str, value: &str) -> Result<(), Re
     } else {
         value.to_owned()
     };
-    let client = dhis2.pool.get().await?;
+    let client = dhis2.client().await?;
     client
         .execute(
             "insert into systemsetting (systemsettingid, name, value) values (nextval('hibernate_sequence'), $1, $2)
@@ -144,12 +144,12 @@ pub fn routes() -> Router<Arc<Dhis2>> {
     )
 }
 
-async fn list(State(dhis2): State<Arc<Dhis2>>, _: Login) -> Json<BTreeMap<String, String>> {
+async fn list(State(dhis2): Shared, _: Login) -> Json<BTreeMap<String, String>> {
     Json(dhis2.settings.all())
 }
 
 async fn read(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Path(name): Path<String>,
     headers: HeaderMap,
@@ -170,7 +170,7 @@ async fn read(
 }
 
 async fn write(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Path(name): Path<String>,
     Query(query): Query<BTreeMap<String, String>>,
@@ -201,14 +201,13 @@ async fn write(
 }
 
 async fn remove(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Refusal> {
     account.require("F_SYSTEM_SETTING")?;
     dhis2
-        .pool
-        .get()
+        .client()
         .await?
         .execute("delete from systemsetting where name = $1", &[&name])
         .await?;

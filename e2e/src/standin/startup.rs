@@ -1,14 +1,15 @@
 //! The start: configuration, database, schema, first administrator, settings. Each failure is logged as DHIS2 does and
 //! leaves the process alive without a web application, or ends it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use tokio_postgres::{Client, Error};
 
-use super::accounts;
+use super::accounts::{self, Accounts};
+use super::analytics::Runs;
 use super::conf::{Conf, ConfError};
 use super::dhis2::{self, Dhis2, Watched};
 use super::files;
@@ -18,6 +19,7 @@ use super::java::Options;
 use super::log::{self, Log};
 use super::pool::Pool;
 use super::refusal::Refusal;
+use super::sessions::Sessions;
 use super::settings::Settings;
 use super::timing::Timing;
 use super::version::Version;
@@ -94,7 +96,7 @@ pub async fn start(given: &Given, log: &Log) -> Result<Arc<Dhis2>, StartError> {
     match begin(given, log).await {
         Ok(dhis2) => Ok(dhis2),
         Err(error) => {
-            log.error("DefaultStartupRoutineExecutor", &describe(&error));
+            log.error(ROUTINES, &log::chain(&error));
             let share = if error.ends_process() { 0.5 } else { 1.0 };
             sleep_until(given.begun + given.timing.fail.mul_f64(share)).await;
             Err(error)
@@ -102,72 +104,30 @@ pub async fn start(given: &Given, log: &Log) -> Result<Arc<Dhis2>, StartError> {
     }
 }
 
-/// The error with all its sources.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 async fn begin(given: &Given, log: &Log) -> Result<Arc<Dhis2>, StartError> {
-    let home = given.home.clone();
-    let probe = home.join(".standin-write-test");
-    std::fs::write(&probe, "")
-        .and_then(|()| std::fs::remove_file(&probe))
-        .map_err(|source| StartError::Home {
-            home: home.clone(),
-            source,
-        })?;
-    let lookup = |name: &str| std::env::var(name).ok();
-    let conf = Conf::read(&home, &lookup)?;
-    log.info(
-        "DefaultDhisConfigurationProvider",
-        &format!("File {} was loaded", home.join("dhis.conf").display()),
-    );
+    let conf = configure(&given.home, log)?;
     let heap = Heap::new(given.options.heap_max);
     let base = heap.hold(given.heap_base)?;
     let max = conf.number("connection.pool.max_size", 80);
     let pool = Pool::new(conf.database()?, max, given.version.major >= 43);
     let mut client = connect(&pool, &conf).await?;
-    prepare_extensions(&client).await;
-    let migrated = flyway::migrate(&mut client, given.version, given.timing.migrate, log).await?;
-    refuse_missing_extensions(&client).await?;
-    // Two first starts at once both find no user; the second then dies on a duplicate key (observed).
-    let is_new = client
-        .query_opt("select 1 from userinfo limit 1", &[])
-        .await?
-        .is_none();
-    let took = if migrated > 0 {
-        given.timing.migrate
-    } else {
-        Duration::ZERO
-    };
-    sleep_until(given.begun + given.timing.start + took).await;
-    if is_new {
-        populate(&mut client).await?;
-    }
-    let settings = Settings::read(&client, conf.get("encryption.password"), log).await?;
+    prepare_database(&mut client, given, log).await?;
+    let password = conf.get("encryption.password");
+    let settings = Settings::read(&client, password, log).await?;
     pool.fill(4).await?;
     let dhis2 = Arc::new(Dhis2 {
         version: given.version,
+        home: given.home.clone(),
         temp: given.catalina_home.join("temp"),
         context_path: given.options.context_path.clone().unwrap_or_default(),
         timing: given.timing,
         log: log.clone(),
-        accounts: accounts::Accounts::default(),
-        sessions: super::sessions::Sessions::default(),
+        accounts: Accounts::default(),
+        sessions: Sessions::default(),
         watched: Watched::default(),
-        runs: super::analytics::Runs::default(),
+        runs: Runs::default(),
         since: log::now(),
         base,
-        home,
         conf,
         pool,
         heap,
@@ -175,10 +135,49 @@ async fn begin(given: &Given, log: &Log) -> Result<Arc<Dhis2>, StartError> {
     });
     files::make_icons(&mut client, &dhis2.files(), log).await?;
     log.info(
-        "DefaultStartupRoutineExecutor",
+        ROUTINES,
         "All startup routines done (DefaultStartupRoutineExecutor...)",
     );
     Ok(dhis2)
+}
+
+const ROUTINES: &str = "DefaultStartupRoutineExecutor";
+
+/// dhis.conf of a home that can be written.
+fn configure(home: &Path, log: &Log) -> Result<Conf, StartError> {
+    let probe = home.join(".standin-write-test");
+    std::fs::write(&probe, "")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(|source| StartError::Home {
+            home: home.to_owned(),
+            source,
+        })?;
+    let conf = Conf::read(home, &|name| std::env::var(name).ok())?;
+    let loaded = format!("File {} was loaded", home.join("dhis.conf").display());
+    log.info("DefaultDhisConfigurationProvider", &loaded);
+    Ok(conf)
+}
+
+/// Extensions, schema, first rows. Takes the time of the whole start.
+async fn prepare_database(client: &mut Client, given: &Given, log: &Log) -> Result<(), StartError> {
+    prepare_extensions(client).await;
+    let migrated = flyway::migrate(client, given.version, given.timing.migrate, log).await?;
+    refuse_missing_extensions(client).await?;
+    // Two first starts at once both find no user; the second then dies on a duplicate key (observed).
+    let user = client
+        .query_opt("select 1 from userinfo limit 1", &[])
+        .await?;
+    let migrating = if migrated > 0 {
+        given.timing.migrate
+    } else {
+        Duration::ZERO
+    };
+    sleep_until(given.begun + given.timing.start + migrating).await;
+    if user.is_none() {
+        populate(client).await
+    } else {
+        Ok(())
+    }
 }
 
 /// The first connection, tried as often as the pool is told to.

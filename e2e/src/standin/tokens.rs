@@ -11,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::accounts::{self, Account};
-use super::dhis2::{self, Dhis2};
+use super::dhis2::{self, Dhis2, Shared};
 use super::login::Login;
 use super::refusal::Refusal;
 
@@ -23,8 +23,7 @@ pub async fn account(dhis2: &Arc<Dhis2>, token: &str) -> Result<Account, Refusal
     let unknown = || Refusal::BadRequest("The API token does not exist".to_owned());
     let query = "select username from apitoken join userinfo on userinfoid = createdby where key = $1 and expire > extract(epoch from now()) * 1000";
     let row = dhis2
-        .pool
-        .get()
+        .client()
         .await?
         .query_opt(query, &[&digest(token.trim())])
         .await?
@@ -38,7 +37,7 @@ pub fn routes() -> Router<Arc<Dhis2>> {
 }
 
 async fn create(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Json(wanted): Json<serde_json::Value>,
 ) -> Result<Response, Refusal> {
@@ -55,8 +54,7 @@ async fn create(
     let insert = "insert into apitoken (apitokenid, uid, createdby, type, expire, key)
         values (nextval('hibernate_sequence'), $1, $2, 'PERSONAL_ACCESS_TOKEN_V2', (extract(epoch from now()) * 1000)::bigint + 2592000000, $3)";
     dhis2
-        .pool
-        .get()
+        .client()
         .await?
         .execute(insert, &[&uid, &account.id, &digest(&key)])
         .await?;

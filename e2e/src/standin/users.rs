@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::accounts;
-use super::dhis2::{self, Dhis2};
+use super::dhis2::{self, Dhis2, Shared};
 use super::login::Login;
 use super::passwords;
 use super::refusal::Refusal;
@@ -36,7 +36,7 @@ struct Change {
 }
 
 async fn change_password(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Json(change): Json<Change>,
 ) -> Result<StatusCode, Refusal> {
@@ -61,7 +61,7 @@ struct Step {
 }
 
 async fn patch_user(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Path(uid): Path<String>,
     body: String,
@@ -70,8 +70,7 @@ async fn patch_user(
     let steps: Vec<Step> =
         serde_json::from_str(&body).map_err(|error| Refusal::BadRequest(error.to_string()))?;
     let row = dhis2
-        .pool
-        .get()
+        .client()
         .await?
         .query_opt("select username from userinfo where uid = $1", &[&uid])
         .await?;
@@ -85,8 +84,7 @@ async fn patch_user(
             }
             ("replace" | "add", "/disabled", Value::Bool(disabled)) => {
                 dhis2
-                    .pool
-                    .get()
+                    .client()
                     .await?
                     .execute(
                         "update userinfo set disabled = $2 where uid = $1",
@@ -126,7 +124,7 @@ struct NewUser {
 }
 
 async fn create_user(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Json(new): Json<NewUser>,
 ) -> Result<Response, Refusal> {
@@ -143,7 +141,7 @@ async fn create_user(
         new.id.unwrap_or_else(dhis2::uid),
         accounts::hash(&new.password).await?,
     );
-    let mut client = dhis2.pool.get().await?;
+    let mut client = dhis2.client().await?;
     let transaction = client.transaction().await?;
     let insert = "insert into userinfo (userinfoid, uid, username, password, passwordlastupdated, firstname, surname)
         values (nextval('hibernate_sequence'), $1, $2, $3, now(), $4, $5) returning userinfoid";
@@ -187,14 +185,14 @@ fn wanted<'a>(query: &'a BTreeMap<String, String>, field: &str) -> Option<&'a st
 }
 
 async fn find_users(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Result<Json<Value>, Refusal> {
     account.require("F_USER_VIEW")?;
     let username = wanted(&query, "username");
     let select = "select uid, username from userinfo where $1::text is null or username = $1 order by username";
-    let rows = dhis2.pool.get().await?.query(select, &[&username]).await?;
+    let rows = dhis2.client().await?.query(select, &[&username]).await?;
     let users: Vec<Value> = rows
         .iter()
         .map(|row| json!({ "id": row.get::<_, String>(0), "username": row.get::<_, String>(1) }))
@@ -205,14 +203,14 @@ async fn find_users(
 }
 
 async fn read_user(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     _: Login,
     Path(uid): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
     let select = "select username, disabled, coalesce(firstname, ''), coalesce(surname, ''),
         array(select r.uid from userrolemembers join userrole r using (userroleid) where userid = userinfoid)
         from userinfo where uid = $1";
-    let row = dhis2.pool.get().await?.query_opt(select, &[&uid]).await?;
+    let row = dhis2.client().await?.query_opt(select, &[&uid]).await?;
     let row =
         row.ok_or_else(|| Refusal::NotFound(format!("User with id {uid} could not be found.")))?;
     let roles: Vec<Value> = row
@@ -231,13 +229,13 @@ async fn read_user(
 }
 
 async fn find_roles(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     _: Login,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Result<Json<Value>, Refusal> {
     let name = wanted(&query, "name");
     let select = "select uid, name from userrole where $1::text is null or name = $1 order by name";
-    let rows = dhis2.pool.get().await?.query(select, &[&name]).await?;
+    let rows = dhis2.client().await?.query(select, &[&name]).await?;
     let roles: Vec<Value> = rows
         .iter()
         .map(|row| json!({ "id": row.get::<_, String>(0), "displayName": row.get::<_, String>(1) }))
@@ -258,13 +256,13 @@ struct NewRole {
 }
 
 async fn create_role(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Json(new): Json<NewRole>,
 ) -> Result<Response, Refusal> {
     account.require("F_USERROLE_PUBLIC_ADD")?;
     let uid = new.id.unwrap_or_else(dhis2::uid);
-    let mut client = dhis2.pool.get().await?;
+    let mut client = dhis2.client().await?;
     let transaction = client.transaction().await?;
     let insert = "insert into userrole (userroleid, uid, name, description) values (nextval('hibernate_sequence'), $1, $2, $3) returning userroleid";
     let id: i64 = transaction

@@ -148,7 +148,7 @@ impl PostgreSql {
         self.try_admin(database).unwrap()
     }
 
-    /// A new database, with PostGIS in it or not.
+    /// A new database, with `PostGIS` in it or not.
     pub fn database(&self, postgis: bool) -> Database {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("dhis2_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -161,7 +161,7 @@ impl PostgreSql {
         Database { name }
     }
 
-    /// Runs one of PostgreSQL's programs as its superuser.
+    /// Runs one of the server's programs as its superuser.
     pub fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
         command

@@ -234,7 +234,7 @@ fn sigterm_is_quick_when_idle_and_cuts_what_runs() {
     standin.signal(Signal::SIGTERM);
     assert_eq!(standin.wait().code(), Some(143));
     assert!(
-        (Duration::from_millis(300)..Duration::from_millis(1000)).contains(&begun.elapsed()),
+        (Duration::from_millis(300)..Duration::from_secs(1)).contains(&begun.elapsed()),
         "{:?}",
         begun.elapsed()
     );

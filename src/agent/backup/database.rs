@@ -158,7 +158,11 @@ impl Moment {
 fn dumped_tables(derived: &[Family]) -> String {
     let mut left_out = String::new();
     for family in derived {
-        let _ = write!(left_out, " AND NOT (n.nspname = 'public' AND c.relname ~ {})", literal(family.regex));
+        let _ = write!(
+            left_out,
+            " AND NOT (n.nspname = 'public' AND c.relname ~ {})",
+            literal(family.regex)
+        );
     }
     format!(
         "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -156,7 +156,11 @@ fn message(report: &BackedUp, trouble: Option<String>) -> String {
         message.push_str("; some files could not be read and are not in it: see the log");
     }
     if report.references_without_file > 0 {
-        let _ = write!(message, "; {} rows of fileresource have no file", report.references_without_file);
+        let _ = write!(
+            message,
+            "; {} rows of fileresource have no file",
+            report.references_without_file
+        );
     }
     if let Some(trouble) = trouble {
         message.push_str("; ");

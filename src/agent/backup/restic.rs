@@ -127,6 +127,8 @@ impl Repository {
         if !repository.directory.join("config").is_file() {
             repository.initialise()?;
         }
+        // What a killed pod has left is taken away before it costs a wait.
+        repository.unlock_stale("remove stale locks")?;
         Ok(repository)
     }
 
@@ -190,9 +192,11 @@ impl Repository {
         })
     }
 
-    /// All snapshots.
+    /// All snapshots. Asks for no lock: whoever adds or forgets some meanwhile does not disturb a list.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>, Error> {
-        self.ask("list the snapshots", |command| _ = command.arg("snapshots"))
+        self.ask("list the snapshots", |command| {
+            command.args(["snapshots", "--no-lock"]);
+        })
     }
 
     /// What restic answers to a question, as JSON.

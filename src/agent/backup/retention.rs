@@ -165,7 +165,15 @@ fn surplus(repository: &Repository, keep: &Keep, host: &str) -> Result<Vec<Strin
     }
     let arguments = |command: &mut Command| {
         command
-            .args(["forget", "--dry-run", "--group-by", "host", "--host", host])
+            .args([
+                "forget",
+                "--dry-run",
+                "--no-lock",
+                "--group-by",
+                "host",
+                "--host",
+                host,
+            ])
             .args(["--tag", &Part::Manifest.tag()])
             .args(&rules);
     };

@@ -15,6 +15,15 @@ use crate::agent::postgres::programs::Programs;
 use crate::layout;
 use crate::report::Refusal;
 
+/// What a line about the server's own end may contain. Errors of statements are not among it.
+const TROUBLE: [&str; 6] = [
+    "PANIC:",
+    "FATAL:",
+    "was terminated by signal",
+    "could not",
+    "unrecognized configuration parameter",
+    "invalid value for parameter",
+];
 /// How many lines of trouble are kept.
 const KEPT: usize = 4;
 
@@ -99,16 +108,7 @@ fn pass_on(log: ChildStderr, trouble: &Mutex<VecDeque<String>>) {
             .lock()
             .write_all(&[&line, b"\n".as_slice()].concat());
         let text = String::from_utf8_lossy(&line);
-        if [
-            "PANIC:",
-            "FATAL:",
-            "ERROR:",
-            "was terminated by signal",
-            "could not",
-        ]
-        .iter()
-        .any(|word| text.contains(word))
-        {
+        if TROUBLE.iter().any(|word| text.contains(word)) {
             let mut kept = trouble.lock().unwrap_or_else(PoisonError::into_inner);
             kept.push_back(text.trim().to_owned());
             if kept.len() > KEPT {
@@ -130,6 +130,7 @@ fn interpret(said: &str) -> LastWords {
         "invalid primary checkpoint record",
         "control file appears to be corrupt",
         "incorrect checksum in control file",
+        "database files are incompatible with server",
     ]) {
         (
             Some(Refusal::VolumeDamaged),

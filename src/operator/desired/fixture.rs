@@ -146,7 +146,7 @@ pub fn any() -> impl Strategy<Value = Instance> {
             };
             let plain = plain();
             let owner = OwnerReference { name: name.clone(), ..plain.owner.clone() };
-            Instance { name, namespace, owner, web, application, database, pod, encryption, retain, adopt, policies, clients, ..plain }
+            Instance { name, namespace, owner, web, application, database, encryption, pod, policies, clients, retain, adopt, ..plain }
         },
     )
 }

@@ -29,7 +29,7 @@ const NGINX: [(&str, &str); 6] = [
     ("nginx.ingress.kubernetes.io/proxy-buffers-number", "8"),
     ("nginx.ingress.kubernetes.io/proxy-busy-buffers-size", "256k"),
 ];
-/// HAProxy has no limit on bodies.
+/// The other one has no limit on bodies.
 const HAPROXY: [(&str, &str); 2] = [("haproxy.org/timeout-client", "300s"), ("haproxy.org/timeout-server", "300s")];
 
 /// The Ingress, once the instance is secured.

@@ -22,6 +22,8 @@ mod stateful_set;
 mod volume;
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod invariants;

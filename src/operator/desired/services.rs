@@ -44,20 +44,20 @@ pub fn services(instance: &Instance) -> Vec<Wanted> {
 }
 
 fn service(instance: &Instance, name: &str, part: Part, spec: ServiceSpec) -> Wanted {
-    let (port, port_name) = if part == Part::Database { (POSTGRESQL, POSTGRESQL_NAME) } else { (HTTP, HTTP_NAME) };
-    let service = Service {
+    let (number, title) = if part == Part::Database { (POSTGRESQL, POSTGRESQL_NAME) } else { (HTTP, HTTP_NAME) };
+    let object = Service {
         metadata: owned(instance, name, part),
         spec: Some(ServiceSpec {
             selector: pods(instance, part).match_labels,
             ports: Some(vec![ServicePort {
-                name: Some(port_name.into()),
-                port,
-                target_port: Some(IntOrString::String(port_name.into())),
+                name: Some(title.into()),
+                port: number,
+                target_port: Some(IntOrString::String(title.into())),
                 ..ServicePort::default()
             }]),
             ..spec
         }),
         status: None,
     };
-    Wanted::new(Kind::Service, name, &service, Policy::Keep)
+    Wanted::new(Kind::Service, name, &object, Policy::Keep)
 }

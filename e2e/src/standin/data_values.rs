@@ -1,4 +1,4 @@
-//! Metadata and data, as much as it takes to write rows that are acknowledged and to read them back.
+//! Data values: rows that are acknowledged once they are committed, and read back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,153 +13,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 
-use super::dhis2::{self, Dhis2};
+use super::dhis2::{Dhis2, Shared};
 use super::login::Login;
 use super::refusal::Refusal;
-use super::users::report;
 
 /// Identifier of the default category option combination, the same in every DHIS2.
 const DEFAULT_COMBO: &str = "HllvX50cXC0";
 
-/// `/api/organisationUnits`, `/api/dataElements`, `/api/dataValueSets`.
+/// `/api/dataValueSets`.
 pub fn routes() -> Router<Arc<Dhis2>> {
-    Router::new()
-        .route("/api/organisationUnits", get(list_units).post(create_unit))
-        .route("/api/dataElements", get(list_elements).post(create_element))
-        .route("/api/dataValueSets", get(read_values).post(write_values))
-}
-
-#[derive(Deserialize)]
-struct Reference {
-    id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NewUnit {
-    id: Option<String>,
-    name: String,
-    short_name: String,
-    code: Option<String>,
-    opening_date: String,
-    parent: Option<Reference>,
-    geometry: Option<Value>,
-}
-
-async fn create_unit(
-    State(dhis2): State<Arc<Dhis2>>,
-    Login(_): Login,
-    Json(new): Json<NewUnit>,
-) -> Result<Response, Refusal> {
-    let uid = new.id.unwrap_or_else(dhis2::uid);
-    let parent = new.parent.map(|parent| parent.id);
-    let geometry = new.geometry.map(|geometry| geometry.to_string());
-    let insert = "insert into organisationunit (organisationunitid, uid, code, name, shortname, openingdate, parentid, path, hierarchylevel, geometry)
-        select nextval('hibernate_sequence'), $1, $2, $3, $4, $5::text::date, p.organisationunitid, coalesce(p.path, '') || '/' || $1,
-            coalesce(p.hierarchylevel, 0) + 1, st_setsrid(st_geomfromgeojson($7::text), 4326)
-        from (select 1) one left join organisationunit p on p.uid = $6 where $6::text is null or p.uid is not null";
-    let opened = new
-        .opening_date
-        .get(..10)
-        .unwrap_or(&new.opening_date)
-        .to_owned();
-    let client = dhis2.pool.get().await?;
-    let inserted = client
-        .execute(
-            insert,
-            &[
-                &uid,
-                &new.code,
-                &new.name,
-                &new.short_name,
-                &opened,
-                &parent,
-                &geometry,
-            ],
-        )
-        .await?;
-    if inserted == 0 {
-        return Err(Refusal::Conflict(format!(
-            "Invalid reference {parent:?} (OrganisationUnit) on object {}",
-            new.name
-        )));
-    }
-    Ok((
-        StatusCode::CREATED,
-        Json(report("OrganisationUnit", &uid, "Created", 201)),
-    )
-        .into_response())
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NewElement {
-    id: Option<String>,
-    name: String,
-    short_name: String,
-    code: Option<String>,
-    value_type: String,
-    domain_type: String,
-    aggregation_type: String,
-}
-
-async fn create_element(
-    State(dhis2): State<Arc<Dhis2>>,
-    Login(_): Login,
-    Json(new): Json<NewElement>,
-) -> Result<Response, Refusal> {
-    let uid = new.id.unwrap_or_else(dhis2::uid);
-    let insert = "insert into dataelement (dataelementid, uid, code, name, shortname, valuetype, domaintype, aggregationtype, categorycomboid)
-        select nextval('hibernate_sequence'), $1, $2, $3, $4, $5, $6, $7, categorycomboid from categorycombo where name = 'default'";
-    let client = dhis2.pool.get().await?;
-    client
-        .execute(
-            insert,
-            &[
-                &uid,
-                &new.code,
-                &new.name,
-                &new.short_name,
-                &new.value_type,
-                &new.domain_type,
-                &new.aggregation_type,
-            ],
-        )
-        .await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(report("DataElement", &uid, "Created", 201)),
-    )
-        .into_response())
-}
-
-async fn list_units(State(dhis2): State<Arc<Dhis2>>, _: Login) -> Result<Json<Value>, Refusal> {
-    list(
-        &dhis2,
-        "organisationUnits",
-        "select uid, name from organisationunit order by name",
-    )
-    .await
-}
-
-async fn list_elements(State(dhis2): State<Arc<Dhis2>>, _: Login) -> Result<Json<Value>, Refusal> {
-    list(
-        &dhis2,
-        "dataElements",
-        "select uid, name from dataelement order by name",
-    )
-    .await
-}
-
-async fn list(dhis2: &Arc<Dhis2>, kind: &str, select: &str) -> Result<Json<Value>, Refusal> {
-    let rows = dhis2.pool.get().await?.query(select, &[]).await?;
-    let objects: Vec<Value> = rows
-        .iter()
-        .map(|row| json!({ "id": row.get::<_, String>(0), "displayName": row.get::<_, String>(1) }))
-        .collect();
-    Ok(Json(
-        json!({ "pager": { "page": 1, "total": objects.len(), "pageSize": objects.len(), "pageCount": 1 }, kind: objects }),
-    ))
+    Router::new().route("/api/dataValueSets", get(read_values).post(write_values))
 }
 
 #[derive(Deserialize, Serialize)]
@@ -186,11 +49,11 @@ struct DataValueSet {
 }
 
 async fn write_values(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     Login(account): Login,
     Json(set): Json<DataValueSet>,
 ) -> Result<Response, Refusal> {
-    let mut client = dhis2.pool.get().await?;
+    let mut client = dhis2.client().await?;
     let transaction = client.transaction().await?;
     let (mut imported, mut updated, mut conflicts) = (0, 0, Vec::new());
     for (index, value) in set.data_values.iter().enumerate() {
@@ -287,7 +150,7 @@ fn period(iso: &str) -> Option<(Date, Date, &'static str)> {
 }
 
 async fn read_values(
-    State(dhis2): State<Arc<Dhis2>>,
+    State(dhis2): Shared,
     _: Login,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Result<Json<Value>, Refusal> {
@@ -300,8 +163,7 @@ async fn read_values(
             join categoryoptioncombo a on a.categoryoptioncomboid = v.attributeoptioncomboid
         where not v.deleted and ($1::text is null or o.uid = $1) and ($2::text is null or d.uid = $2) order by 1, 2, 3";
     let rows = dhis2
-        .pool
-        .get()
+        .client()
         .await?
         .query(select, &[&wanted("orgUnit"), &wanted("dataElement")])
         .await?;

@@ -1,0 +1,94 @@
+//! The definitions' chart, the plain manifest, and that one version is everywhere.
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::helm::{chart, objects, of, rendered, root};
+
+fn files(folder: PathBuf) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder");
+    let mut names: Vec<String> = entries
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_definitions_chart_holds_every_definition_and_nothing_else() {
+    let templates = chart("dhis2-operator-crds").join("templates");
+    assert_eq!(files(templates.clone()), files(root().join("crds")));
+    for name in files(templates.clone()) {
+        let target = fs::canonicalize(templates.join(&name)).expect("the link leads somewhere");
+        assert_eq!(
+            target,
+            fs::canonicalize(root().join("crds").join(&name)).expect("the definition")
+        );
+        let text = fs::read_to_string(target).expect("the definition");
+        assert!(
+            !text.contains("{{"),
+            "{name}: helm would take a description for a template"
+        );
+        assert!(
+            text.len() < 150_000,
+            "{name}: {} bytes are too many for `kubectl apply`",
+            text.len()
+        );
+    }
+}
+
+#[test]
+fn definitions_come_with_the_operator_and_stay_when_it_goes() {
+    let with = objects(&rendered(&[]));
+    let definitions = of("CustomResourceDefinition", &with);
+    assert_eq!(definitions.len(), files(root().join("crds")).len());
+    for definition in definitions {
+        assert_eq!(
+            definition["metadata"]["annotations"]["helm.sh/resource-policy"],
+            "keep"
+        );
+    }
+    assert!(
+        of(
+            "CustomResourceDefinition",
+            &objects(&rendered(&["--set", "crds.install=false"]))
+        )
+        .is_empty()
+    );
+}
+
+#[test]
+fn the_plain_manifest_is_what_the_chart_renders() {
+    let plain = fs::read_to_string(root().join("charts/plain/install.yaml")).expect("install.yaml");
+    assert!(
+        plain == rendered(&[]),
+        "charts/plain/install.yaml is out of date: make generate"
+    );
+}
+
+#[test]
+fn one_version_is_everywhere() {
+    let read = |name: &str| -> Value {
+        serde_yaml::from_str(
+            &fs::read_to_string(chart(name).join("Chart.yaml")).expect("Chart.yaml"),
+        )
+        .expect("YAML")
+    };
+    let (operator, definitions) = (read("dhis2-operator"), read("dhis2-operator-crds"));
+    let versions = [
+        &operator["version"],
+        &operator["appVersion"],
+        &definitions["version"],
+        &definitions["appVersion"],
+        &operator["dependencies"][0]["version"],
+    ];
+    for version in versions {
+        assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    }
+}

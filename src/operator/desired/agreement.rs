@@ -1,0 +1,104 @@
+//! The pods and the agent agree: it understands the commands that it is given and finds what it reads and writes.
+
+use clap::Parser;
+use serde_json::Value;
+
+use super::fixture;
+use crate::{
+    agent::args::{Arguments, Command, Database},
+    layout,
+    operator::{
+        instance::{EncryptionKey, Instance, Stage},
+        kind::Kind,
+    },
+};
+
+/// The pods' containers that run the agent.
+fn agents(instance: &Instance) -> Vec<Value> {
+    let templates = fixture::at_all_stages(instance).into_iter().filter_map(|wanted| match wanted.kind {
+        Kind::Job | Kind::StatefulSet => wanted.object.pointer("/spec/template/spec").cloned(),
+        Kind::CronJob => wanted.object.pointer("/spec/jobTemplate/spec/template/spec").cloned(),
+        _ => None,
+    });
+    let containers = templates.flat_map(|pod| ["initContainers", "containers"].map(|list| pod[list].as_array().cloned().unwrap_or_default()));
+    containers.flatten().filter(|container| container.get("command").is_some()).collect()
+}
+
+fn strings(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+fn verb(command: &[String]) -> Command {
+    let name = command.iter().take(1).cloned();
+    // The set's name comes from the environment.
+    let set = command.contains(&"backup".to_owned()).then(|| ["--set".to_owned(), "set-1".to_owned()]);
+    Arguments::try_parse_from(name.chain(command.iter().skip(1).cloned()).chain(set.into_iter().flatten())).unwrap_or_else(|error| panic!("{command:?}: {error}")).command
+}
+
+/// What a verb reads and writes; what it can do without is not among it.
+fn uses(verb: &Command) -> Vec<&'static str> {
+    let passwords = [layout::DATABASE_PASSWORD, layout::DATABASE_BACKUP_PASSWORD];
+    match verb {
+        Command::Install { .. } => vec![layout::AGENT, layout::RESTIC],
+        Command::Database(Database::Build(_)) => [layout::MARK, layout::PGDATA_BUILDING, layout::ENCRYPTION_PASSWORD, "/tmp/x", "/etc/passwd"].into_iter().chain(passwords).collect(),
+        Command::Database(Database::Run(_)) => {
+            [layout::PGDATA, layout::POSTGRESQL_CONF, layout::PG_HBA_CONF, layout::SOCKETS, "/dev/shm", "/tmp/x", "/etc/passwd"].into_iter().chain(passwords).collect()
+        }
+        Command::Database(Database::Check) => vec![layout::SOCKETS],
+        Command::Check(_) => vec![layout::DATABASE_USERNAME, layout::DATABASE_PASSWORD, layout::ENCRYPTION_PASSWORD, layout::FILES],
+        Command::Bootstrap(_) => vec![layout::ADMIN_USERNAME, layout::ADMIN_PASSWORD],
+        Command::Backup(_) => vec![
+            layout::RESTIC, layout::FILES, layout::REPOSITORY, layout::RESOURCE, layout::DATABASE_BACKUP_PASSWORD, layout::ENCRYPTION_PASSWORD,
+            layout::ADMIN_PASSWORD, layout::BACKUP_PASSWORD, "/tmp/x",
+        ],
+    }
+}
+
+/// Does a container have this path on one of its volumes?
+fn mounts(container: &Value, path: &str) -> bool {
+    container["volumeMounts"].as_array().into_iter().flatten().any(|mount| {
+        let at = mount["mountPath"].as_str().unwrap();
+        path == at || path.starts_with(&format!("{at}/"))
+    })
+}
+
+#[test]
+fn the_agent_understands_its_commands_and_finds_what_it_uses() {
+    let adopting = Instance { adopt: true, ..fixture::plain() };
+    let mut verbs = 0;
+    for container in agents(&fixture::plain()).into_iter().chain(agents(&adopting)) {
+        let verb = verb(&strings(&container["command"]));
+        for path in uses(&verb) {
+            assert!(mounts(&container, path), "{}: no {path}", container["name"]);
+        }
+        verbs += 1;
+    }
+    // install four times, build, run, check, bootstrap, backup twice.
+    assert_eq!(verbs, 2 * 11);
+}
+
+#[test]
+fn the_probes_of_the_database_are_commands_of_the_agent() {
+    let set = fixture::object(&fixture::plain(), Kind::StatefulSet, "play-database");
+    for probe in ["startupProbe", "readinessProbe"] {
+        let container = &set["spec"]["template"]["spec"]["containers"][0];
+        let verb = verb(&strings(&container[probe]["exec"]["command"]));
+        assert!(matches!(verb, Command::Database(Database::Check)));
+        assert!(uses(&verb).iter().all(|path| mounts(container, path)));
+    }
+}
+
+#[test]
+fn dhis2s_own_key_is_mounted_nowhere() {
+    for container in agents(&Instance { encryption: EncryptionKey::Default, ..fixture::plain() }) {
+        assert!(!mounts(&container, layout::ENCRYPTION_PASSWORD));
+    }
+}
+
+#[test]
+fn what_the_agent_knows_of_the_instance_is_the_instances() {
+    let building = Instance { stage: Stage { prepared: true, ..Stage::default() }, ..fixture::plain() };
+    let container = agents(&building).into_iter().find(|container| container["name"] == "build").unwrap();
+    let Command::Database(Database::Build(build)) = verb(&strings(&container["command"])) else { panic!("not a build") };
+    assert_eq!((build.instance.as_str(), build.name.as_str(), build.postgresql), ("uid-1", "demo/play", 17));
+}

@@ -1,0 +1,409 @@
+//! Backup sets with a real PostgreSQL and a real restic: made, interrupted, removed by age, and restored as the documentation says.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test's way to fail
+
+mod pod;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use dhis2_operator::layout;
+use dhis2_operator::report::{BackedUp, Data, Refusal, Report, Retention};
+use nix::sys::signal::Signal;
+use pod::{Ended, Pod};
+
+/// What DHIS2 would have put there, as far as a backup is concerned.
+const SCHEMA: &str = "
+    CREATE TABLE userinfo (userinfoid bigint PRIMARY KEY, username text, password text);
+    INSERT INTO userinfo SELECT i, 'user-' || i, md5(i::text) FROM generate_series(1, 500) i;
+    CREATE TABLE organisationunit (id int PRIMARY KEY, name text, geometry geometry);
+    INSERT INTO organisationunit SELECT i, 'Ébola ' || i, ST_SetSRID(ST_Point(i % 180, i % 90), 4326) FROM generate_series(1, 200) i;
+    CREATE TABLE datavalue (id int, value text);
+    INSERT INTO datavalue SELECT i, md5(i::text) FROM generate_series(1, 50000) i;
+    CREATE TABLE fileresource (uid text, storagekey text);
+    INSERT INTO fileresource VALUES ('a', 'dataValue/present'), ('b', 'dataValue/lost');
+    CREATE TABLE analytics_2026 (id int);
+    INSERT INTO analytics_2026 SELECT generate_series(1, 1000);
+    CREATE VIEW _view_users AS SELECT username FROM userinfo;
+    CREATE MATERIALIZED VIEW _view_count AS SELECT count(*) AS users FROM userinfo;
+    CREATE TABLE flyway_schema_history (version text);
+    INSERT INTO flyway_schema_history VALUES ('2.42.5'), ('2.42.47');
+";
+
+fn ready() -> Pod {
+    let pod = Pod::new();
+    fs::copy(pod::restic(), pod.path(layout::RESTIC)).unwrap();
+    pod.build(&[]).done();
+    pod
+}
+
+fn filled() -> Pod {
+    let pod = ready();
+    pod.write("/opt/dhis2/files/dataValue/present", "a file");
+    pod.write("/opt/dhis2/files/apps/one/index.html", "<html>");
+    pod
+}
+
+fn arguments<'a>(pod: &'a Pod, set: &'a str, keep: &'a str) -> Vec<&'a str> {
+    let mut arguments = vec![
+        "backup",
+        "--set",
+        set,
+        "--host",
+        &pod.address,
+        "--instance",
+        "uid-1",
+        "--name",
+        "demo/play",
+        "--version",
+        "2.42.4.1",
+    ];
+    arguments.extend([
+        "--keep-last",
+        keep,
+        "--keep-daily",
+        "0",
+        "--keep-weekly",
+        "0",
+        "--keep-monthly",
+        "0",
+    ]);
+    arguments
+}
+
+fn backup(pod: &Pod, set: &str, keep: &str) -> Ended {
+    pod.agent(&arguments(pod, set, keep))
+}
+
+fn backed_up(report: Report) -> BackedUp {
+    match report.data {
+        Some(Data::Backup(data)) => data,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// restic as a person runs it, with the repository and its key and nothing else.
+fn restic(pod: &Pod) -> Command {
+    let mut command = pod.program(&pod.path(layout::RESTIC));
+    command
+        .arg("-r")
+        .arg(pod.path(layout::REPOSITORY))
+        .arg("-p")
+        .arg(pod.path(layout::BACKUP_PASSWORD))
+        .arg("--no-cache");
+    command
+}
+
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn snapshots(pod: &Pod) -> Vec<serde_json::Value> {
+    serde_json::from_str(&output(restic(pod).args(["snapshots", "--json"]))).unwrap()
+}
+
+fn of_set(pod: &Pod, set: &str, part: &str) -> usize {
+    let tags = [format!("set={set}"), format!("part={part}")];
+    let has = |snapshot: &serde_json::Value| {
+        tags.iter().all(|tag| {
+            snapshot["tags"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|found| found == tag.as_str())
+        })
+    };
+    snapshots(pod)
+        .iter()
+        .filter(|snapshot| has(snapshot))
+        .count()
+}
+
+fn manifest(pod: &Pod, set: &str) -> serde_json::Value {
+    let tags = format!("set={set},part=manifest");
+    serde_json::from_str(&output(restic(pod).args([
+        "dump",
+        "--tag",
+        &tags,
+        "latest",
+        "/manifest.json",
+    ])))
+    .unwrap()
+}
+
+#[test]
+fn a_set_is_restored_with_restic_and_pg_restore_alone() {
+    let pod = filled();
+    let serving = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    let report = backup(&pod, "set-1", "3").done();
+    let made = backed_up(report.clone());
+    assert_eq!(
+        (
+            made.files,
+            made.references_without_file,
+            made.tables,
+            made.rows
+        ),
+        (2, 1, 5, 50_704)
+    );
+    assert_eq!((made.retention, made.sets_kept), (Retention::Done, 1));
+    assert_eq!(
+        backup(&pod, "set-1", "3").done(),
+        report,
+        "a second run of the same Job reports the same"
+    );
+    assert_eq!(
+        (
+            of_set(&pod, "set-1", "dump"),
+            of_set(&pod, "set-1", "manifest")
+        ),
+        (1, 1)
+    );
+
+    let manifest = manifest(&pod, "set-1");
+    assert_eq!(manifest["secrets"]["encryption/password"], pod::ENCRYPTION);
+    assert_eq!(
+        manifest["files"]["withoutFile"],
+        serde_json::json!(["dataValue/lost"])
+    );
+    assert_eq!(
+        manifest["dhis2"],
+        serde_json::json!({ "version": "2.42.4.1", "schema": "2.42.47" })
+    );
+    drop(serving);
+
+    // The key and the repository are all that is left: another instance gets the data.
+    let other = ready();
+    let _other_serving = other.serve();
+    let dump = output_bytes(restic(&pod).args([
+        "dump",
+        manifest["dump"]["snapshot"].as_str().unwrap(),
+        "/dhis2.dump",
+    ]));
+    fs::write(other.path("/tmp/dhis2.dump"), dump).unwrap();
+    let mut pg_restore = Command::new(pod::postgresql("pg_restore"));
+    pg_restore.env("PGPASSWORD", pod::OWNER_PASSWORD).args([
+        "--exit-on-error",
+        "--no-owner",
+        "--no-acl",
+        "--host",
+        &other.address,
+    ]);
+    output(
+        pg_restore
+            .args(["--username", "dhis", "--dbname", "dhis2"])
+            .arg(other.path("/tmp/dhis2.dump")),
+    );
+    let target = other.path("/opt/restored");
+    fs::create_dir_all(&target).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(&target, Some(65534), Some(65534)).unwrap();
+    }
+    let store = format!(
+        "{}:{}",
+        manifest["files"]["after"].as_str().unwrap(),
+        pod.path(layout::FILES).display()
+    );
+    output(
+        restic(&pod)
+            .arg("restore")
+            .arg(store)
+            .arg("--target")
+            .arg(&target),
+    );
+    assert_eq!(
+        fs::read_to_string(target.join("dataValue/present")).unwrap(),
+        "a file"
+    );
+
+    // The same verb tells what the restored database holds.
+    backup(&other, "restored", "3").done();
+    assert_eq!(
+        self::manifest(&other, "restored")["contents"],
+        manifest["contents"]
+    );
+    let users: i64 = other
+        .owner()
+        .query_one("SELECT users FROM _view_count", &[])
+        .unwrap()
+        .get(0);
+    let analytics: i64 = other
+        .owner()
+        .query_one("SELECT count(*) FROM analytics_2026", &[])
+        .unwrap()
+        .get(0);
+    assert_eq!(
+        (users, analytics),
+        (500, 0),
+        "views survive, derived tables are there and empty"
+    );
+}
+
+fn output_bytes(command: &mut Command) -> Vec<u8> {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+#[test]
+fn a_backup_that_is_killed_leaves_no_set_and_no_obstacle() {
+    let pod = filled();
+    let _serving = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    for (number, milliseconds) in [200, 1500, 2500, 3500, 4500].into_iter().enumerate() {
+        let set = format!("killed-{number}");
+        let running = pod.start(&arguments(&pod, &set, "3"));
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        running.kill();
+        if pod.path(layout::REPOSITORY).exists() {
+            // Had it come to its end before, then the set is whole.
+            let parts = ["files", "dump", "files-again"].map(|part| of_set(&pod, &set, part));
+            assert!(
+                of_set(&pod, &set, "manifest") == 0 || parts.iter().all(|&count| count > 0),
+                "{set}: {parts:?}"
+            );
+        }
+    }
+    backup(&pod, "good", "3").done();
+    assert_eq!(of_set(&pod, "good", "manifest"), 1);
+    output(restic(&pod).args(["check", "--read-data"]));
+}
+
+#[test]
+fn a_request_to_end_leaves_no_lock_behind() {
+    let pod = filled();
+    let _serving = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    backup(&pod, "set-1", "3").done();
+    let running = pod.start(&arguments(&pod, "set-2", "3"));
+    pod::await_that("restic holds its lock", || {
+        fs::read_dir(pod.path("/backups/repository/locks"))
+            .unwrap()
+            .count()
+            > 0
+    });
+    running.signal(Signal::SIGTERM);
+    let ended = running.wait();
+    assert!(
+        matches!(ended.code, Some(1 | 143)),
+        "{:?} {}",
+        ended.code,
+        ended.log
+    );
+    assert_eq!(
+        fs::read_dir(pod.path("/backups/repository/locks"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn old_sets_go_whole_unless_somebody_uses_the_repository() {
+    let pod = filled();
+    let _serving = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    backup(&pod, "set-1", "2").done();
+    backup(&pod, "set-2", "2").done();
+
+    // Somebody makes a snapshot of his own meanwhile, and takes his time.
+    let mut own = restic(&pod)
+        .args(["backup", "--stdin", "--tag", "own"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    pod::await_that("restic holds its lock", || {
+        fs::read_dir(pod.path("/backups/repository/locks"))
+            .unwrap()
+            .count()
+            > 0
+    });
+    let third = backed_up(backup(&pod, "set-3", "2").done());
+    assert_eq!(
+        (third.retention, third.sets_kept),
+        (Retention::Postponed, 3)
+    );
+    std::io::Write::write_all(&mut own.stdin.take().unwrap(), b"mine").unwrap();
+    assert!(own.wait().unwrap().success());
+
+    let fourth = backed_up(backup(&pod, "set-4", "2").done());
+    assert_eq!((fourth.retention, fourth.sets_kept), (Retention::Done, 2));
+    // Two sets of four snapshots, and the one that is none of our business.
+    assert_eq!(snapshots(&pod).len(), 9);
+    assert_eq!(
+        (
+            of_set(&pod, "set-2", "files"),
+            of_set(&pod, "set-3", "files")
+        ),
+        (0, 1)
+    );
+    output(restic(&pod).args(["check", "--read-data"]));
+}
+
+#[test]
+fn what_cannot_be_opened_is_left_as_it_is() {
+    let pod = filled();
+    let _serving = pod.serve();
+    backup(&pod, "set-1", "3").done();
+    pod.write(layout::BACKUP_PASSWORD, "Another-Secret-1");
+    assert_eq!(
+        backup(&pod, "set-2", "3").refused(),
+        Refusal::RepositoryKeyMismatch
+    );
+    pod.write(layout::BACKUP_PASSWORD, pod::REPOSITORY_PASSWORD);
+    fs::remove_file(pod.path("/backups/repository/config")).unwrap();
+    assert_eq!(
+        backup(&pod, "set-2", "3").refused(),
+        Refusal::RepositoryKeyMismatch
+    );
+    assert!(Path::new(&pod.path("/backups/repository/keys")).is_dir());
+}
+
+#[test]
+fn a_dump_that_breaks_off_makes_no_set() {
+    let pod = filled();
+    let serving = pod.serve();
+    // A disk that gives back something else than was written: the checksums of the data directory tell.
+    pod.owner()
+        .batch_execute("CREATE TABLE broken (id int)")
+        .unwrap();
+    let file: String = pod
+        .owner()
+        .query_one("SELECT pg_relation_filepath('broken')", &[])
+        .unwrap()
+        .get(0);
+    pod.owner()
+        .batch_execute("INSERT INTO broken SELECT generate_series(1, 1000)")
+        .unwrap();
+    serving.signal(Signal::SIGTERM);
+    serving.wait().done();
+    let path = pod.path("/data/pgdata").join(file);
+    let mut page = fs::read(&path).unwrap();
+    let half = page.len() / 2;
+    page[half..].fill(0xff);
+    fs::write(&path, page).unwrap();
+    let _serving = pod.serve();
+    let report = backup(&pod, "set-1", "3").failed();
+    assert_eq!(report.reason, Some(Refusal::DumpFailed));
+    assert!(report.message.contains("pg_dump"), "{}", report.message);
+    assert_eq!(of_set(&pod, "set-1", "manifest"), 0);
+}
