@@ -7,11 +7,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use dhis2_e2e::cluster::cache::Cache;
-use dhis2_e2e::cluster::lifecycle::{self, Cluster};
+use dhis2_e2e::cluster::lifecycle::Cluster;
 use dhis2_e2e::cluster::oci::{self, Config, Entry};
 use dhis2_e2e::cluster::programs::Program;
 use dhis2_e2e::cluster::state::{Place, Ports, State};
-use dhis2_e2e::cluster::{after_api, build, enforcer, gate, init, launch, node, provisioner};
+use dhis2_e2e::cluster::{
+    after_api, build, clusters, enforcer, gate, init, launch, node, provisioner,
+};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -184,8 +186,8 @@ fn carry_out(verb: Verb) -> Outcome {
         Verb::Load { name, archives } => load(&cache, &name, &archives)?,
         Verb::Logs { name, folder } => cluster(&cache, &name)?.collect_logs(&folder)?,
         Verb::Image(image) => write_image(image)?,
-        Verb::Sweep => lifecycle::sweep(&cache)?,
-        Verb::CacheClean => lifecycle::clean(&cache)?,
+        Verb::Sweep => clusters::sweep(&cache)?,
+        Verb::CacheClean => clusters::clean(&cache)?,
         Verb::Launch(inner) => launch::launch(&inner.place(&cache)?, inner.ports(), inner.fsync)?,
         Verb::Init(inner) => init::init(&inner.place(&cache)?, inner.ports(), inner.fsync)?,
         Verb::AfterApi {
@@ -256,7 +258,7 @@ fn tell(place: &Place, state: &State) {
 }
 
 fn list(cache: &Cache) -> Outcome {
-    for (Place { name, .. }, state) in lifecycle::list(cache)? {
+    for (Place { name, .. }, state) in clusters::list(cache)? {
         let alive = state.process.is_some_and(|p| p.is_alive());
         let is = match (alive, state.ready) {
             (true, true) => "up",
