@@ -33,6 +33,8 @@ enum Verb {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Build what tests without a cluster need: Debian's PostgreSQL, helm, kubeconform, restic.
+    Tools,
     /// Start a cluster, building what is missing; returns when it is whole.
     Up {
         name: String,
@@ -167,6 +169,7 @@ fn carry_out(verb: Verb) -> Outcome {
     let cache = Cache::locate()?;
     match verb {
         Verb::Build { only: None } => drop(build::cluster(&cache)?),
+        Verb::Tools => drop(build::tools(&cache)?),
         Verb::Build { only: Some(module) } => build_one(&cache, &module)?,
         Verb::Up { name, fsync } => up(&cache, &name, fsync)?,
         Verb::Down { name, purge } => cluster(&cache, &name)?.down(purge)?,
