@@ -1,17 +1,41 @@
 # The only entry point, for people and for .ci. A recipe calls one program; the logic is in it.
 
+# Name of the cluster that the targets below are about.
 CLUSTER ?= dev
 
 CACHE := $(or $(DHIS2_OPERATOR_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dhis2-operator)
 export DHIS2_OPERATOR_CACHE := $(CACHE)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
+export INSTA_UPDATE := no
 
-DHIS2_CLUSTER := cargo run --package dhis2-e2e --bin dhis2-cluster --
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+IMAGE ?= dhis2-operator:$(VERSION)
+
+RUN := cargo run --quiet --package dhis2-e2e --bin
+DHIS2_CLUSTER := $(RUN) dhis2-cluster --
 
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: test
+test: lint unit e2e ## lint, unit tests, charts, and every story on a real cluster
+
+.PHONY: lint
+lint: ## format, clippy, documentation
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
+
+.PHONY: unit
+unit: ## every test that needs no cluster, with a real PostgreSQL, restic and Helm
+	@$(DHIS2_CLUSTER) tools
+	cargo test --workspace
+
+.PHONY: image
+image: ## write the image of operator, agent and restic to dist/dhis2-operator.tar (IMAGE=name:tag)
+	@$(RUN) dhis2-image -- operator dist/dhis2-operator.tar $(IMAGE)
 
 .PHONY: cluster
 cluster: ## start a real Kubernetes in namespaces of its own (CLUSTER=dev names it)

@@ -3,6 +3,8 @@
 //! One file a section of the spec. Doc comments become the descriptions of the CRD, so they are
 //! written for users: meaning, unit, default.
 
+#![allow(clippy::doc_markdown, reason = "these comments are printed as plain text by kubectl explain")]
+
 pub mod backup;
 pub mod database;
 pub mod instance;

@@ -113,6 +113,24 @@ impl Reason {
         self.into()
     }
 
+    /// Is it a step on the way, which passes by itself?
+    pub fn is_progress(self) -> bool {
+        matches!(
+            self,
+            Self::Creating
+                | Self::BuildingDatabase
+                | Self::StartingDatabase
+                | Self::StartingApplication
+                | Self::SecuringAdmin
+                | Self::Restarting
+                | Self::GrowingVolume
+                | Self::NoBackupYet
+                | Self::BackupRunning
+                | Self::BackupSuspended
+                | Self::Unobstructed
+        )
+    }
+
     /// Does it stay until a person does something?
     pub fn needs_a_person(self) -> bool {
         matches!(

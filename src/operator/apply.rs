@@ -96,7 +96,9 @@ pub async fn apply(writer: &Writer<'_>, wanted: &[Wanted]) -> Applied {
             requests.push(writer.bring(wish).boxed());
         }
         let results = stream::iter(requests).buffered(CONCURRENCY).collect::<Vec<_>>().await;
-        results.into_iter().for_each(|result| applied.take(result));
+        for result in results {
+            applied.take(result);
+        }
         if !applied.errors.is_empty() {
             return applied;
         }
@@ -165,12 +167,12 @@ impl Writer<'_> {
     /// A POST: it fails where something is already there, so nothing of others is ever overwritten.
     async fn create(&self, wish: &Wanted, object: Value) -> Result<Brought, Error> {
         self.guard()?;
-        let object: DynamicObject = serde_json::from_value(object).map_err(|source| self.failed("build", wish, kube::Error::SerdeError(source)))?;
+        let object: DynamicObject = serde_json::from_value(object).map_err(|source| failed("build", wish, kube::Error::SerdeError(source)))?;
         let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         match self.api(wish.kind).create(&parameters, &object).await {
             Ok(created) => Ok(self.learn(wish, &created, true)),
             Err(kube::Error::Api(status)) if status.is_already_exists() => self.meet(wish).await,
-            Err(source) => Err(self.failed("create", wish, source)),
+            Err(source) => Err(failed("create", wish, source)),
         }
     }
 
@@ -203,7 +205,7 @@ impl Writer<'_> {
             metadata.insert("uid".into(), json!(there.metadata.uid));
         }
         let answer = self.api(wish.kind).patch(&wish.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
-        let changed = answer.map_err(|source| self.failed("apply", wish, source))?;
+        let changed = answer.map_err(|source| failed("apply", wish, source))?;
         self.learn(wish, &changed, true);
         Ok(true)
     }
@@ -219,11 +221,11 @@ impl Writer<'_> {
         }
         let metadata = json!({ "metadata": { "resourceVersion": there.metadata.resource_version, "uid": there.metadata.uid, "managedFields": entries } });
         let answer = self.api(wish.kind).patch_metadata(&wish.name, &PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() }, &Patch::Merge(&metadata)).await;
-        answer.map(|_| ()).map_err(|source| self.failed("take over the fields of", wish, source))
+        answer.map(|_| ()).map_err(|source| failed("take over the fields of", wish, source))
     }
 
     async fn get(&self, wish: &Wanted) -> Result<DynamicObject, Error> {
-        self.api(wish.kind).get(&wish.name).await.map_err(|source| self.failed("get", wish, source))
+        self.api(wish.kind).get(&wish.name).await.map_err(|source| failed("get", wish, source))
     }
 
     /// Deletes an object, if it is still the one that was seen.
@@ -246,16 +248,11 @@ impl Writer<'_> {
         let satisfied = wish.is_satisfied_by(object).then(|| wish.digest());
         let slot: Slot = slot::reduce(wish.kind, object, satisfied.clone());
         let uid = slot.uid.clone();
-        if !self.world.put(self.key, wish.kind, &wish.name, slot) {
-            if let Some(digest) = satisfied {
-                self.world.satisfied(self.key, wish.kind, &wish.name, &digest);
-            }
+        let known = !self.world.put(self.key, wish.kind, &wish.name, slot);
+        if let Some(digest) = satisfied.filter(|_| known) {
+            self.world.satisfied(self.key, wish.kind, &wish.name, &digest);
         }
         Brought { written, made: recorded(wish.kind, &wish.name, &uid) }
-    }
-
-    pub(super) fn failed(&self, verb: &'static str, wish: &Wanted, source: kube::Error) -> Error {
-        Error::Api { verb, kind: wish.kind, name: wish.name.clone(), source }
     }
 
     pub(super) fn may_write(&self) -> Result<(), Error> {
@@ -265,6 +262,10 @@ impl Writer<'_> {
 
 fn recorded(kind: Kind, name: &str, uid: &str) -> Option<(Kind, Made)> {
     (kind == Kind::PersistentVolumeClaim).then(|| (kind, Made { name: name.to_owned(), uid: uid.to_owned() }))
+}
+
+pub(super) fn failed(verb: &'static str, wish: &Wanted, source: kube::Error) -> Error {
+    Error::Api { verb, kind: wish.kind, name: wish.name.clone(), source }
 }
 
 pub(super) fn conflict(wish: &Wanted, ownership: Ownership) -> Error {

@@ -6,7 +6,7 @@ use kube::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{Dhis2Instance, Dhis2InstanceStatus};
+use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason};
 
 /// Conditions whose transitions are events.
 const TOLD: [&str; 4] = ["Ready", "Stalled", "AdminPasswordSet", "BackupHealthy"];
@@ -33,7 +33,8 @@ fn transitions(old: Option<&Dhis2InstanceStatus>, new: &Dhis2InstanceStatus) -> 
 }
 
 fn event(condition: &Condition) -> Event {
-    let bad = (condition.type_ == "Stalled") == (condition.status == "True");
+    let progress = condition.reason.parse().is_ok_and(Reason::is_progress);
+    let bad = (condition.type_ == "Stalled") == (condition.status == "True") && !progress;
     Event {
         type_: if bad { EventType::Warning } else { EventType::Normal },
         reason: condition.reason.clone(),
@@ -60,5 +61,12 @@ mod tests {
         assert_eq!(transitions(Some(&old), &status("True", "Serving", "")).len(), 1);
         assert_eq!(transitions(Some(&old), &status("False", "DiskFull", "")).len(), 1);
         assert_eq!(transitions(None, &old).len(), 1);
+    }
+
+    #[test]
+    fn only_what_goes_wrong_is_a_warning() {
+        for (ready, reason, kind) in [("False", "StartingDatabase", EventType::Normal), ("True", "Serving", EventType::Normal), ("False", "DiskFull", EventType::Warning)] {
+            assert_eq!(transitions(None, &status(ready, reason, "")).remove(0).type_, kind, "{reason}");
+        }
     }
 }

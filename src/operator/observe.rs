@@ -19,7 +19,7 @@ use super::{
 use crate::{api::Dhis2Instance, report::Report};
 
 /// How long an answer about Secrets is good enough: a pass within it asks nothing.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 
 /// What the cluster says about an instance.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,10 +38,13 @@ pub struct Error {
     source: kube::Error,
 }
 
+/// When Secrets were asked for, and the uids of those that exist.
+type Answer = (Instant, BTreeMap<String, String>);
+
 /// Answers about Secrets, with their age.
 #[derive(Default)]
 pub struct Secrets {
-    seen: Mutex<BTreeMap<Key, (Instant, BTreeMap<String, String>)>>,
+    seen: Mutex<BTreeMap<Key, Answer>>,
 }
 
 impl Secrets {

@@ -48,11 +48,11 @@ pub enum Error {
 }
 
 /// Longest time of one pass: the client itself would wait for an answer for ever.
-const PASS_TIMEOUT: Duration = Duration::from_secs(60);
+const PASS_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest wait before a failing instance is tried again.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
 /// At the latest an instance is visited again after this time: Secrets are not watched, and ages grow.
-const VISIT: Duration = Duration::from_secs(24 * 3600);
+const VISIT: Duration = Duration::from_hours(24);
 
 /// What all passes share.
 pub struct Context {
@@ -91,7 +91,7 @@ pub async fn reconcile(resource: Arc<DeserializeGuard<Dhis2Instance>>, context: 
         Ok(result) => result,
         Err(_) => Err(Error::Timeout),
     };
-    context.metrics.pass(result.as_ref().map_or_else(|error| error.into(), |_| "ok"), began.elapsed());
+    context.metrics.pass(result.as_ref().map_or_else(Into::into, |_| "ok"), began.elapsed());
     if result.is_ok() {
         context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key_of(resource));
     }
@@ -185,6 +185,7 @@ async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: 
 }
 
 /// When a failing instance is tried again: after 1 s, doubling, at most 5 min.
+#[allow(clippy::needless_pass_by_value, reason = "the signature is that of the controller")]
 pub fn error_policy(resource: Arc<DeserializeGuard<Dhis2Instance>>, error: &Error, context: Arc<Context>) -> Action {
     let Ok(resource) = &resource.0 else { return Action::await_change() };
     let key = key_of(resource);

@@ -9,7 +9,7 @@ use kube::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    apply::{Brought, Error, Writer, conflict},
+    apply::{Brought, Error, Writer, conflict, failed},
     desired::{Generated, Wanted},
     generate::generate,
     kind::Kind,
@@ -31,20 +31,20 @@ impl Writer<'_> {
         if let Some(fields) = object.as_object_mut() {
             fields.insert("stringData".into(), Value::Object(content));
         }
-        let secret: Secret = serde_json::from_value(object).map_err(|source| self.failed("build", wish, kube::Error::SerdeError(source)))?;
+        let secret: Secret = serde_json::from_value(object).map_err(|source| failed("build", wish, kube::Error::SerdeError(source)))?;
         let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.key.namespace);
         match api.create(&parameters, &secret).await {
             Ok(created) => Ok(self.remember(wish, &created.metadata.uid.unwrap_or_default(), true)),
             Err(kube::Error::Api(status)) if status.is_already_exists() => self.meet_secret(wish).await,
-            Err(source) => Err(self.failed("create", wish, source)),
+            Err(source) => Err(failed("create", wish, source)),
         }
     }
 
     /// A Secret of this name exists: ours from before a crash, left by a deleted instance, or foreign.
     async fn meet_secret(&self, wish: &Wanted) -> Result<Brought, Error> {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.key.namespace);
-        let there = api.get(&wish.name).await.map_err(|source| self.failed("get metadata of", wish, source))?.metadata;
+        let there = api.get(&wish.name).await.map_err(|source| failed("get metadata of", wish, source))?.metadata;
         let owner = there.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone());
         let maker = there.annotations.as_ref().and_then(|annotations| annotations.get(INSTANCE)).cloned();
         let uid = there.uid.unwrap_or_default();
@@ -66,7 +66,7 @@ impl Writer<'_> {
         let patch = json!({ "metadata": { "uid": uid, "annotations": { (INSTANCE): self.instance.uid }, "ownerReferences": owners } });
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.key.namespace);
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        api.patch(&wish.name, &parameters, &Patch::Merge(&patch)).await.map(|_| ()).map_err(|source| self.failed("adopt", wish, source))
+        api.patch(&wish.name, &parameters, &Patch::Merge(&patch)).await.map(|_| ()).map_err(|source| failed("adopt", wish, source))
     }
 
     fn remember(&self, wish: &Wanted, uid: &str, written: bool) -> Brought {

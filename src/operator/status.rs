@@ -55,7 +55,7 @@ pub fn status(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, 
 
 /// When an instance is to be looked at again although nothing happens: when its last backup gets too old.
 pub fn revisit(status: &Dhis2InstanceStatus, outcome: &Outcome, now: Timestamp) -> Duration {
-    const DAY: Duration = Duration::from_secs(24 * 3600);
+    const DAY: Duration = Duration::from_hours(24);
     match outcome {
         Outcome::Applied { instance, .. } => backup::overdue_in(instance, status, now).unwrap_or(DAY),
         _ => DAY,

@@ -145,8 +145,8 @@ impl Pod {
         let path = self.path(place);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
-        self.own(path.parent().unwrap());
-        self.own(&path);
+        own(path.parent().unwrap());
+        own(&path);
     }
 
     pub fn read(&self, place: &str) -> String {
@@ -154,13 +154,8 @@ impl Pod {
     }
 
     fn give_away(&self) {
-        let all = walk(self.root.path());
-        all.iter().for_each(|path| self.own(path));
-    }
-
-    fn own(&self, path: &Path) {
-        if geteuid().is_root() {
-            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        for path in walk(self.root.path()) {
+            own(&path);
         }
     }
 
@@ -383,10 +378,16 @@ pub fn await_that(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(
-            start.elapsed() < Duration::from_secs(60),
+            start.elapsed() < Duration::from_mins(1),
             "waited a minute until {what}"
         );
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn own(path: &Path) {
+    if geteuid().is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
 }
 
@@ -395,9 +396,9 @@ fn walk(directory: &Path) -> Vec<PathBuf> {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(walk(&path))
+            found.extend(walk(&path));
         } else {
-            found.push(path)
+            found.push(path);
         }
     }
     found

@@ -7,10 +7,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use dhis2_e2e::cluster::cache::Cache;
-use dhis2_e2e::cluster::lifecycle::{self, Cluster};
+use dhis2_e2e::cluster::lifecycle::Cluster;
+use dhis2_e2e::cluster::oci::{self, Config, Entry};
 use dhis2_e2e::cluster::programs::Program;
 use dhis2_e2e::cluster::state::{Place, Ports, State};
-use dhis2_e2e::cluster::{after_api, build, enforcer, gate, init, launch, node, provisioner};
+use dhis2_e2e::cluster::{
+    after_api, build, clusters, enforcer, gate, init, launch, node, provisioner,
+};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -30,6 +33,8 @@ enum Verb {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Build what tests without a cluster need: Debian's PostgreSQL, helm, kubeconform, restic.
+    Tools,
     /// Start a cluster, building what is missing; returns when it is whole.
     Up {
         name: String,
@@ -64,6 +69,10 @@ enum Verb {
         #[arg(required = true)]
         archives: Vec<PathBuf>,
     },
+    /// Copy the logs of a cluster's programs and pods into a folder.
+    Logs { name: String, folder: PathBuf },
+    /// Write an image as an OCI archive, the same bytes each time, and print its digest.
+    Image(Image),
     /// End what killed runs left.
     Sweep,
     /// Remove the cache folder: built programs, images, the clusters' data.
@@ -85,6 +94,29 @@ enum Verb {
     },
     #[command(hide = true)]
     NetworkPolicy { kubeconfig: PathBuf },
+}
+
+#[derive(Debug, clap::Args)]
+struct Image {
+    /// The image's name, such as localhost/dhis2-operator:1.2.3.
+    reference: String,
+    /// The archive to write.
+    archive: PathBuf,
+    /// A file for the image, as FROM=TO.
+    #[arg(long = "file")]
+    files: Vec<String>,
+    /// A folder whose content becomes the image's root, with its owners and modes.
+    #[arg(long)]
+    tree: Option<PathBuf>,
+    /// `uid:gid` that containers run as.
+    #[arg(long, default_value = "")]
+    user: String,
+    /// NAME=value.
+    #[arg(long)]
+    env: Vec<String>,
+    /// The program, and with each more an argument of it.
+    #[arg(long, allow_hyphen_values = true)]
+    entrypoint: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -137,6 +169,7 @@ fn carry_out(verb: Verb) -> Outcome {
     let cache = Cache::locate()?;
     match verb {
         Verb::Build { only: None } => drop(build::cluster(&cache)?),
+        Verb::Tools => drop(build::tools(&cache)?),
         Verb::Build { only: Some(module) } => build_one(&cache, &module)?,
         Verb::Up { name, fsync } => up(&cache, &name, fsync)?,
         Verb::Down { name, purge } => cluster(&cache, &name)?.down(purge)?,
@@ -154,8 +187,10 @@ fn carry_out(verb: Verb) -> Outcome {
             }
         }
         Verb::Load { name, archives } => load(&cache, &name, &archives)?,
-        Verb::Sweep => lifecycle::sweep(&cache)?,
-        Verb::CacheClean => lifecycle::clean(&cache)?,
+        Verb::Logs { name, folder } => cluster(&cache, &name)?.collect_logs(&folder)?,
+        Verb::Image(image) => write_image(image)?,
+        Verb::Sweep => clusters::sweep(&cache)?,
+        Verb::CacheClean => clusters::clean(&cache)?,
         Verb::Launch(inner) => launch::launch(&inner.place(&cache)?, inner.ports(), inner.fsync)?,
         Verb::Init(inner) => init::init(&inner.place(&cache)?, inner.ports(), inner.fsync)?,
         Verb::AfterApi {
@@ -167,7 +202,7 @@ fn carry_out(verb: Verb) -> Outcome {
             volumes,
         } => runtime()?.block_on(provisioner::serve(&kubeconfig, &volumes))?,
         Verb::NetworkPolicy { kubeconfig } => {
-            runtime()?.block_on(enforcer::enforce(&kubeconfig))?
+            runtime()?.block_on(enforcer::enforce(&kubeconfig))?;
         }
     }
     Ok(())
@@ -226,7 +261,7 @@ fn tell(place: &Place, state: &State) {
 }
 
 fn list(cache: &Cache) -> Outcome {
-    for (Place { name, .. }, state) in lifecycle::list(cache)? {
+    for (Place { name, .. }, state) in clusters::list(cache)? {
         let alive = state.process.is_some_and(|p| p.is_alive());
         let is = match (alive, state.ready) {
             (true, true) => "up",
@@ -239,14 +274,32 @@ fn list(cache: &Cache) -> Outcome {
     Ok(())
 }
 
+fn write_image(image: Image) -> Outcome {
+    let mut entries = image
+        .tree
+        .as_deref()
+        .map_or_else(|| Ok(Vec::new()), oci::tree)?;
+    for file in &image.files {
+        let (from, to) = file
+            .split_once('=')
+            .ok_or_else(|| format!("{file:?} is not FROM=TO"))?;
+        entries.push(Entry::of_file(Path::new(from), to)?);
+    }
+    let config = Config {
+        user: image.user,
+        env: image.env,
+        entrypoint: image.entrypoint,
+        ..Config::default()
+    };
+    let digest = oci::write(&image.archive, &image.reference, &config, entries)?;
+    println!("{digest}");
+    Ok(())
+}
+
 fn load(cache: &Cache, name: &str, archives: &[impl AsRef<Path>]) -> Outcome {
-    let process = node::first_process(&Place::new(cache, name)?)?;
-    let built = build::cluster(cache)?;
+    let cluster = cluster(cache, name)?;
     for archive in archives {
-        println!(
-            "{}",
-            node::load(process, &built.programs, archive.as_ref())?
-        );
+        println!("{}", cluster.load(archive.as_ref())?);
     }
     Ok(())
 }

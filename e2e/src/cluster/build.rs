@@ -53,6 +53,15 @@ pub fn cluster(cache: &Cache) -> Result<Built, Error> {
     Ok(Built { programs, images })
 }
 
+/// Builds what tests without a cluster need, and returns the folders of the programs.
+pub fn tools(cache: &Cache) -> Result<Vec<PathBuf>, Error> {
+    let _lock = cache.lock("build")?;
+    files::remove_tree(&cache.scratch())?;
+    packages::install_for_tests().map_err(Error::Packages)?;
+    let tools = programs::ALL.iter().filter(|program| !program.runs_in_a_cluster());
+    Ok(tools.map(|program| programs::build(cache, program)).collect::<Result<_, _>>()?)
+}
+
 /// Builds one Go program by the name of its module and returns its folder.
 pub fn program(cache: &Cache, program: &Program) -> Result<PathBuf, Error> {
     let _lock = cache.lock("build")?;

@@ -22,18 +22,17 @@ pub struct Hierarchy {
     pub options: String,
 }
 
+const VERSION_2: &str = "cgroup2";
+
 /// What is wrong with the control groups.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of theirs.
     #[error(transparent)]
     Files(#[from] files::Error),
-    /// The machine has only version 2.
-    #[error(
-        "this machine has control groups of version 2 only; the test cluster knows version 1: \
-         boot with systemd.unified_cgroup_hierarchy=0"
-    )]
-    Version2,
+    /// The machine has none.
+    #[error("no control groups are mounted below /sys/fs/cgroup")]
+    None,
     /// A process or a kernel object holds on to one.
     #[error("remove the control group {}: still in use after {} s", path.display(), waited.as_secs())]
     Busy {
@@ -47,11 +46,10 @@ pub enum Error {
 /// The hierarchies of this mount namespace.
 pub fn hierarchies() -> Result<Vec<Hierarchy>, Error> {
     let found = parse(&files::read(Path::new("/proc/self/mountinfo"))?);
-    if found.iter().any(|h| h.kind == "cgroup") {
-        Ok(found)
-    } else {
-        Err(Error::Version2)
+    if found.is_empty() {
+        return Err(Error::None);
     }
+    Ok(found)
 }
 
 fn parse(mountinfo: &str) -> Vec<Hierarchy> {
@@ -60,7 +58,7 @@ fn parse(mountinfo: &str) -> Vec<Hierarchy> {
         let mut fields = filesystem.split(' ');
         let (kind, _source, options) = (fields.next()?, fields.next()?, fields.next()?);
         let own = |o: &&str| !["rw", "ro", "nsdelegate", "memory_recursiveprot"].contains(o);
-        (kind == "cgroup" || kind == "cgroup2").then_some(())?;
+        (kind == "cgroup" || kind == VERSION_2).then_some(())?;
         Some(Hierarchy {
             mount_point: PathBuf::from(mount.split(' ').nth(4)?),
             kind: kind.to_owned(),
@@ -72,7 +70,12 @@ fn parse(mountinfo: &str) -> Vec<Hierarchy> {
 
 /// Makes a group of this name in every hierarchy.
 pub fn create(name: &str) -> Result<(), Error> {
-    for hierarchy in hierarchies()? {
+    let hierarchies = hierarchies()?;
+    if let [only] = hierarchies.as_slice() {
+        // Most machines have this done already. Beside version 1 there is nothing to hand on.
+        delegate(only)?;
+    }
+    for hierarchy in hierarchies {
         let group = hierarchy.mount_point.join(name);
         files::make_folder(&group)?;
         // A new cpuset is empty, and an empty one takes no process.
@@ -86,10 +89,36 @@ pub fn create(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// In version 2 a group hands its controllers on to those in it, unless processes are in it itself.
+pub fn delegate(hierarchy: &Hierarchy) -> Result<(), Error> {
+    if hierarchy.kind == VERSION_2 {
+        let controllers = files::read(&hierarchy.mount_point.join("cgroup.controllers"))?;
+        let all: Vec<_> = controllers
+            .split_whitespace()
+            .map(|c| format!("+{c}"))
+            .collect();
+        let control = hierarchy.mount_point.join("cgroup.subtree_control");
+        files::write(&control, all.join(" "))?;
+    }
+    Ok(())
+}
+
 /// Moves this process into the groups of this name.
 pub fn join(name: &str) -> Result<(), Error> {
     for hierarchy in hierarchies()? {
         files::write(&hierarchy.mount_point.join(name).join("cgroup.procs"), "0")?;
+    }
+    Ok(())
+}
+
+/// Moves this process out of the group of this name into one below it, where version 2 asks for it.
+pub fn step_aside(name: &str) -> Result<(), Error> {
+    for hierarchy in hierarchies()? {
+        if hierarchy.kind == VERSION_2 {
+            let below = hierarchy.mount_point.join(name).join("init");
+            files::make_folder(&below)?;
+            files::write(&below.join("cgroup.procs"), "0")?;
+        }
     }
     Ok(())
 }

@@ -76,6 +76,21 @@ pub fn remove_tree(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Copies a folder's content, leaving out what `is_wanted` refuses.
+pub fn copy_tree(from: &Path, to: &Path, is_wanted: &impl Fn(&Path) -> bool) -> Result<(), Error> {
+    make_folder(to)?;
+    for path in list(from)?.into_iter().filter(|p| is_wanted(p)) {
+        let target = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy_tree(&path, &target, is_wanted)?;
+        } else {
+            let content = fs::read(&path).map_err(|e| Error::new("read", &path, e))?;
+            write(&target, content)?;
+        }
+    }
+    Ok(())
+}
+
 /// What a folder holds, sorted by name; nothing when it is not there.
 pub fn list(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = match fs::read_dir(path) {

@@ -103,7 +103,9 @@ fn of_program(
 ) -> Result<PathBuf, Error> {
     let program = Program::named(module).ok_or(Error::NoProgram(reference))?;
     let folder = programs::build(cache, program)?;
-    let key = cache::key([folder.as_os_str().as_encoded_bytes(), reference.as_bytes()]);
+    // The folder's name tells what the program was built from.
+    let built = folder.file_name().unwrap_or_default();
+    let key = cache::key([built.as_encoded_bytes(), reference.as_bytes()]);
     let archive = archive(cache, reference, &key);
     if !archive.exists() {
         let program = Entry::new(module, 0o755, Content::File(folder.join(module)));

@@ -45,6 +45,8 @@ pub fn launch(place: &Place, ports: Ports, fsync: bool) -> Result<(), Error> {
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
     unshare(kinds).map_err(failed("make namespaces"))?;
+    // Groups that the new namespace sees from their root have no process in it any more.
+    cgroups::step_aside(&place.group)?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
         .map_err(failed("part from the machine's mounts"))?;

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -15,7 +15,7 @@ use super::build::{self, Built};
 use super::cache::{self, Cache};
 use super::certificates::{self, Keys};
 use super::state::{self, FirstProcess, Place, Ports, State};
-use super::{cgroups, files, kernel, node, ready, run};
+use super::{cgroups, clusters, files, kernel, node, ready, run};
 
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -102,7 +102,7 @@ impl Cluster {
     /// left alone. `fsync` makes etcd as safe against a power cut as it is on a server, and slower.
     pub async fn up(&self, fsync: bool) -> Result<State, Error> {
         let built = build::cluster(&self.cache)?;
-        sweep(&self.cache)?;
+        clusters::sweep(&self.cache)?;
         let _lock = self.cache.lock(&self.place.group)?;
         let mut state = self.place.state()?;
         if state.ready && state.process.is_some_and(|p| p.is_alive()) {
@@ -127,10 +127,31 @@ impl Cluster {
 
     /// Ends the cluster. With `purge` its data goes too, otherwise it comes up again as it was.
     pub fn down(&self, purge: bool) -> Result<(), Error> {
+        clusters::sweep(&self.cache)?;
         let _lock = self.cache.lock(&self.place.group)?;
         self.end()?;
         if purge {
             files::remove_tree(&self.place.folder)?;
+        }
+        Ok(())
+    }
+
+    /// Loads an OCI archive into the cluster and returns the name that pods call its image by.
+    pub fn load(&self, archive: &Path) -> Result<String, Error> {
+        let process = node::first_process(&self.place)?;
+        let built = build::cluster(&self.cache)?;
+        Ok(node::load(process, &built.programs, archive)?)
+    }
+
+    /// Copies what the cluster's programs and its pods logged, this run and the one before, for
+    /// somebody to read when the cluster is gone.
+    pub fn collect_logs(&self, into: &Path) -> Result<(), Error> {
+        for (from, to) in [
+            ("log", "programs"),
+            ("log.previous", "programs.previous"),
+            ("node/var/log/pods", "pods"),
+        ] {
+            files::copy_tree(&self.place.folder.join(from), &into.join(to), &|_| true)?;
         }
         Ok(())
     }
@@ -141,7 +162,7 @@ impl Cluster {
         self.down(false)
     }
 
-    fn end(&self) -> Result<(), Error> {
+    pub(super) fn end(&self) -> Result<(), Error> {
         let mut state = self.place.state()?;
         if let Some(process) = state.process.filter(FirstProcess::is_alive) {
             // It may end by itself at this moment, which is as good.
@@ -305,48 +326,4 @@ fn load_all(
         node::load(process, programs, image)?;
     }
     Ok(())
-}
-
-/// Ends what killed runs left of this cache's clusters: those that never became whole, and those
-/// whose first process is gone. What another process is working on is left to it.
-pub fn sweep(cache: &Cache) -> Result<(), Error> {
-    let prefix = state::group_prefix(cache);
-    for group in cgroups::names(&prefix)? {
-        let Some(name) = group.strip_prefix(&prefix) else {
-            continue;
-        };
-        let Some(_lock) = cache.try_lock(&group)? else {
-            continue;
-        };
-        let cluster = Cluster::new(cache, name, PathBuf::new())?;
-        let state = cluster.place.state()?;
-        if !(state.ready && state.process.is_some_and(|p| p.is_alive())) {
-            eprintln!("sweep what a killed run left of the cluster {name}");
-            cluster.end()?;
-        }
-    }
-    Ok(())
-}
-
-/// The clusters of this cache with their state, by name.
-pub fn list(cache: &Cache) -> Result<Vec<(Place, State)>, Error> {
-    let mut clusters = Vec::new();
-    for folder in files::list(&cache.clusters())? {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let place = Place::new(cache, &name)?;
-        let state = place.state()?;
-        clusters.push((place, state));
-    }
-    Ok(clusters)
-}
-
-/// Removes the whole cache folder, unless a cluster runs.
-pub fn clean(cache: &Cache) -> Result<(), Error> {
-    sweep(cache)?;
-    for (place, state) in list(cache)? {
-        if state.process.is_some_and(|p| p.is_alive()) {
-            return Err(Error::Up(place.name));
-        }
-    }
-    Ok(files::remove_tree(cache.root())?)
 }

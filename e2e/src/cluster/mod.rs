@@ -5,10 +5,12 @@
 //! [`provisioner`] of volumes and [`enforcer`] of network policies.
 
 pub mod after_api;
+pub mod archive;
 pub mod build;
 pub mod cache;
 pub mod certificates;
 pub mod cgroups;
+pub mod clusters;
 pub mod components;
 pub mod enforcer;
 pub mod files;

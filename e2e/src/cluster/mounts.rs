@@ -2,6 +2,7 @@
 //! cluster's folder and private copies of the folders that Kubernetes works in.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -112,20 +113,20 @@ fn volumes(folder: &Path) -> Result<(), Error> {
 
 fn remount_cgroups(hierarchies: &[Hierarchy]) -> Result<(), Error> {
     filesystem("tmpfs", "/sys/fs/cgroup", "mode=755")?;
-    for Hierarchy {
-        mount_point,
-        kind,
-        options,
-    } in hierarchies
-    {
+    for hierarchy in hierarchies {
+        let Hierarchy {
+            mount_point,
+            kind,
+            options,
+        } = hierarchy;
         files::make_folder(mount_point)?;
         filesystem(kind, &mount_point.display().to_string(), options)?;
+        cgroups::delegate(hierarchy)?;
         // `cpu,cpuacct` has a link for each of its controllers.
-        for controller in options.split(',').filter(|c| !c.contains('=')) {
+        for controller in options.split(',').filter(|_| !options.contains('=')) {
             let link = mount_point.with_file_name(controller);
             if !controller.is_empty() && !link.exists() {
-                std::os::unix::fs::symlink(mount_point, &link)
-                    .map_err(|e| files::Error::new("link", &link, e))?;
+                symlink(mount_point, &link).map_err(|e| files::Error::new("link", &link, e))?;
             }
         }
     }

@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::archive::{self, Named, UNNAMED};
+use super::run;
 use super::state::{self, FirstProcess, Place};
-use super::{oci, run};
 
 /// Why the cluster could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +19,7 @@ pub enum Error {
     State(#[from] state::Error),
     /// An image archive.
     #[error(transparent)]
-    Archive(#[from] oci::Unusable),
+    Archive(#[from] archive::Unusable),
     /// A program.
     #[error(transparent)]
     Run(#[from] run::Error),
@@ -78,14 +79,20 @@ fn ctr(process: FirstProcess, programs: &[PathBuf]) -> Command {
 
 /// Loads an OCI archive into the node, unless the same image is there, and returns its name.
 pub fn load(process: FirstProcess, programs: &[PathBuf], archive: &Path) -> Result<String, Error> {
-    let (name, digest) = oci::reference(archive)?;
+    let image = Named::read(archive)?;
+    let name = image.reference();
     let there = run::output(ctr(process, programs).args(["list", &format!("name=={name}")]))?;
-    if !there.contains(&digest) {
-        run::output(
-            ctr(process, programs)
-                .args(["import", "--all-platforms"])
-                .arg(archive),
-        )?;
+    if there.contains(&image.digest) {
+        return Ok(name);
+    }
+    let mut import = ctr(process, programs);
+    import.args(["import", "--all-platforms"]);
+    if image.is_tag() {
+        import.args(["--base-name", UNNAMED]);
+    }
+    run::output(import.arg(archive))?;
+    if !image.is_tag() && image.told != name {
+        run::output(ctr(process, programs).args(["tag", "--force", &image.told, &name]))?;
     }
     Ok(name)
 }

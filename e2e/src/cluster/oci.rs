@@ -11,6 +11,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
+use super::archive::{NAME, REFERENCE};
 use super::cache::hex;
 use super::files;
 
@@ -70,6 +71,18 @@ impl Entry {
             owner: (0, 0),
             content,
         }
+    }
+
+    /// A file of this machine that root owns, for all to read, and to run if anybody may run it here:
+    /// the rest of its mode depends on who built it.
+    pub fn of_file(from: &Path, to: &str) -> Result<Self, files::Error> {
+        let told = fs::metadata(from).map_err(|e| files::Error::new("stat", from, e))?;
+        let mode = if told.mode() & 0o111 == 0 {
+            0o644
+        } else {
+            0o755
+        };
+        Ok(Self::new(to, mode, Content::File(from.to_owned())))
     }
 
     /// The same entry with another owner.
@@ -244,12 +257,6 @@ fn assemble(
     Ok(digest(&manifest))
 }
 
-/// What containerd names an image by.
-const NAME: &str = "io.containerd.image.name";
-
-/// What others name an image by.
-const REFERENCE: &str = "org.opencontainers.image.ref.name";
-
 fn file(tar: &mut Builder<File>, path: &str, size: u64, content: impl Read) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_mode(0o644);
@@ -313,42 +320,10 @@ impl Write for Blob {
     }
 }
 
-/// Why an archive can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// It can't be read.
-    #[error(transparent)]
-    Files(#[from] files::Error),
-    /// It holds no image with a name.
-    #[error("{} is no OCI archive with a named image: index.json needs the annotation {NAME}", .0.display())]
-    Unnamed(PathBuf),
-}
-
-/// The name and the digest of the first image of an archive.
-pub fn reference(archive: &Path) -> Result<(String, String), Unusable> {
-    let told = |e| files::Error::new("read the image", archive, e);
-    let mut tar = tar::Archive::new(File::open(archive).map_err(told)?);
-    let mut index = Vec::new();
-    for entry in tar.entries_with_seek().map_err(told)? {
-        let mut entry = entry.map_err(told)?;
-        let path = entry.path().map_err(told)?;
-        if path.strip_prefix(".").unwrap_or(&path) == Path::new("index.json") {
-            entry.read_to_end(&mut index).map_err(told)?;
-            break;
-        }
-    }
-    let index: serde_json::Value = serde_json::from_slice(&index).unwrap_or_default();
-    let text = |pointer: &str| Some(index.pointer(pointer)?.as_str()?.to_owned());
-    let annotation = |name: &str| text(&format!("/manifests/0/annotations/{name}"));
-    annotation(NAME)
-        .or_else(|| annotation(REFERENCE).filter(|name| name.contains('/')))
-        .zip(text("/manifests/0/digest"))
-        .ok_or_else(|| Unusable::Unnamed(archive.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::archive::Named;
 
     fn entries() -> Vec<Entry> {
         let content = Content::Bytes(b"hello".to_vec());
@@ -376,19 +351,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("image.tar");
         let digest = write(&archive, "localhost/x:1", &Config::default(), entries()).unwrap();
-        let told = reference(&archive).unwrap();
-        assert_eq!(told, ("localhost/x:1".to_owned(), digest));
+        let named = Named::read(&archive).unwrap();
+        assert_eq!(
+            (named.reference(), named.digest),
+            ("localhost/x:1".to_owned(), digest)
+        );
         let left: Vec<_> = files::list(folder.path()).unwrap();
         assert_eq!(left, [archive]);
-    }
-
-    #[test]
-    fn an_archive_without_a_name_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let archive = folder.path().join("image.tar");
-        Builder::new(File::create(&archive).unwrap())
-            .finish()
-            .unwrap();
-        assert!(matches!(reference(&archive), Err(Unusable::Unnamed(_))));
     }
 }

@@ -18,9 +18,24 @@ const NEEDED: &[(&str, &str)] = &[
     ("xfsprogs", "/sbin/mkfs.xfs"),
 ];
 
-/// Installs what is missing; asks nobody, and nothing when all is there.
+/// What tests without a cluster need: a PostgreSQL with PostGIS of the machine's own Debian.
+const TESTED_WITH: &[(&str, &str)] = &[
+    ("postgresql", "/usr/share/doc/postgresql"),
+    ("postgresql-postgis", "/usr/share/doc/postgresql-postgis"),
+];
+
+/// Installs what clusters need and is missing; asks nobody, and nothing when all is there.
 pub fn install() -> Result<(), run::Error> {
-    let missing: Vec<&str> = NEEDED
+    install_missing(NEEDED)
+}
+
+/// Installs what tests without a cluster need and is missing.
+pub fn install_for_tests() -> Result<(), run::Error> {
+    install_missing(TESTED_WITH)
+}
+
+fn install_missing(packages: &[(&'static str, &str)]) -> Result<(), run::Error> {
+    let missing: Vec<&str> = packages
         .iter()
         .filter(|(_, file)| !std::path::Path::new(file).exists())
         .map(|(package, _)| *package)

@@ -1,6 +1,5 @@
 //! The Go programs of the cluster, built from modules that are pinned in `e2e/cluster/programs`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -123,7 +122,11 @@ impl Program {
 
     /// The folder of its module.
     fn folder(&self) -> PathBuf {
-        if self.module == RESTIC { PathBuf::from(RESTIC_SOURCES) } else { Path::new(SOURCES).join(self.module) }
+        if self.module == RESTIC {
+            PathBuf::from(RESTIC_SOURCES)
+        } else {
+            Path::new(SOURCES).join(self.module)
+        }
     }
 }
 
@@ -235,9 +238,13 @@ fn sources(cache: &Cache, program: &Program, work: &Path) -> Result<PathBuf, Err
     let library = run::output(&mut ask).map_err(|source| failed(program, source))?;
     let copy = work.join(TRAEFIK);
     files::remove_tree(&copy)?;
-    copy_tree(&own, &copy)?;
+    files::copy_tree(&own, &copy, &|_| true)?;
     let trimmed = copy.join(LEGO);
-    copy_tree(Path::new(library.trim()), &trimmed)?;
+    let is_wanted = |path: &Path| {
+        let is_test = path.as_os_str().as_encoded_bytes().ends_with(b"_test.go");
+        !is_test && !LEFT_OUT.iter().any(|l| path.ends_with(l))
+    };
+    files::copy_tree(Path::new(library.trim()), &trimmed, &is_wanted)?;
     let providers = trimmed.join("providers/dns");
     files::make_folder(&providers)?;
     files::write(
@@ -245,24 +252,4 @@ fn sources(cache: &Cache, program: &Program, work: &Path) -> Result<PathBuf, Err
         files::read(&lego.join("dns.go"))?,
     )?;
     Ok(copy)
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<(), files::Error> {
-    files::make_folder(to)?;
-    for path in files::list(from)? {
-        let Some(name) = path.file_name() else {
-            continue;
-        };
-        if LEFT_OUT.iter().any(|l| path.ends_with(l)) {
-            continue;
-        }
-        let target = to.join(name);
-        if path.is_dir() {
-            copy_tree(&path, &target)?;
-        } else if !name.as_encoded_bytes().ends_with(b"_test.go") {
-            let content = fs::read(&path).map_err(|e| files::Error::new("read", &path, e))?;
-            files::write(&target, content)?;
-        }
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The programs that the charts are checked with, built from their pinned modules unless `HELM` and `KUBECONFORM` name them.
+//! The programs that the charts are checked with, built from their pinned modules unless `HELM`, `KUBECONFORM` and `KUBECTL` name them.
 use std::{
     env,
     ffi::OsStr,
@@ -23,12 +23,12 @@ pub fn chart(name: &str) -> PathBuf {
     root().join("charts").join(name)
 }
 
-fn program(variable: &str, name: &str) -> PathBuf {
+fn program(variable: &str, module: &str, name: &str) -> PathBuf {
     if let Some(given) = env::var_os(variable) {
         return given.into();
     }
     let cache = Cache::locate().expect("a cache folder");
-    let module = Program::named(name).expect("a pinned module");
+    let module = Program::named(module).expect("a pinned module");
     build::program(&cache, module)
         .expect("the program builds")
         .join(name)
@@ -37,13 +37,19 @@ fn program(variable: &str, name: &str) -> PathBuf {
 /// kubeconform.
 pub fn kubeconform() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    Command::new(PROGRAM.get_or_init(|| program("KUBECONFORM", "kubeconform")))
+    Command::new(PROGRAM.get_or_init(|| program("KUBECONFORM", "kubeconform", "kubeconform")))
+}
+
+/// kubectl.
+pub fn kubectl() -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(PROGRAM.get_or_init(|| program("KUBECTL", "kubernetes", "kubectl")))
 }
 
 /// Runs helm.
 pub fn helm<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) -> Output {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let mut helm = Command::new(PROGRAM.get_or_init(|| program("HELM", "helm")));
+    let mut helm = Command::new(PROGRAM.get_or_init(|| program("HELM", "helm", "helm")));
     helm.args(arguments).output().expect("helm starts")
 }
 

@@ -65,7 +65,7 @@ fn take(status: &mut BackupStatus, set: &BackedUp) {
     };
     if !status.history.iter().any(|known| known.set == told.set) {
         status.history.push(told);
-        status.history.sort_by(|a, b| when(b).cmp(&when(a)));
+        status.history.sort_by_key(|set| std::cmp::Reverse(when(set)));
         status.history.truncate(HISTORY);
     }
     if status.last.as_ref().is_none_or(|last| when(last) <= time_of(set)) {
@@ -115,15 +115,17 @@ pub fn healthy(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, outcome: 
     }
     let Some(last) = backup.last else {
         let running = matches!(outcome, Outcome::Applied { instance, .. } if !pods(instance, observed).is_empty());
-        return match running {
-            true => told(false, Reason::BackupRunning, "The first backup is running.".into()),
-            false => told(false, Reason::NoBackupYet, "The first backup is made as soon as the instance serves.".into()),
+        return if running {
+            told(false, Reason::BackupRunning, "The first backup is running.".into())
+        } else {
+            told(false, Reason::NoBackupYet, "The first backup is made as soon as the instance serves.".into())
         };
     };
     let overdue = matches!(outcome, Outcome::Applied { instance, .. } if overdue_in(instance, status, now) == Some(Duration::ZERO));
-    match overdue {
-        true => told(false, Reason::BackupOverdue, format!("The last good backup is set {}; the next one should be there by now.", last.set)),
-        false => told(true, Reason::Done, format!("The last backup is set {}.", last.set)),
+    if overdue {
+        told(false, Reason::BackupOverdue, format!("The last good backup is set {}; the next one should be there by now.", last.set))
+    } else {
+        told(true, Reason::Done, format!("The last backup is set {}.", last.set))
     }
 }
 

@@ -44,9 +44,10 @@ pub fn conditions(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observ
     let (stalled, paused) = (stalled(outcome, &parts), matches!(outcome, Outcome::Paused));
     let reconciling = reconciling(outcome, &parts, stalled.holds, observed);
     let mut told = vec![ready(&parts, &stalled), reconciling, stalled];
-    told.push(match paused {
-        true => Told::new("Paused", true, Reason::Paused, "The annotation dhis2.hosting/paused keeps the operator away from this instance."),
-        false => Told::new("Paused", false, Reason::Active, "The operator keeps this instance as it should be."),
+    told.push(if paused {
+        Told::new("Paused", true, Reason::Paused, "The annotation dhis2.hosting/paused keeps the operator away from this instance.")
+    } else {
+        Told::new("Paused", false, Reason::Active, "The operator keeps this instance as it should be.")
     });
     told.extend(parts);
     told.push(backup::healthy(resource, status, outcome, observed, now));
