@@ -33,6 +33,8 @@ enum Verb {
         #[arg(long)]
         only: Option<String>,
     },
+    /// From nothing to a login page: a cluster, the operator, one instance. The cluster stays.
+    Demo,
     /// Build what tests without a cluster need: Debian's PostgreSQL, helm, kubeconform, restic.
     Tools,
     /// Start a cluster, building what is missing; returns when it is whole.
@@ -165,10 +167,17 @@ fn plug_in(verb: &str) -> Outcome {
     Ok(())
 }
 
+fn demo(cache: &Cache) -> Outcome {
+    let logs = cache.root().join("demo");
+    let tool = std::env::current_exe()?;
+    Ok(tokio::runtime::Runtime::new()?.block_on(demo::demo(&tool, &logs))?)
+}
+
 fn carry_out(verb: Verb) -> Outcome {
     let cache = Cache::locate()?;
     match verb {
         Verb::Build { only: None } => drop(build::cluster(&cache)?),
+        Verb::Demo => demo(&cache)?,
         Verb::Tools => drop(build::tools(&cache)?),
         Verb::Build { only: Some(module) } => build_one(&cache, &module)?,
         Verb::Up { name, fsync } => up(&cache, &name, fsync)?,

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod chance;
 pub mod collect;
 pub mod data;
+pub mod demo;
 pub mod door;
 pub mod given;
 pub mod helm;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use kube::Client;
 
 use crate::cluster::cache::Lock;
-use crate::cluster::{build, files, node, oci, run, state};
+use crate::cluster::{archive, build, files, node, run, state};
 use crate::cluster::{cache, lifecycle, ready};
 use crate::product::image;
 
@@ -70,7 +71,7 @@ pub enum Error {
     Image(#[from] image::Error),
     /// An image that was given.
     #[error(transparent)]
-    Archive(#[from] oci::Unusable),
+    Archive(#[from] archive::Unusable),
     /// Its API.
     #[error(transparent)]
     Api(#[from] ready::Error),

@@ -52,15 +52,15 @@ where
             Ok(told) => told.map_err(|error| chain(error.as_ref())),
             Err(error) => Err(panicked(error)),
         };
-        let took = story.began.elapsed().as_secs_f32();
+        let seconds = story.began.elapsed().as_secs_f32();
         match told {
             Ok(()) => {
-                story.tell(&format!("{took:.1} s"));
+                story.tell(&format!("{seconds:.1} s"));
                 story.end().await.map_err(|error| chain(error.as_ref()))
             }
             Err(error) => {
                 let folder = collect::collect(&story);
-                Err(format!("story {name} failed after {took:.1} s: {error}\n  what was seen is in {}", folder.display()))
+                Err(format!("story {name} failed after {seconds:.1} s: {error}\n  what was seen is in {}", folder.display()))
             }
         }
     })
