@@ -25,7 +25,7 @@ use std::time::Duration;
 use kube::Client;
 
 use crate::cluster::cache::Lock;
-use crate::cluster::{build, files, node, oci, run, state};
+use crate::cluster::{archive, build, files, node, run, state};
 use crate::cluster::{cache, lifecycle, ready};
 use crate::product::image;
 
@@ -70,7 +70,7 @@ pub enum Error {
     Image(#[from] image::Error),
     /// An image that was given.
     #[error(transparent)]
-    Archive(#[from] oci::Unusable),
+    Archive(#[from] archive::Unusable),
     /// Its API.
     #[error(transparent)]
     Api(#[from] ready::Error),
