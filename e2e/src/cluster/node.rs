@@ -96,3 +96,12 @@ pub fn load(process: FirstProcess, programs: &[PathBuf], archive: &Path) -> Resu
     }
     Ok(name)
 }
+
+/// Gives an image of the node a further name.
+///
+/// # Errors
+/// When the node has no such image.
+pub fn name_too(process: FirstProcess, programs: &[PathBuf], image: &str, name: &str) -> Result<(), Error> {
+    run::output(ctr(process, programs).args(["tag", "--force", image, name]))?;
+    Ok(())
+}

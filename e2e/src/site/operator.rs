@@ -85,6 +85,29 @@ impl Operator {
         Ok(())
     }
 
+    /// What its leader says at `/metrics`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(&self, story: &Story, pod: &str) -> Outcome<String> {
+        let path = format!("/api/v1/namespaces/{}/pods/{pod}:8080/proxy/metrics", self.namespace);
+        Ok(story.client.request_text(http::Request::get(path).body(Vec::new())?).await?)
+    }
+
+    /// Waits until the leader has looked at an instance and found nothing that it could not do.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn has_looked(&self, story: &Story, pod: &str) -> Outcome {
+        let ask = async || {
+            let text = self.metrics(story, pod).await.map_err(|error| error.to_string())?;
+            let passes = |line: &&str| line.starts_with("dhis2_operator_reconcile_total{");
+            let good = text.lines().filter(passes).find_map(|line| line.strip_prefix("dhis2_operator_reconcile_total{result=\"ok\"} "));
+            if good.is_some_and(|count| count != "0") { Ok(()) } else { Err(text.lines().filter(passes).collect::<String>()) }
+        };
+        Ok(wait::ask("the operator to look at its instances", LIMIT, ask).await?)
+    }
+
     /// Stops it and waits until its pods are gone.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Our own test cluster: started when it is not up, with the images of this checkout.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Error, Images, Site, given, helm};
@@ -22,12 +22,22 @@ pub struct Own {
     pub cluster: Cluster,
     /// Its first process.
     pub process: FirstProcess,
+    /// Folders of its programs.
+    programs: Vec<PathBuf>,
 }
 
 impl Own {
     /// Where it is kept.
     pub fn place(&self) -> &Place {
         &self.cluster.place
+    }
+
+    /// Gives an image a further name: a new image, for whoever goes by names.
+    ///
+    /// # Errors
+    /// When the node has no such image.
+    pub fn name_too(&self, image: &str, name: &str) -> Result<(), node::Error> {
+        node::name_too(self.process, &self.programs, image, name)
     }
 }
 
@@ -55,6 +65,7 @@ pub async fn named(name: &str, tool: &Path, logs: &Path) -> Result<Site, Error> 
     for archive in &images.1 {
         node::load(process, &built.programs, archive)?;
     }
+    let kubectl = node::find(&built.programs, "kubectl");
     let port = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     Ok(Site {
         kubeconfig: cluster.place.kubeconfig(),
@@ -63,17 +74,17 @@ pub async fn named(name: &str, tool: &Path, logs: &Path) -> Result<Site, Error> 
         ingress_class: None,
         ingress_namespace: Some("ingress".to_owned()),
         storage_class: None,
-        own: Some(Own { cluster, process }),
+        own: Some(Own { cluster, process, programs: built.programs }),
         run: run(),
         helm: helm::program(&cache)?,
-        kubectl: node::find(&built.programs, "kubectl"),
+        kubectl,
         logs: logs.to_owned(),
         _lock: Some(lock),
     })
 }
 
 /// The images of this checkout, unless others are given; and the archives that they come from.
-fn what_to_load(cache: &Cache) -> Result<(Images, Vec<std::path::PathBuf>), Error> {
+fn what_to_load(cache: &Cache) -> Result<(Images, Vec<PathBuf>), Error> {
     let given = [given::text("OPERATOR_IMAGE"), given::text("DHIS2_IMAGE")];
     let mut archives = Vec::new();
     let mut take = |image: String| -> Result<String, Error> {
