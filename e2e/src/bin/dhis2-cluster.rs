@@ -11,6 +11,7 @@ use dhis2_e2e::cluster::lifecycle::Cluster;
 use dhis2_e2e::cluster::oci::{self, Config, Entry};
 use dhis2_e2e::cluster::programs::Program;
 use dhis2_e2e::cluster::state::{Place, Ports, State};
+use dhis2_e2e::site::demo;
 use dhis2_e2e::cluster::{
     after_api, build, clusters, enforcer, gate, init, launch, node, provisioner,
 };
