@@ -13,7 +13,7 @@ use crate::cluster::cache::hex;
 pub const UNIT: &str = "Clínica São João 診療所";
 
 /// How long DHIS2 may take to store an upload that it has accepted.
-const STORED: Duration = Duration::from_secs(60);
+const STORED: Duration = Duration::from_mins(1);
 
 /// What was put there.
 #[derive(Clone, Debug)]

@@ -36,7 +36,7 @@ pub struct Story {
 ///
 /// # Errors
 /// What the story says.
-pub fn run<F>(name: &'static str, tool: &Path, logs: &Path, tell: impl FnOnce(Arc<Story>) -> F) -> Result<(), String>
+pub fn run<F>(name: &'static str, tool: &Path, logs: &Path, of: impl FnOnce(Arc<Story>) -> F) -> Result<(), String>
 where
     F: Future<Output = Outcome> + 'static,
 {
@@ -46,21 +46,20 @@ where
         let story = Arc::new(Story::begin(name, site).await.map_err(|error| chain(error.as_ref()))?);
         // A task, so that a failed assertion comes back as an error.
         let tasks = LocalSet::new();
-        let telling = tasks.spawn_local(tell(Arc::clone(&story)));
-        let told = tasks.run_until(telling).await;
-        let told = match told {
+        let task = tasks.spawn_local(of(Arc::clone(&story)));
+        let told = match tasks.run_until(task).await {
             Ok(told) => told.map_err(|error| chain(error.as_ref())),
             Err(error) => Err(panicked(error)),
         };
-        let took = story.began.elapsed().as_secs_f32();
+        let seconds = story.began.elapsed().as_secs_f32();
         match told {
             Ok(()) => {
-                story.tell(&format!("{took:.1} s"));
+                story.tell(&format!("{seconds:.1} s"));
                 story.end().await.map_err(|error| chain(error.as_ref()))
             }
             Err(error) => {
                 let folder = collect::collect(&story);
-                Err(format!("story {name} failed after {took:.1} s: {error}\n  what was seen is in {}", folder.display()))
+                Err(format!("story {name} failed after {seconds:.1} s: {error}\n  what was seen is in {}", folder.display()))
             }
         }
     })
