@@ -8,6 +8,10 @@ export DHIS2_OPERATOR_CACHE := $(CACHE)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export INSTA_UPDATE := no
 
+export DHIS2_IMAGE POSTGRES_IMAGE OPERATOR_IMAGE
+# A cluster that somebody has is meant only when it is named on the command line, never by a left-over variable.
+E2E_KUBECONFIG := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
+
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= dhis2-operator:$(VERSION)
 
@@ -18,6 +22,10 @@ DHIS2_CLUSTER := $(RUN) dhis2-cluster --
 .PHONY: help
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: demo
+demo: ## from a bare machine to a login page: cluster, operator, one instance (DHIS2_IMAGE=reference or archive)
+	@$(DHIS2_CLUSTER) demo
 
 .PHONY: test
 test: lint unit e2e ## lint, unit tests, charts, and every story on a real cluster
@@ -32,6 +40,10 @@ lint: ## format, clippy, documentation
 unit: ## every test that needs no cluster, with a real PostgreSQL, restic and Helm
 	@$(DHIS2_CLUSTER) tools
 	cargo test --workspace
+
+.PHONY: e2e
+e2e: ## every story on our own cluster, or on yours: KUBECONFIG=… DHIS2_IMAGE=… OPERATOR_IMAGE=… E2E_HTTP=… E2E_HTTPS=…
+	E2E_KUBECONFIG="$(E2E_KUBECONFIG)" cargo test --package dhis2-e2e --test stories
 
 .PHONY: image
 image: ## write the image of operator, agent and restic to dist/dhis2-operator.tar (IMAGE=name:tag)

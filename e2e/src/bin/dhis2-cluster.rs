@@ -11,6 +11,7 @@ use dhis2_e2e::cluster::lifecycle::Cluster;
 use dhis2_e2e::cluster::oci::{self, Config, Entry};
 use dhis2_e2e::cluster::programs::Program;
 use dhis2_e2e::cluster::state::{Place, Ports, State};
+use dhis2_e2e::site::demo;
 use dhis2_e2e::cluster::{
     after_api, build, clusters, enforcer, gate, init, launch, node, provisioner,
 };
@@ -33,6 +34,8 @@ enum Verb {
         #[arg(long)]
         only: Option<String>,
     },
+    /// From nothing to a login page: a cluster, the operator, one instance. The cluster stays.
+    Demo,
     /// Build what tests without a cluster need: Debian's PostgreSQL, helm, kubeconform, restic.
     Tools,
     /// Start a cluster, building what is missing; returns when it is whole.
@@ -165,10 +168,17 @@ fn plug_in(verb: &str) -> Outcome {
     Ok(())
 }
 
+fn demo(cache: &Cache) -> Outcome {
+    let logs = cache.root().join("demo");
+    let tool = std::env::current_exe()?;
+    Ok(tokio::runtime::Runtime::new()?.block_on(demo::demo(&tool, &logs))?)
+}
+
 fn carry_out(verb: Verb) -> Outcome {
     let cache = Cache::locate()?;
     match verb {
         Verb::Build { only: None } => drop(build::cluster(&cache)?),
+        Verb::Demo => demo(&cache)?,
         Verb::Tools => drop(build::tools(&cache)?),
         Verb::Build { only: Some(module) } => build_one(&cache, &module)?,
         Verb::Up { name, fsync } => up(&cache, &name, fsync)?,

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod chance;
 pub mod collect;
 pub mod data;
+pub mod demo;
 pub mod door;
 pub mod given;
 pub mod helm;

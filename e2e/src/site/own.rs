@@ -41,16 +41,24 @@ impl Own {
     }
 }
 
-/// Starts the cluster and loads the images.
+/// Starts the cluster of the stories and loads the images.
 ///
 /// # Errors
 /// When something can't be built or the cluster does not start.
 pub async fn site(tool: &Path, logs: &Path) -> Result<Site, Error> {
-    let cache = Cache::locate()?;
     let name = given::text("E2E_CLUSTER").unwrap_or_else(|| "test".to_owned());
+    named(&name, tool, logs).await
+}
+
+/// Starts the cluster of this name and loads the images.
+///
+/// # Errors
+/// When something can't be built or the cluster does not start.
+pub async fn named(name: &str, tool: &Path, logs: &Path) -> Result<Site, Error> {
+    let cache = Cache::locate()?;
     let lock = cache.lock(&format!("stories-{name}"))?;
     let images = what_to_load(&cache)?;
-    let cluster = Cluster::new(&cache, &name, tool.to_owned())?;
+    let cluster = Cluster::new(&cache, name, tool.to_owned())?;
     let state = cluster.up(false).await?;
     let process = node::first_process(&cluster.place)?;
     let built = build::cluster(&cache)?;
