@@ -45,14 +45,18 @@ impl Operator {
     /// What helm says, or when it does not get ready.
     pub async fn install_in(story: &Story, namespace: &str, values: &Value) -> Outcome<Self> {
         story.site.release(RELEASE, namespace, &checkout(OPERATOR_CHART), values)?;
-        let operator = Self {
+        let operator = Self::of(story, namespace);
+        operator.ready().await?;
+        Ok(operator)
+    }
+
+    fn of(story: &Story, namespace: &str) -> Self {
+        Self {
             namespace: namespace.to_owned(),
             deployments: Api::namespaced(story.client.clone(), namespace),
             pods: Api::namespaced(story.client.clone(), namespace),
             leases: Api::namespaced(story.client.clone(), namespace),
-        };
-        operator.ready().await?;
-        Ok(operator)
+        }
     }
 
     /// Waits until a pod of it leads that is not this one, and returns its name.

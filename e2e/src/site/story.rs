@@ -36,7 +36,7 @@ pub struct Story {
 ///
 /// # Errors
 /// What the story says.
-pub fn run<F>(name: &'static str, tool: &Path, logs: &Path, tell: impl FnOnce(Arc<Story>) -> F) -> Result<(), String>
+pub fn run<F>(name: &'static str, tool: &Path, logs: &Path, of: impl FnOnce(Arc<Story>) -> F) -> Result<(), String>
 where
     F: Future<Output = Outcome> + 'static,
 {
@@ -46,9 +46,8 @@ where
         let story = Arc::new(Story::begin(name, site).await.map_err(|error| chain(error.as_ref()))?);
         // A task, so that a failed assertion comes back as an error.
         let tasks = LocalSet::new();
-        let telling = tasks.spawn_local(tell(Arc::clone(&story)));
-        let told = tasks.run_until(telling).await;
-        let told = match told {
+        let task = tasks.spawn_local(of(Arc::clone(&story)));
+        let told = match tasks.run_until(task).await {
             Ok(told) => told.map_err(|error| chain(error.as_ref())),
             Err(error) => Err(panicked(error)),
         };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::data::{self, Data};
-use dhis2_e2e::site::door::{Account, Door, Scheme};
+use dhis2_e2e::site::door::{Account, Answer, Door, Scheme};
 use dhis2_e2e::site::instance::Instance;
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
@@ -143,7 +143,7 @@ impl Visitor {
             let mut visits = Visits::default();
             while !until.load(Ordering::Relaxed) {
                 let begun = Instant::now();
-                let good = visits.take(door.get(Scheme::Http, "/api/loginConfig", None));
+                let good = visits.take(&door.get(Scheme::Http, "/api/loginConfig", None));
                 thread::sleep(Duration::from_millis(50));
                 if !good {
                     visits.away += begun.elapsed();
@@ -163,16 +163,16 @@ impl Visitor {
 impl Visits {
     /// A server that is away is told by the ingress controller (503, or 404 without endpoints); a request that it had taken
     /// and lost is a 502, or a connection that breaks.
-    fn take(&mut self, asked: Result<dhis2_e2e::site::door::Answer, ureq::Error>) -> bool {
-        let told = match &asked {
+    fn take(&mut self, asked: &Result<Answer, ureq::Error>) -> bool {
+        let told = match asked {
             Ok(answer) => answer.status.to_string(),
             Err(error) => error.to_string(),
         };
-        if matches!(&asked, Err(_)) || told == "502" {
+        if asked.is_err() || told == "502" {
             self.cut.push(told.clone());
         }
         *self.answers.entry(told).or_default() += 1;
-        matches!(&asked, Ok(answer) if answer.status == 200)
+        matches!(asked, Ok(answer) if answer.status == 200)
     }
 }
 

@@ -123,21 +123,21 @@ impl<'a> Twins<'a> {
 
     async fn alike(&self) -> Outcome<[BTreeMap<String, Value>; 2]> {
         let [first, second] = &self.namespaces;
-        let uids = [self.uid(0).await?, self.uid(1).await?];
+        let [one, other] = &self.instances;
+        let uids = [uid(&one.0).await?, uid(&other.0).await?];
         // The longer name first: it begins with the other one.
-        let [first, second] = [objects::list(self.story, first).await?, objects::list(self.story, second).await?].map(|objects| {
-            let words = [(self.namespaces[1].as_str(), "NAMESPACE"), (self.namespaces[0].as_str(), "NAMESPACE"), (uids[0].as_str(), "UID"), (uids[1].as_str(), "UID")];
-            objects::alike(&objects, &words)
-        });
-        Ok([first, second])
+        let names = [second, first].map(|namespace| (namespace.as_str(), "NAMESPACE"));
+        let uids = uids.each_ref().map(|uid| (uid.as_str(), "UID"));
+        let words = [names, uids].concat();
+        let objects = [objects::list(self.story, first).await?, objects::list(self.story, second).await?];
+        Ok(objects.map(|objects| objects::alike(&objects, &words)))
     }
+}
 
-    /// The uid of a twin; a word that occurs nowhere when it is gone.
-    async fn uid(&self, twin: usize) -> Outcome<String> {
-        let (instance, _) = &self.instances[twin];
-        let there = instance.api.get_opt(&instance.name).await?;
-        Ok(there.and_then(|there| there.uid()).unwrap_or_else(|| "no such uid".to_owned()))
-    }
+/// The uid of a twin; a word that occurs nowhere when it is gone.
+async fn uid(instance: &Instance) -> Outcome<String> {
+    let there = instance.api.get_opt(&instance.name).await?;
+    Ok(there.and_then(|there| there.uid()).unwrap_or_else(|| "no such uid".to_owned()))
 }
 
 fn same(when: &str, first: &BTreeMap<String, Value>, second: &BTreeMap<String, Value>) {

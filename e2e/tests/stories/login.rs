@@ -21,7 +21,7 @@ const NOTICED: Duration = Duration::from_secs(20);
 fn login() {
     crate::tell("login", |story| async move {
         let operator = Operator::install(&story).await?;
-        without_operator(&story, &operator).await?;
+        Box::pin(without_operator(&story, &operator)).await?;
         let log = Log::from_now(&story);
         let instance = minimal_becomes_ready(&story).await?;
         pages_are_served(&story, &instance).await?;
@@ -57,7 +57,7 @@ async fn minimal_becomes_ready(story: &Arc<Story>) -> Outcome<Instance> {
     let instance = story.instance("play");
     let text = std::fs::read_to_string(checkout("examples/minimal.yaml"))?;
     let mut manifest: serde_json::Value = serde_yaml::from_str(&text)?;
-    assert_eq!(manifest["metadata"]["name"], "play");
+    assert_eq!(manifest.pointer("/metadata/name"), Some(&serde_json::json!("play")));
     instance::merge(&mut manifest, &serde_json::json!({ "spec": { "version": story.site.version(), "web": { "host": instance.host } } }));
     let file = written(story, &manifest)?;
     let watching = tokio::spawn(phases(instance.clone()));
@@ -176,7 +176,7 @@ async fn memory(story: &Story, of: &Operator) -> Outcome {
     let pod = of.pod().await?.metadata.uid.unwrap_or_default();
     let peaks: Vec<u64> = process::of(&pod, operator::PROGRAM)?.into_iter().filter_map(process::peak_memory).collect();
     let [peak] = peaks.as_slice() else { return Err(format!("{} operators run in its pod", peaks.len()).into()) };
-    story.tell(&format!("VmHWM of the operator: {:.1} MiB", *peak as f64 / 1024.0));
+    story.tell(&format!("VmHWM of the operator: {:.1} MiB", f64::from(u32::try_from(*peak)?) / 1024.0));
     Ok(())
 }
 
