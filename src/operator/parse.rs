@@ -40,12 +40,21 @@ impl Refusal {
 /// # Errors
 /// A refusal, to be told in the condition `Stalled`.
 pub fn parse(resource: &Dhis2Instance, observed: &Observed, settings: &Settings) -> Result<Instance, Refusal> {
+    claims::are_there(resource, observed)?;
+    secrets_are_there(resource, observed)?;
+    assume(resource, observed, settings)
+}
+
+/// Parses a resource as if everything that is recorded were there: what an arriving object is compared
+/// with while others have not arrived yet. Nothing is written on its word.
+///
+/// # Errors
+/// A refusal that the resource itself gives reason for.
+pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings) -> Result<Instance, Refusal> {
     let spec = &resource.spec;
     let name = resource.name_any();
     let version: Version = spec.version.parse().map_err(|error| Refusal::new(Reason::InvalidSpec, format!("spec.version: {error}")))?;
     let encryption = encryption(resource);
-    claims::are_there(resource, observed)?;
-    secrets_are_there(resource, observed)?;
     Ok(Instance {
         namespace: resource.namespace().unwrap_or_default(),
         uid: resource.uid().unwrap_or_default(),

@@ -88,7 +88,6 @@ pub async fn run(run: args::Run) -> Result<(), Error> {
     }
     readiness.lead(true);
     metrics.lead(true);
-    tracing::info!("leading");
     let context = Arc::new(context(client, &run, leadership, metrics));
     let mut work = JoinSet::new();
     for scope in scopes {

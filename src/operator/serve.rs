@@ -92,6 +92,12 @@ impl Readiness {
             .await;
     }
 
+    /// Comes back once the first list of this watch is in.
+    pub async fn until_synced_with(&self, watch: &str) {
+        // The sender lives in `self`, so the wait cannot end with an error.
+        let _ = self.0.subscribe().wait_for(|waiting| !waiting.watches.contains(watch)).await;
+    }
+
     /// Comes back once the first lists of all watches are in.
     pub async fn until_synced(&self) {
         // The sender lives in `self`, so the wait cannot end with an error.

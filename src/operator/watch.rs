@@ -17,11 +17,12 @@ use kube::{
 
 use super::{
     desired::desired,
+    instance::Stage,
     kind::Kind,
     observe::Observed,
-    parse::parse,
+    parse::assume,
     settings::Settings,
-    slot,
+    slot::{self, Slot},
     world::{Key, World},
 };
 use crate::api::{Dhis2Instance, MANAGER};
@@ -89,20 +90,25 @@ impl Arrival {
         let reference = ObjectRef::new(&key.name).within(&key.namespace);
         // Objects that only claim to belong to an instance take no memory.
         let resource = self.resources.get(&reference)?;
-        let satisfied = resource.0.as_ref().ok().and_then(|resource| self.satisfied(kind, object, resource, &key));
-        let slot = slot::reduce(kind, object, satisfied);
+        let slot = slot::reduce(kind, object, None);
+        let satisfied = resource.0.as_ref().ok().and_then(|resource| self.satisfied(kind, object, resource, &key, &slot));
+        let slot = Slot { satisfied, ..slot };
         self.world.put(&key, kind, &object.name_any(), slot).then_some(key)
     }
 
-    /// The digest of the wish for this object, if it is as wanted.
-    fn satisfied(&self, kind: Kind, object: &DynamicObject, resource: &Dhis2Instance, key: &Key) -> Option<String> {
+    /// The digest of the wish for this object, if it is as wanted. Others of the instance may not have
+    /// arrived yet: whether they are there is not asked here.
+    fn satisfied(&self, kind: Kind, object: &DynamicObject, resource: &Dhis2Instance, key: &Key, slot: &Slot) -> Option<String> {
         if kind == Kind::Pod {
             return None;
         }
-        let secrets = resource.status.iter().flat_map(|status| &status.secrets).map(|made| (made.name.clone(), made.uid.clone()));
-        let observed = Observed { children: self.world.children(key), secrets: secrets.collect() };
-        let instance = parse(resource, &observed, &self.settings).ok()?;
         let name = object.name_any();
+        let mut observed = Observed { children: self.world.children(key), ..Observed::default() };
+        observed.children.insert((kind, name.clone()), slot.clone());
+        let mut instance = assume(resource, &observed, &self.settings).ok()?;
+        if kind != Kind::Job {
+            instance.stage = Stage { prepared: true, built: true, application: true, secured: true, first_backup: false };
+        }
         let wish = desired(&instance).into_iter().find(|wish| wish.kind == kind && wish.name == name)?;
         wish.is_satisfied_by(object).then(|| wish.digest())
     }
