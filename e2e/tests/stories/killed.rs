@@ -30,8 +30,10 @@ fn killed() {
         let mut killer = Killer {
             story: &story,
             operator: &twins.operator,
+            instance: &twins.instances[0].0,
             chance: Chance::new(),
             deaths: 0,
+            at_work: 0,
         };
         story.tell(&format!("E2E_SEED={}", killer.chance.seed));
         let secrets = SecretsSeen::watch(&story);
@@ -64,7 +66,13 @@ fn killed() {
         twins.operator.ready().await?;
         twins.compare_remains().await?;
         secrets.end(&story)?;
-        story.tell(&format!("the operator was killed {} times", killer.deaths));
+        let Killer {
+            deaths, at_work, ..
+        } = killer;
+        story.tell(&format!(
+            "the operator was killed {deaths} times, {at_work} of them while an instance was not as its spec says"
+        ));
+        assert!(at_work > 5, "it was killed too late to matter");
         Ok(())
     });
 }
@@ -208,8 +216,11 @@ fn same(when: &str, first: &BTreeMap<String, Value>, second: &BTreeMap<String, V
 struct Killer<'a> {
     story: &'a Story,
     operator: &'a Operator,
+    instance: &'a Instance,
     chance: Chance,
     deaths: usize,
+    /// Deaths while the instance was not as its spec says.
+    at_work: usize,
 }
 
 impl Killer<'_> {
@@ -220,8 +231,10 @@ impl Killer<'_> {
             self.operator.leads(&dead).await?;
             // The moment is what the story is about.
             tokio::time::sleep(self.chance.moment(LIFE)).await;
+            let now = self.instance.api.get_opt(&self.instance.name).await?;
             dead = self.operator.kill(self.story).await?;
             self.deaths += 1;
+            self.at_work += usize::from(now.is_some_and(|now| !instance::settled(&now)));
         }
         self.operator.leads(&dead).await.map(drop)
     }

@@ -1,14 +1,13 @@
 //! Change: what has to restart restarts once and drained, what has not does not; volumes grow in use and never shrink.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+mod uids;
+mod visitor;
+
 use std::time::{Duration, Instant};
 
 use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::data::{self, Data};
-use dhis2_e2e::site::door::{Account, Answer, Door, Scheme};
+use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::Instance;
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
@@ -17,6 +16,8 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::Api;
 use serde_json::json;
+use uids::Uids;
+use visitor::Visitor;
 
 const NOTICED: Duration = Duration::from_secs(20);
 const GROWN: Duration = Duration::from_mins(3);
@@ -191,103 +192,6 @@ async fn a_key_restarts_once(
         visits.away
     );
     Ok(())
-}
-
-/// Somebody who asks for a page all the time, on a connection of its own each time.
-struct Visitor {
-    stop: Arc<AtomicBool>,
-    work: JoinHandle<Visits>,
-}
-
-#[derive(Debug, Default)]
-struct Visits {
-    answers: BTreeMap<String, usize>,
-    cut: Vec<String>,
-    away: Duration,
-}
-
-impl Visitor {
-    fn begin(door: &Door) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (door, until) = (door.clone(), Arc::clone(&stop));
-        let work = thread::spawn(move || {
-            let mut visits = Visits::default();
-            while !until.load(Ordering::Relaxed) {
-                let begun = Instant::now();
-                let good = visits.take(&door.get(Scheme::Http, "/api/loginConfig", None));
-                thread::sleep(Duration::from_millis(50));
-                if !good {
-                    visits.away += begun.elapsed();
-                }
-            }
-            visits
-        });
-        Self { stop, work }
-    }
-
-    fn end(self) -> Outcome<Visits> {
-        self.stop.store(true, Ordering::Relaxed);
-        Ok(self.work.join().map_err(|_| "the visitor panicked")?)
-    }
-}
-
-impl Visits {
-    /// A server that is away is told by the ingress controller (503, or 404 without endpoints); a request that it had taken
-    /// and lost is a 502, or a connection that breaks.
-    fn take(&mut self, asked: &Result<Answer, ureq::Error>) -> bool {
-        let told = match asked {
-            Ok(answer) => answer.status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        if asked.is_err() || told == "502" {
-            self.cut.push(told.clone());
-        }
-        *self.answers.entry(told).or_default() += 1;
-        matches!(asked, Ok(answer) if answer.status == 200)
-    }
-}
-
-/// The uids that pods had while it watched, by name.
-struct Uids(
-    tokio::task::JoinHandle<()>,
-    Arc<std::sync::Mutex<BTreeMap<String, Vec<String>>>>,
-);
-
-impl Uids {
-    fn watch(pods: &Api<Pod>) -> Self {
-        use futures::StreamExt;
-        use kube::runtime::{WatchStreamExt, watcher};
-        let seen = Arc::new(std::sync::Mutex::new(BTreeMap::<String, Vec<String>>::new()));
-        let (pods, into) = (pods.clone(), Arc::clone(&seen));
-        let work = tokio::spawn(async move {
-            let mut changes = std::pin::pin!(
-                watcher(pods, watcher::Config::default())
-                    .default_backoff()
-                    .touched_objects()
-            );
-            while let Some(change) = changes.next().await {
-                let Ok(pod) = change else { continue };
-                let (name, uid) = (
-                    pod.metadata.name.unwrap_or_default(),
-                    pod.metadata.uid.unwrap_or_default(),
-                );
-                if let Ok(mut seen) = into.lock() {
-                    let uids = seen.entry(name).or_default();
-                    if !uids.contains(&uid) {
-                        uids.push(uid);
-                    }
-                }
-            }
-        });
-        Self(work, seen)
-    }
-
-    async fn end(self) -> BTreeMap<String, Vec<String>> {
-        self.0.abort();
-        // It was told to.
-        let _ = self.0.await;
-        self.1.lock().map(|seen| seen.clone()).unwrap_or_default()
-    }
 }
 
 const GI: u64 = 1 << 30;
