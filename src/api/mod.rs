@@ -35,3 +35,6 @@ pub const WANTED: &str = "dhis2.hosting/wanted";
 
 /// Annotation on pods: digest of what they read only at their start.
 pub const RESTART: &str = "dhis2.hosting/restart";
+
+#[cfg(test)]
+mod tests;
