@@ -4,8 +4,8 @@ use std::fmt::{Debug, Display};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use kube::runtime::watcher::watch_object;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::watch_object;
 use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,16 +41,29 @@ pub enum Error {
 ///
 /// # Errors
 /// When it does not in time.
-pub async fn until<K>(api: &Api<K>, name: &str, what: &str, limit: Duration, holds: impl Fn(&K) -> bool) -> Result<K, Error>
+pub async fn until<K>(
+    api: &Api<K>,
+    name: &str,
+    what: &str,
+    limit: Duration,
+    holds: impl Fn(&K) -> bool,
+) -> Result<K, Error>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + 'static,
 {
     let mut last = None;
-    let found = watched(api, name, &mut last, |object: Option<&K>| object.is_some_and(&holds));
+    let found = watched(api, name, &mut last, |object: Option<&K>| {
+        object.is_some_and(&holds)
+    });
     if let Ok(Some(object)) = tokio::time::timeout(limit, found).await {
         return Ok(object);
     }
-    Err(Error::Late { what: what.to_owned(), name: name.to_owned(), limit, seen: describe(last.as_ref()) })
+    Err(Error::Late {
+        what: what.to_owned(),
+        name: name.to_owned(),
+        limit,
+        seen: describe(last.as_ref()),
+    })
 }
 
 /// Waits until an object is gone.
@@ -66,10 +79,20 @@ where
     if tokio::time::timeout(limit, found).await.is_ok() {
         return Ok(());
     }
-    Err(Error::Late { what: "to be gone".to_owned(), name: name.to_owned(), limit, seen: describe(last.as_ref()) })
+    Err(Error::Late {
+        what: "to be gone".to_owned(),
+        name: name.to_owned(),
+        limit,
+        seen: describe(last.as_ref()),
+    })
 }
 
-async fn watched<K>(api: &Api<K>, name: &str, last: &mut Option<K>, holds: impl Fn(Option<&K>) -> bool) -> Option<K>
+async fn watched<K>(
+    api: &Api<K>,
+    name: &str,
+    last: &mut Option<K>,
+    holds: impl Fn(Option<&K>) -> bool,
+) -> Option<K>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -89,7 +112,9 @@ where
 
 /// The status of an object, or what there is of it.
 fn describe(object: Option<&impl Serialize>) -> String {
-    let Some(object) = object.and_then(|object| serde_json::to_value(object).ok()) else { return "missing".to_owned() };
+    let Some(object) = object.and_then(|object| serde_json::to_value(object).ok()) else {
+        return "missing".to_owned();
+    };
     let status = object.get("status").unwrap_or(&object);
     status.to_string().chars().take(3000).collect()
 }
@@ -98,14 +123,22 @@ fn describe(object: Option<&impl Serialize>) -> String {
 ///
 /// # Errors
 /// When it is not in time.
-pub async fn ask<T, E: Display>(what: &str, limit: Duration, mut question: impl AsyncFnMut() -> Result<T, E>) -> Result<T, Error> {
+pub async fn ask<T, E: Display>(
+    what: &str,
+    limit: Duration,
+    mut question: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, Error> {
     const EVERY: Duration = Duration::from_millis(200);
     let begun = Instant::now();
     loop {
         match question().await {
             Ok(answer) => return Ok(answer),
             Err(answer) if begun.elapsed() > limit => {
-                return Err(Error::Never { what: what.to_owned(), limit, answer: answer.to_string() });
+                return Err(Error::Never {
+                    what: what.to_owned(),
+                    limit,
+                    answer: answer.to_string(),
+                });
             }
             Err(_) => tokio::time::sleep(EVERY).await,
         }

@@ -6,6 +6,7 @@
 mod backup;
 mod change;
 mod doors;
+mod examples;
 mod helm;
 mod killed;
 mod login;
