@@ -79,7 +79,14 @@ pub async fn control(context: Arc<Context>, namespace: Option<String>, concurren
     let queue = queue
         .map(|key| Ok::<_, std::convert::Infallible>(ObjectRef::<Resource>::new(&key.name).within(&key.namespace)))
         .take_until(drain.cancelled_owned());
-    let passes = applier(|resource, context| reconcile(resource, context).boxed(), error_policy, context, store, queue, Config::default().concurrency(concurrency));
+    let passes = applier(
+        |resource, context| reconcile(resource, context).boxed(),
+        error_policy,
+        context,
+        store,
+        queue,
+        Config::default().concurrency(concurrency),
+    );
     passes
         .for_each(|pass| async move {
             if let Err(error) = pass {

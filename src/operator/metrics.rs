@@ -42,36 +42,19 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("dhis2_operator");
         let passes = Family::default();
-        let pass_seconds = Histogram::new([
-            0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-        ]);
+        let pass_seconds = Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
         let requests = Family::default();
         let leader = Gauge::default();
+        registry.register("reconcile", "Passes over an instance, by how they ended", passes.clone());
+        registry.register_with_unit("reconcile_duration", "Time a pass over an instance took", Unit::Seconds, pass_seconds.clone());
         registry.register(
-            "reconcile",
-            "Passes over an instance, by how they ended",
-            passes.clone(),
+            "api_requests",
+            "Requests to the Kubernetes API, by verb and status code; code 0 is one without an answer",
+            requests.clone(),
         );
-        registry.register_with_unit(
-            "reconcile_duration",
-            "Time a pass over an instance took",
-            Unit::Seconds,
-            pass_seconds.clone(),
-        );
-        registry.register("api_requests", "Requests to the Kubernetes API, by verb and status code; code 0 is one without an answer", requests.clone());
         registry.register("leader", "1 while this replica leads", leader.clone());
-        registry.register(
-            "build",
-            "What this program is",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
-        Self {
-            registry,
-            passes,
-            pass_seconds,
-            requests,
-            leader,
-        }
+        registry.register("build", "What this program is", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        Self { registry, passes, pass_seconds, requests, leader }
     }
 
     /// One pass over an instance ended with `result` (the name of an outcome or of an error variant) after `took`.
@@ -123,16 +106,9 @@ mod tests {
             "dhis2_operator_api_requests_total{verb=\"patch\",code=\"200\"} 1",
             "dhis2_operator_api_requests_total{verb=\"get\",code=\"0\"} 1",
             "dhis2_operator_leader 1",
-            concat!(
-                "dhis2_operator_build_info{version=\"",
-                env!("CARGO_PKG_VERSION"),
-                "\"} 1"
-            ),
+            concat!("dhis2_operator_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
-            assert!(
-                body.lines().any(|found| found == line),
-                "{line} is not in\n{body}"
-            );
+            assert!(body.lines().any(|found| found == line), "{line} is not in\n{body}");
         }
         assert!(body.ends_with("# EOF\n"));
     }
@@ -142,11 +118,6 @@ mod tests {
         let metrics = Metrics::new();
         metrics.lead(true);
         metrics.lead(false);
-        assert!(
-            metrics
-                .encode()
-                .unwrap()
-                .contains("dhis2_operator_leader 0")
-        );
+        assert!(metrics.encode().unwrap().contains("dhis2_operator_leader 0"));
     }
 }

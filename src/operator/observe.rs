@@ -111,7 +111,8 @@ impl Observed {
 
     /// The pods that an owner made, newest first.
     pub fn pods_of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a Pod> {
-        let mut pods: Vec<_> = self.slots(Kind::Pod).filter(|(_, slot)| slot.owner.as_deref() == Some(owner)).filter_map(|(_, slot)| slot.pod()).collect();
+        let mut pods: Vec<_> =
+            self.slots(Kind::Pod).filter(|(_, slot)| slot.owner.as_deref() == Some(owner)).filter_map(|(_, slot)| slot.pod()).collect();
         pods.sort_by_key(|pod| std::cmp::Reverse(pod.created));
         pods.into_iter()
     }

@@ -113,7 +113,10 @@ fn secrets_are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<()
         None => Ok(()),
         Some(lost) => Err(Refusal::new(
             Reason::SecretLost,
-            format!("Secret {} is gone. It was generated once and is not made again, since what it opens would stay closed. Bring it back with its content: from your own copy, or from the manifest of a backup.", lost.name),
+            format!(
+                "Secret {} is gone. It was generated once and is not made again, since what it opens would stay closed. Bring it back with its content: from your own copy, or from the manifest of a backup.",
+                lost.name
+            ),
         )),
     }
 }
@@ -121,13 +124,20 @@ fn secrets_are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<()
 fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
     let spec = &resource.spec.backup;
     let schedule = spec.schedule.clone().unwrap_or_else(|| spread(&resource.namespace().unwrap_or_default(), &resource.name_any()));
-    let parser = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Disallowed).year(croner::parser::Year::Disallowed).build();
+    let parser =
+        croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Disallowed).year(croner::parser::Year::Disallowed).build();
     parser.parse(&schedule).map_err(|error| {
-        Refusal::new(Reason::InvalidSchedule, format!("spec.backup.schedule: {schedule:?} is not five cron fields (minute, hour, day of month, month, day of week): {error}"))
+        Refusal::new(
+            Reason::InvalidSchedule,
+            format!("spec.backup.schedule: {schedule:?} is not five cron fields (minute, hour, day of month, month, day of week): {error}"),
+        )
     })?;
     let time_zone = spec.time_zone.clone().unwrap_or_else(|| "Etc/UTC".into());
     if jiff::tz::TimeZone::get(&time_zone).is_err() {
-        return Err(Refusal::new(Reason::InvalidSpec, format!("spec.backup.timeZone: {time_zone:?} is no time zone; write one such as Africa/Kigali")));
+        return Err(Refusal::new(
+            Reason::InvalidSpec,
+            format!("spec.backup.timeZone: {time_zone:?} is no time zone; write one such as Africa/Kigali"),
+        ));
     }
     Ok(Backup { schedule, time_zone: Some(time_zone), retention: spec.retention, suspend: spec.suspend })
 }
@@ -144,7 +154,8 @@ fn as_json(resource: &Dhis2Instance) -> String {
     let metadata = json!({
         "name": resource.name_any(), "namespace": resource.namespace(), "labels": resource.metadata.labels,
     });
-    json!({ "apiVersion": Dhis2Instance::api_version(&()), "kind": Dhis2Instance::kind(&()), "metadata": metadata, "spec": resource.spec }).to_string()
+    json!({ "apiVersion": Dhis2Instance::api_version(&()), "kind": Dhis2Instance::kind(&()), "metadata": metadata, "spec": resource.spec })
+        .to_string()
 }
 
 fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionKey, name: &str) -> Stage {
@@ -162,7 +173,10 @@ fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionK
         built,
         application: built && (observed.set_is_ready(&format!("{name}-database")) || observed.slot(Kind::StatefulSet, name).is_some()),
         secured,
-        first_backup: secured && never_backed_up && !resource.spec.backup.suspend && (serving || observed.slot(Kind::Job, &first).is_some()),
+        first_backup: secured
+            && never_backed_up
+            && !resource.spec.backup.suspend
+            && (serving || observed.slot(Kind::Job, &first).is_some()),
     }
 }
 

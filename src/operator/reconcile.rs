@@ -201,6 +201,12 @@ pub fn error_policy(resource: Arc<DeserializeGuard<Dhis2Instance>>, error: &Erro
     let count = failures.entry(key.clone()).or_default();
     *count += 1;
     let wait = Duration::from_secs(1 << (*count - 1).min(9)).min(LONGEST_BACKOFF);
-    tracing::warn!(namespace = key.namespace, name = key.name, error = super::telemetry::chain(error), again_in_s = wait.as_secs(), "reconcile");
+    tracing::warn!(
+        namespace = key.namespace,
+        name = key.name,
+        error = super::telemetry::chain(error),
+        again_in_s = wait.as_secs(),
+        "reconcile"
+    );
     Action::requeue(wait)
 }

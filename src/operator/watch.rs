@@ -45,7 +45,13 @@ pub struct Arrival {
 }
 
 /// Watches one kind in one namespace, or in all. Yields the instances that need a pass.
-pub fn children(client: &Client, kind: Kind, namespace: Option<String>, arrival: Arrival, synced: impl Fn() + Send + 'static) -> BoxStream<'static, Key> {
+pub fn children(
+    client: &Client,
+    kind: Kind,
+    namespace: Option<String>,
+    arrival: Arrival,
+    synced: impl Fn() + Send + 'static,
+) -> BoxStream<'static, Key> {
     let resource = kind.resource();
     let api: Api<DynamicObject> = match &namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -61,7 +67,14 @@ pub fn children(client: &Client, kind: Kind, namespace: Option<String>, arrival:
 }
 
 impl Arrival {
-    fn take(&self, kind: Kind, namespace: Option<&str>, event: watcher::Event<DynamicObject>, listed: &mut HashSet<(Key, String)>, synced: &impl Fn()) -> Vec<Key> {
+    fn take(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        event: watcher::Event<DynamicObject>,
+        listed: &mut HashSet<(Key, String)>,
+        synced: &impl Fn(),
+    ) -> Vec<Key> {
         match event {
             watcher::Event::Init => {
                 listed.clear();
@@ -79,7 +92,9 @@ impl Arrival {
             watcher::Event::Apply(object) => self.arrive(kind, &object).into_iter().collect(),
             watcher::Event::Delete(object) => {
                 let key = key_of(&object);
-                key.filter(|key| self.world.remove(key, kind, &object.name_any(), object.metadata.uid.as_deref().unwrap_or_default())).into_iter().collect()
+                key.filter(|key| self.world.remove(key, kind, &object.name_any(), object.metadata.uid.as_deref().unwrap_or_default()))
+                    .into_iter()
+                    .collect()
             }
         }
     }
@@ -120,7 +135,11 @@ fn key_of(object: &DynamicObject) -> Option<Key> {
 }
 
 /// Watches the resources themselves, kept in the reflector's store. Yields those that need a pass.
-pub fn resources(stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static, world: Arc<World>, synced: impl Fn() + Send + 'static) -> BoxStream<'static, Key> {
+pub fn resources(
+    stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static,
+    world: Arc<World>,
+    synced: impl Fn() + Send + 'static,
+) -> BoxStream<'static, Key> {
     stream
         .filter_map(|event| std::future::ready(event.inspect_err(|error| tracing::warn!(%error, "watch of Dhis2Instances")).ok()))
         .filter_map(move |event| {
