@@ -57,7 +57,7 @@ async fn write_values(State(dhis2): Shared, Login(account): Login, Json(set): Js
             Some(true) => imported += 1,
             Some(false) => updated += 1,
             None => {
-                conflicts.push(json!({ "object": index, "value": "Data element, period, organisation unit or option combo not found" }))
+                conflicts.push(json!({ "object": index, "value": "Data element, period, organisation unit or option combo not found" }));
             }
         }
     }
