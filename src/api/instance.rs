@@ -113,7 +113,8 @@ pub struct Dhis2InstanceSpec {
     #[serde(default)]
     pub backup: Backup,
 
-    /// What happens to volumes, encryption key and backup password when this resource is deleted.
+    /// What happens to volumes, encryption key, backup password and the administrator's first password when
+    /// this resource is deleted. It can be changed at any time before that.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
@@ -139,7 +140,8 @@ pub enum Size {
 /// What stays when the resource is deleted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletionPolicy {
-    /// Volumes, encryption key and backup password stay; `adopt: true` takes them back.
+    /// Volumes, encryption key, backup password and the administrator's first password stay; `adopt: true`
+    /// takes them back.
     #[default]
     Retain,
     /// Everything is deleted, backups on the instance's volume included.

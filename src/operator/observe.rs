@@ -21,6 +21,15 @@ use crate::{
     report::Report,
 };
 
+/// What is known of a Secret; never its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretSeen {
+    /// Its uid.
+    pub uid: String,
+    /// Does it go with the instance, as an owner reference says? None: it is recorded, and was not looked at.
+    pub owned: Option<bool>,
+}
+
 /// How long an answer about Secrets is good enough: a pass within it asks nothing.
 const FRESH: Duration = Duration::from_mins(1);
 
@@ -29,8 +38,8 @@ const FRESH: Duration = Duration::from_mins(1);
 pub struct Observed {
     /// Slots of its children.
     pub children: Children,
-    /// The recorded Secrets that exist: uid by name.
-    pub secrets: BTreeMap<String, String>,
+    /// The recorded Secrets that exist, by name.
+    pub secrets: BTreeMap<String, SecretSeen>,
 }
 
 /// A Secret could not be asked for.
@@ -41,8 +50,8 @@ pub struct Error {
     source: kube::Error,
 }
 
-/// When Secrets were asked for, and the uids of those that exist.
-type Answer = (Instant, BTreeMap<String, String>);
+/// When Secrets were asked for, and those that exist.
+type Answer = (Instant, BTreeMap<String, SecretSeen>);
 
 /// Answers about Secrets, with their age.
 #[derive(Default)]
@@ -53,24 +62,24 @@ pub struct Secrets {
 impl Secrets {
     /// A fresh answer. The first visit after a start counts as one: what is recorded was seen before, and asking
     /// for the Secrets of a thousand instances at once is no way to start.
-    fn known<'a>(&self, key: &Key, recorded: impl Iterator<Item = &'a Made>) -> Option<BTreeMap<String, String>> {
+    fn known<'a>(&self, key: &Key, recorded: impl Iterator<Item = &'a Made>) -> Option<BTreeMap<String, SecretSeen>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let recorded = || recorded.map(|made| (made.name.clone(), made.uid.clone())).collect();
+        let recorded = || recorded.map(|made| (made.name.clone(), SecretSeen { uid: made.uid.clone(), owned: None })).collect();
         seen.entry(key.clone()).or_insert_with(|| (Instant::now(), recorded()));
         seen.get(key).filter(|(at, _)| at.elapsed() < FRESH).map(|(_, secrets)| secrets.clone())
     }
 
-    fn remember(&self, key: &Key, secrets: &BTreeMap<String, String>) {
+    fn remember(&self, key: &Key, secrets: &BTreeMap<String, SecretSeen>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.insert(key.clone(), (Instant::now(), secrets.clone()));
     }
 
-    /// Takes in a Secret that was just made or found.
-    pub fn learn(&self, key: &Key, name: &str, uid: &str) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, secrets) = seen.entry(key.clone()).or_insert_with(|| (Instant::now(), BTreeMap::new()));
+    /// Takes in a Secret that was just made, found or changed.
+    pub fn learn(&self, key: &Key, name: &str, seen: SecretSeen) {
+        let mut answers = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, secrets) = answers.entry(key.clone()).or_insert_with(|| (Instant::now(), BTreeMap::new()));
         *at = Instant::now();
-        secrets.insert(name.to_owned(), uid.to_owned());
+        secrets.insert(name.to_owned(), seen);
     }
 
     /// Forgets an instance.
@@ -84,23 +93,33 @@ impl Secrets {
 pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Key, resource: &Dhis2Instance) -> Result<Observed, Error> {
     let children = world.children(key);
     let recorded = resource.status.iter().flat_map(|status| &status.secrets);
+    let carried_out = is_carried_out(resource);
     let known = secrets.known(key, recorded.clone());
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), &key.namespace);
     let mut found = BTreeMap::new();
     for made in recorded {
-        if let Some(uid) = known.as_ref().and_then(|known| known.get(&made.name)) {
-            found.insert(made.name.clone(), uid.clone());
+        let seen = known.as_ref().and_then(|known| known.get(&made.name));
+        if let Some(seen) = seen.filter(|seen| seen.owned.is_some() || carried_out) {
+            found.insert(made.name.clone(), seen.clone());
             continue;
         }
         let answer = api.get_opt(&made.name).await.map_err(|source| Error { name: made.name.clone(), source })?;
-        if let Some(uid) = answer.and_then(|secret| secret.metadata.uid) {
-            found.insert(made.name.clone(), uid);
+        if let Some((uid, metadata)) = answer.and_then(|secret| Some((secret.metadata.uid.clone()?, secret.metadata))) {
+            let owned = metadata.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == resource.metadata.uid.as_ref());
+            found.insert(made.name.clone(), SecretSeen { uid, owned: Some(owned) });
         }
     }
     if known.as_ref() != Some(&found) {
         secrets.remember(key, &found);
     }
     Ok(Observed { children, secrets: found })
+}
+
+/// Was the resource as it is now carried out? Then what was not looked at is as it asks.
+fn is_carried_out(resource: &Dhis2Instance) -> bool {
+    let Some(status) = &resource.status else { return false };
+    let denied = |kind: &str| status.conditions.iter().any(|condition| condition.type_ == kind && condition.status == "False");
+    status.observed_generation == resource.metadata.generation && denied("Stalled") && denied("Paused")
 }
 
 impl Observed {
@@ -158,7 +177,7 @@ mod tests {
         let secrets = Secrets::default();
         let recorded = [Made { name: "play-admin".into(), uid: "1".into() }];
         let known = secrets.known(&key(), recorded.iter()).unwrap();
-        assert_eq!(known.get("play-admin").map(String::as_str), Some("1"));
+        assert_eq!(known.get("play-admin"), Some(&SecretSeen { uid: "1".into(), owned: None }));
         tokio::time::advance(FRESH).await;
         assert_eq!(secrets.known(&key(), recorded.iter()), None);
     }

@@ -1,4 +1,5 @@
-//! Generated Secrets: made once, with content that is never read, never changed and never made again.
+//! Generated Secrets: made once, with content that is never read, never changed and never made again. Only whether they go
+//! with the instance follows the resource.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -13,16 +14,21 @@ use super::{
     desired::{Generated, Wanted},
     generate::generate,
     kind::Kind,
+    observe::SecretSeen,
     ownership::{self, Ownership},
     slot::{Facts, Slot},
 };
 use crate::api::{INSTANCE, MANAGER, status::Made};
 
 impl Writer<'_> {
-    /// Makes a Secret, unless it is recorded: then it exists, or parsing has refused the instance.
+    /// Makes a Secret, unless it is recorded: then it exists, or parsing has refused the instance, and its owner is kept as wanted.
     pub(super) async fn generate(&self, wish: &Wanted, values: &[Generated]) -> Result<Brought, Error> {
-        if let Some(uid) = self.observed.secrets.get(&wish.name) {
-            return Ok(made(wish, uid, false));
+        if let Some(seen) = self.observed.secrets.get(&wish.name) {
+            if seen.owned.is_none_or(|owned| owned == is_owned(wish)) {
+                return Ok(made(wish, &seen.uid, false));
+            }
+            self.mark("change the owner of", wish, &seen.uid).await?;
+            return Ok(self.remember(wish, &seen.uid, true));
         }
         self.may_write()?;
         let content = values.iter().map(|value| Ok((value.key.to_owned(), Value::String(generate(value.value)?))));
@@ -50,29 +56,45 @@ impl Writer<'_> {
         let uid = there.uid.unwrap_or_default();
         let slot = Slot { uid: uid.clone(), version: 0, owner, maker, deleting: false, satisfied: None, facts: Facts::Plain };
         match ownership::of(&slot, self.instance) {
-            Ownership::Ours => Ok(self.remember(wish, &uid, false)),
+            // From before a crash: the resource may ask for another owner by now, which the next pass sees to.
+            Ownership::Ours => Ok(self.remember_as(wish, &uid, slot.owner.is_some(), false)),
             Ownership::Retained if self.instance.adopt => {
-                self.mark(wish, &uid).await?;
+                self.mark("adopt", wish, &uid).await?;
                 Ok(self.remember(wish, &uid, true))
             }
             other => Err(conflict(wish, other)),
         }
     }
 
-    /// Makes a Secret that a deleted instance left behind this instance's: metadata only.
-    async fn mark(&self, wish: &Wanted, uid: &str) -> Result<(), Error> {
+    /// Makes a Secret this instance's, to go with it or to outlive it as is wanted: metadata only, and owners beside it stay.
+    async fn mark(&self, verb: &'static str, wish: &Wanted, uid: &str) -> Result<(), Error> {
         self.may_write()?;
-        let owners = wish.object.pointer("/metadata/ownerReferences").cloned().unwrap_or(Value::Null);
-        let patch = json!({ "metadata": { "uid": uid, "annotations": { (INSTANCE): self.instance.uid }, "ownerReferences": owners } });
+        let owner = match owners(wish) {
+            Some(owners) => owners.clone(),
+            None => json!([{ "$patch": "delete", "uid": self.instance.uid }]),
+        };
+        let patch = json!({ "metadata": { "uid": uid, "annotations": { (INSTANCE): self.instance.uid }, "ownerReferences": owner } });
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.key.namespace);
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        api.patch(&wish.name, &parameters, &Patch::Merge(&patch)).await.map(|_| ()).map_err(|source| failed("adopt", wish, source))
+        api.patch(&wish.name, &parameters, &Patch::Strategic(&patch)).await.map(|_| ()).map_err(|source| failed(verb, wish, source))
     }
 
     fn remember(&self, wish: &Wanted, uid: &str, written: bool) -> Brought {
-        self.secrets.learn(self.key, &wish.name, uid);
+        self.remember_as(wish, uid, is_owned(wish), written)
+    }
+
+    fn remember_as(&self, wish: &Wanted, uid: &str, owned: bool, written: bool) -> Brought {
+        self.secrets.learn(self.key, &wish.name, SecretSeen { uid: uid.to_owned(), owned: Some(owned) });
         made(wish, uid, written)
     }
+}
+
+fn owners(wish: &Wanted) -> Option<&Value> {
+    wish.object.pointer("/metadata/ownerReferences")
+}
+
+fn is_owned(wish: &Wanted) -> bool {
+    owners(wish).is_some()
 }
 
 fn made(wish: &Wanted, uid: &str, written: bool) -> Brought {

@@ -9,6 +9,7 @@ mod doors;
 mod examples;
 mod helm;
 mod killed;
+mod leaving;
 mod login;
 
 use std::path::{Path, PathBuf};

@@ -227,7 +227,8 @@ proptest! {
     fn what_outlives_the_instance_says_whose_it_is(instance in fixture::any()) {
         for wanted in fixture::at_all_stages(&instance) {
             let owned = !list(&wanted.object, "/metadata/ownerReferences").is_empty();
-            let kept = wanted.policy == Policy::Claim || [instance.child("encryption"), instance.child("backup")].contains(&wanted.name) && wanted.kind == Kind::Secret;
+            let opens = ["encryption", "backup", "admin"].map(|suffix| instance.child(suffix));
+            let kept = wanted.policy == Policy::Claim || opens.contains(&wanted.name) && wanted.kind == Kind::Secret;
             prop_assert_eq!(owned, !(kept && instance.retain), "{}", wanted.name);
             let told = wanted.object["metadata"]["annotations"]["dhis2.hosting/instance"] == instance.uid;
             prop_assert_eq!(told, kept, "{}", wanted.name);

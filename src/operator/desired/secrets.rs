@@ -30,7 +30,8 @@ pub fn secrets(instance: &Instance) -> Vec<Wanted> {
             ],
         ),
         generated(
-            owned(instance, &name("admin"), Part::Application),
+            // Whoever adopts the database needs it: DHIS2 keeps a hash only.
+            kept(instance, &name("admin"), Part::Application),
             vec![of("username", Generator::Text(ADMIN)), of("password", Generator::Dhis2Password)],
         ),
         generated(kept(instance, &name("backup"), Part::Backup), vec![of("password", Generator::Password)]),
@@ -65,6 +66,17 @@ mod tests {
         for secret in secrets(&fixture::plain()) {
             assert!(secret.object.get("data").is_none() && secret.object.get("stringData").is_none());
             assert!(matches!(secret.policy, Policy::Generate(values) if !values.is_empty()));
+        }
+    }
+
+    #[test]
+    fn what_opens_the_volumes_goes_when_they_go() {
+        for retain in [true, false] {
+            for secret in secrets(&Instance { retain, ..fixture::plain() }) {
+                // The database's roles get new passwords when it is adopted.
+                let stays = retain && secret.name != "play-database";
+                assert_eq!(secret.object["metadata"].get("ownerReferences").is_none(), stays, "{}", secret.name);
+            }
         }
     }
 

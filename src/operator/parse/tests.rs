@@ -1,4 +1,5 @@
 use super::*;
+use crate::operator::observe::SecretSeen;
 use crate::{
     api::status::{Claims, DatabaseStatus, Dhis2InstanceStatus, Made},
     operator::slot::{Facts, Slot},
@@ -87,7 +88,7 @@ fn a_lost_secret_stops_everything_until_it_is_back() {
     resource.status = Some(Dhis2InstanceStatus { secrets: vec![made], ..Dhis2InstanceStatus::default() });
     let mut observed = Observed::default();
     assert_eq!(parse(&resource, &observed, &settings()).unwrap_err().reason, Reason::SecretLost);
-    observed.secrets.insert("play-encryption".into(), "secret-2".into());
+    observed.secrets.insert("play-encryption".into(), SecretSeen { uid: "secret-2".into(), owned: None });
     assert!(parse(&resource, &observed, &settings()).is_ok());
 }
 

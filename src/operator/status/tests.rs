@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::operator::observe::SecretSeen;
 use crate::{
     api::status::{Claims, DatabaseStatus},
     operator::{
@@ -53,7 +54,7 @@ fn ready_pod() -> Pod {
 fn told(resource: &Dhis2Instance, observed: &Observed) -> Dhis2InstanceStatus {
     let mut seen = observed.clone();
     for made in resource.status.iter().flat_map(|status| &status.secrets) {
-        seen.secrets.insert(made.name.clone(), made.uid.clone());
+        seen.secrets.insert(made.name.clone(), SecretSeen { uid: made.uid.clone(), owned: None });
     }
     let instance = Box::new(parse(resource, &seen, &Settings::default()).unwrap());
     status(resource, &seen, &Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled }, now())

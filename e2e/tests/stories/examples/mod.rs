@@ -1,4 +1,8 @@
-//! Examples: the API server takes every one of them as it is, and refuses what they must not say.
+//! Examples: the API server takes every one of them as it is, and refuses what they must not say; and the one that says
+//! everything runs, with all that it says.
+
+mod everything;
+mod live;
 
 use std::path::PathBuf;
 
@@ -22,7 +26,7 @@ fn examples() {
             let said = said.err().map(|error| error.to_string());
             assert!(said.as_ref().is_some_and(|said| said.contains(field)), "{more} was to be refused with the path {field}: {said:?}");
         }
-        Ok(())
+        Box::pin(everything::runs(&story)).await
     });
 }
 
@@ -40,7 +44,7 @@ fn wrong() -> [(Value, &'static str); 5] {
 /// The whole way through the API server, but for storing it.
 fn try_out(story: &Story, manifest: &str) -> Outcome {
     let mut kubectl = story.site.kubectl();
-    kubectl.args(["--namespace", &story.namespace, "apply", "--dry-run=server", "--filename", "-"]);
+    kubectl.args(["--namespace", &story.namespace, "apply", "--dry-run=server", "--validate=strict", "--filename", "-"]);
     run::feed(&mut kubectl, manifest.as_bytes())?;
     Ok(())
 }
