@@ -28,13 +28,22 @@ demo: ## from a bare machine to a login page: cluster, operator, one instance (D
 	@$(DHIS2_CLUSTER) demo
 
 .PHONY: test
-test: lint unit e2e ## lint, unit tests, charts, and every story on a real cluster
+test: lint check unit e2e ## lint, generated files, unit tests, charts, and every story on a real cluster
 
 .PHONY: lint
 lint: ## format, clippy, documentation
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
+
+.PHONY: generate
+generate: ## write the generated files: crds/, docs/reference.md, charts/plain/install.yaml
+	@$(RUN) dhis2-generate
+	@"$$($(DHIS2_CLUSTER) build --only helm)/helm" template dhis2-operator charts/dhis2-operator --namespace dhis2-operator --set crds.install=false > charts/plain/install.yaml
+
+.PHONY: check
+check: ## find what make generate would change in crds/ and docs/reference.md; a test of the charts does for charts/plain
+	@$(RUN) dhis2-generate -- --check
 
 .PHONY: unit
 unit: ## every test that needs no cluster, with a real PostgreSQL, restic and Helm
