@@ -61,20 +61,7 @@ pub enum Outcome {
 }
 
 /// Causes that the operator and the runbooks know by name.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumString,
-    EnumIter,
-    IntoStaticStr,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, EnumIter, IntoStaticStr)]
 pub enum Refusal {
     /// The volume holds a data directory that no build has finished, or nothing at all: nothing is initialised over it, nothing is served from it.
     VolumeUnmarked,
@@ -115,10 +102,7 @@ pub enum Refusal {
 impl Refusal {
     /// Whether running the verb again may help, with nothing else changed.
     pub fn heals(self) -> bool {
-        matches!(
-            self,
-            Self::DatabaseUnreachable | Self::RepositoryLocked | Self::DumpFailed
-        )
+        matches!(self, Self::DatabaseUnreachable | Self::RepositoryLocked | Self::DumpFailed)
     }
 }
 
@@ -243,10 +227,7 @@ impl Report {
                 return json;
             }
             // A cut character may have been an escape of up to six bytes: cutting by the surplus converges and never empties early.
-            let keep = cut
-                .message
-                .len()
-                .saturating_sub(surplus.div_ceil(6) + '…'.len_utf8());
+            let keep = cut.message.len().saturating_sub(surplus.div_ceil(6) + '…'.len_utf8());
             cut.message.truncate(cut.message.floor_char_boundary(keep));
             if !cut.message.is_empty() {
                 cut.message.push('…');
@@ -266,15 +247,9 @@ impl Report {
         let outcome = serde_json::from_value(field("outcome")?).unwrap_or(Outcome::Failed);
         Some(Self {
             verb: serde_json::from_value(field("verb")?).ok()?,
-            outcome: if reason.is_ok() {
-                outcome
-            } else {
-                Outcome::Failed
-            },
+            outcome: if reason.is_ok() { outcome } else { Outcome::Failed },
             reason: reason.unwrap_or(None),
-            message: field("message")
-                .and_then(|message| message.as_str().map(str::to_owned))
-                .unwrap_or_default(),
+            message: field("message").and_then(|message| message.as_str().map(str::to_owned)).unwrap_or_default(),
             data: field("data").and_then(|data| serde_json::from_value(data).ok()),
         })
     }
@@ -285,11 +260,7 @@ mod tests {
     use super::*;
 
     fn report(message: &str) -> Report {
-        let data = Bootstrapped {
-            version: "2.42.4.1".parse().unwrap(),
-            admin_password: AdminPassword::Generated,
-            district_refused: true,
-        };
+        let data = Bootstrapped { version: "2.42.4.1".parse().unwrap(), admin_password: AdminPassword::Generated, district_refused: true };
         Report {
             verb: Verb::Bootstrap,
             outcome: Outcome::Done,
@@ -310,11 +281,7 @@ mod tests {
         for filler in ["a", "é", "\"", "\u{1}", "\n"] {
             let json = report(&filler.repeat(4000)).to_json();
             assert!(json.len() <= MAX_BYTES, "{filler:?} gives {}", json.len());
-            assert!(
-                json.len() > MAX_BYTES - 40,
-                "{filler:?} gives {}",
-                json.len()
-            );
+            assert!(json.len() > MAX_BYTES - 40, "{filler:?} gives {}", json.len());
             let read = Report::parse(&json).unwrap();
             assert!(read.message.ends_with('…'));
             assert_eq!(read.data, report("").data);
@@ -323,22 +290,14 @@ mod tests {
 
     #[test]
     fn what_a_newer_agent_says_is_read_as_far_as_possible() {
-        let read = Report::parse(r#"{"verb":"check","outcome":"Refused","reason":"MoonFull","message":"wait","data":{"moon":{}}}"#).unwrap();
-        assert_eq!(
-            (read.outcome, read.reason, read.message.as_str(), read.data),
-            (Outcome::Failed, None, "wait", None)
-        );
+        let read =
+            Report::parse(r#"{"verb":"check","outcome":"Refused","reason":"MoonFull","message":"wait","data":{"moon":{}}}"#).unwrap();
+        assert_eq!((read.outcome, read.reason, read.message.as_str(), read.data), (Outcome::Failed, None, "wait", None));
     }
 
     #[test]
     fn other_messages_are_no_report() {
-        for text in [
-            "",
-            "Killed",
-            "{}",
-            "[]",
-            r#"{"verb":"dance","outcome":"Done"}"#,
-        ] {
+        for text in ["", "Killed", "{}", "[]", r#"{"verb":"dance","outcome":"Done"}"#] {
             assert_eq!(Report::parse(text), None, "{text}");
         }
     }

@@ -28,12 +28,9 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
     let mut values = Vec::new();
     for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
         let number = index + 1;
-        let value = serde_yaml::Value::deserialize(document)
-            .map_err(|source| Error::Read { number, source })?;
+        let value = serde_yaml::Value::deserialize(document).map_err(|source| Error::Read { number, source })?;
         if !value.is_null() {
-            values.push(
-                serde_yaml::from_value(value).map_err(|source| Error::Read { number, source })?,
-            );
+            values.push(serde_yaml::from_value(value).map_err(|source| Error::Read { number, source })?);
         }
     }
     Ok(values)
@@ -51,20 +48,16 @@ pub fn write<T: Serialize>(value: &T) -> Result<String, Error> {
 ///
 /// # Errors
 /// The first value that YAML cannot hold.
-pub fn write_all<'a, T: Serialize + 'a>(
-    values: impl IntoIterator<Item = &'a T>,
-) -> Result<String, Error> {
-    values
-        .into_iter()
-        .try_fold(String::new(), |mut text, value| {
-            let document = write(value)?;
-            text.push_str("---\n");
-            text.push_str(&document);
-            if !document.ends_with('\n') {
-                text.push('\n');
-            }
-            Ok(text)
-        })
+pub fn write_all<'a, T: Serialize + 'a>(values: impl IntoIterator<Item = &'a T>) -> Result<String, Error> {
+    values.into_iter().try_fold(String::new(), |mut text, value| {
+        let document = write(value)?;
+        text.push_str("---\n");
+        text.push_str(&document);
+        if !document.ends_with('\n') {
+            text.push('\n');
+        }
+        Ok(text)
+    })
 }
 
 #[cfg(test)]
@@ -148,24 +141,9 @@ mod tests {
 
     #[test]
     fn words_of_yaml_1_1_are_quoted() {
-        for trap in [
-            "yes",
-            "no",
-            "on",
-            "off",
-            "y",
-            "n",
-            "1_000",
-            "12:30:45",
-            "2026-01-01",
-            "010",
-            "0x1F",
-        ] {
+        for trap in ["yes", "no", "on", "off", "y", "n", "1_000", "12:30:45", "2026-01-01", "010", "0x1F"] {
             let text = write(&json!({ "value": trap })).unwrap();
-            assert!(
-                text.contains(&format!("\"{trap}\"")) || text.contains(&format!("'{trap}'")),
-                "not quoted: {text}"
-            );
+            assert!(text.contains(&format!("\"{trap}\"")) || text.contains(&format!("'{trap}'")), "not quoted: {text}");
         }
     }
 

@@ -1,11 +1,6 @@
 //! Backup sets with a real PostgreSQL and a real restic: made, interrupted, removed by age, and restored as the documentation says.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)] // a test's way to fail
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
 
 mod pod;
 
@@ -52,29 +47,9 @@ fn filled() -> Pod {
 }
 
 fn arguments<'a>(pod: &'a Pod, set: &'a str, keep: &'a str) -> Vec<&'a str> {
-    let mut arguments = vec![
-        "backup",
-        "--set",
-        set,
-        "--host",
-        &pod.address,
-        "--instance",
-        "uid-1",
-        "--name",
-        "demo/play",
-        "--version",
-        "2.42.4.1",
-    ];
-    arguments.extend([
-        "--keep-last",
-        keep,
-        "--keep-daily",
-        "0",
-        "--keep-weekly",
-        "0",
-        "--keep-monthly",
-        "0",
-    ]);
+    let mut arguments =
+        vec!["backup", "--set", set, "--host", &pod.address, "--instance", "uid-1", "--name", "demo/play", "--version", "2.42.4.1"];
+    arguments.extend(["--keep-last", keep, "--keep-daily", "0", "--keep-weekly", "0", "--keep-monthly", "0"]);
     arguments
 }
 
@@ -92,22 +67,13 @@ fn backed_up(report: Report) -> BackedUp {
 /// restic as a person runs it, with the repository and its key and nothing else.
 fn restic(pod: &Pod) -> Command {
     let mut command = pod.program(&pod.path(layout::RESTIC));
-    command
-        .arg("-r")
-        .arg(pod.path(layout::REPOSITORY))
-        .arg("-p")
-        .arg(pod.path(layout::BACKUP_PASSWORD))
-        .arg("--no-cache");
+    command.arg("-r").arg(pod.path(layout::REPOSITORY)).arg("-p").arg(pod.path(layout::BACKUP_PASSWORD)).arg("--no-cache");
     command
 }
 
 fn output(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -118,30 +84,14 @@ fn snapshots(pod: &Pod) -> Vec<serde_json::Value> {
 fn of_set(pod: &Pod, set: &str, part: &str) -> usize {
     let tags = [format!("set={set}"), format!("part={part}")];
     let has = |snapshot: &serde_json::Value| {
-        tags.iter().all(|tag| {
-            snapshot["tags"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .any(|found| found == tag.as_str())
-        })
+        tags.iter().all(|tag| snapshot["tags"].as_array().unwrap().iter().any(|found| found == tag.as_str()))
     };
-    snapshots(pod)
-        .iter()
-        .filter(|snapshot| has(snapshot))
-        .count()
+    snapshots(pod).iter().filter(|snapshot| has(snapshot)).count()
 }
 
 fn manifest(pod: &Pod, set: &str) -> serde_json::Value {
     let tags = format!("set={set},part=manifest");
-    serde_json::from_str(&output(restic(pod).args([
-        "dump",
-        "--tag",
-        &tags,
-        "latest",
-        "/manifest.json",
-    ])))
-    .unwrap()
+    serde_json::from_str(&output(restic(pod).args(["dump", "--tag", &tags, "latest", "/manifest.json"]))).unwrap()
 }
 
 #[test]
@@ -151,115 +101,45 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
     pod.owner().batch_execute(SCHEMA).unwrap();
     let report = backup(&pod, "set-1", "3").done();
     let made = backed_up(report.clone());
-    assert_eq!(
-        (
-            made.files,
-            made.references_without_file,
-            made.tables,
-            made.rows
-        ),
-        (2, 1, 5, 50_704)
-    );
+    assert_eq!((made.files, made.references_without_file, made.tables, made.rows), (2, 1, 5, 50_704));
     assert_eq!((made.retention, made.sets_kept), (Retention::Done, 1));
-    assert_eq!(
-        backup(&pod, "set-1", "3").done(),
-        report,
-        "a second run of the same Job reports the same"
-    );
-    assert_eq!(
-        (
-            of_set(&pod, "set-1", "dump"),
-            of_set(&pod, "set-1", "manifest")
-        ),
-        (1, 1)
-    );
+    assert_eq!(backup(&pod, "set-1", "3").done(), report, "a second run of the same Job reports the same");
+    assert_eq!((of_set(&pod, "set-1", "dump"), of_set(&pod, "set-1", "manifest")), (1, 1));
 
     let manifest = manifest(&pod, "set-1");
     assert_eq!(manifest["secrets"]["encryption/password"], pod::ENCRYPTION);
-    assert_eq!(
-        manifest["files"]["withoutFile"],
-        serde_json::json!(["dataValue/lost"])
-    );
-    assert_eq!(
-        manifest["dhis2"],
-        serde_json::json!({ "version": "2.42.4.1", "schema": "2.42.47" })
-    );
+    assert_eq!(manifest["files"]["withoutFile"], serde_json::json!(["dataValue/lost"]));
+    assert_eq!(manifest["dhis2"], serde_json::json!({ "version": "2.42.4.1", "schema": "2.42.47" }));
     drop(serving);
 
     // The key and the repository are all that is left: another instance gets the data.
     let other = ready();
     let _other_serving = other.serve();
-    let dump = output_bytes(restic(&pod).args([
-        "dump",
-        manifest["dump"]["snapshot"].as_str().unwrap(),
-        "/dhis2.dump",
-    ]));
+    let dump = output_bytes(restic(&pod).args(["dump", manifest["dump"]["snapshot"].as_str().unwrap(), "/dhis2.dump"]));
     fs::write(other.path("/tmp/dhis2.dump"), dump).unwrap();
     let mut pg_restore = Command::new(pod::postgresql("pg_restore"));
-    pg_restore.env("PGPASSWORD", pod::OWNER_PASSWORD).args([
-        "--exit-on-error",
-        "--no-owner",
-        "--no-acl",
-        "--host",
-        &other.address,
-    ]);
-    output(
-        pg_restore
-            .args(["--username", "dhis", "--dbname", "dhis2"])
-            .arg(other.path("/tmp/dhis2.dump")),
-    );
+    pg_restore.env("PGPASSWORD", pod::OWNER_PASSWORD).args(["--exit-on-error", "--no-owner", "--no-acl", "--host", &other.address]);
+    output(pg_restore.args(["--username", "dhis", "--dbname", "dhis2"]).arg(other.path("/tmp/dhis2.dump")));
     let target = other.path("/opt/restored");
     fs::create_dir_all(&target).unwrap();
     if nix::unistd::geteuid().is_root() {
         std::os::unix::fs::chown(&target, Some(65534), Some(65534)).unwrap();
     }
-    let store = format!(
-        "{}:{}",
-        manifest["files"]["after"].as_str().unwrap(),
-        pod.path(layout::FILES).display()
-    );
-    output(
-        restic(&pod)
-            .arg("restore")
-            .arg(store)
-            .arg("--target")
-            .arg(&target),
-    );
-    assert_eq!(
-        fs::read_to_string(target.join("dataValue/present")).unwrap(),
-        "a file"
-    );
+    let store = format!("{}:{}", manifest["files"]["after"].as_str().unwrap(), pod.path(layout::FILES).display());
+    output(restic(&pod).arg("restore").arg(store).arg("--target").arg(&target));
+    assert_eq!(fs::read_to_string(target.join("dataValue/present")).unwrap(), "a file");
 
     // The same verb tells what the restored database holds.
     backup(&other, "restored", "3").done();
-    assert_eq!(
-        self::manifest(&other, "restored")["contents"],
-        manifest["contents"]
-    );
-    let users: i64 = other
-        .owner()
-        .query_one("SELECT users FROM _view_count", &[])
-        .unwrap()
-        .get(0);
-    let analytics: i64 = other
-        .owner()
-        .query_one("SELECT count(*) FROM analytics_2026", &[])
-        .unwrap()
-        .get(0);
-    assert_eq!(
-        (users, analytics),
-        (500, 0),
-        "views survive, derived tables are there and empty"
-    );
+    assert_eq!(self::manifest(&other, "restored")["contents"], manifest["contents"]);
+    let users: i64 = other.owner().query_one("SELECT users FROM _view_count", &[]).unwrap().get(0);
+    let analytics: i64 = other.owner().query_one("SELECT count(*) FROM analytics_2026", &[]).unwrap().get(0);
+    assert_eq!((users, analytics), (500, 0), "views survive, derived tables are there and empty");
 }
 
 fn output_bytes(command: &mut Command) -> Vec<u8> {
     let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
@@ -276,10 +156,7 @@ fn a_backup_that_is_killed_leaves_no_set_and_no_obstacle() {
         if pod.path(layout::REPOSITORY).exists() {
             // Had it come to its end before, then the set is whole.
             let parts = ["files", "dump", "files-again"].map(|part| of_set(&pod, &set, part));
-            assert!(
-                of_set(&pod, &set, "manifest") == 0 || parts.iter().all(|&count| count > 0),
-                "{set}: {parts:?}"
-            );
+            assert!(of_set(&pod, &set, "manifest") == 0 || parts.iter().all(|&count| count > 0), "{set}: {parts:?}");
         }
     }
     backup(&pod, "good", "3").done();
@@ -294,26 +171,11 @@ fn a_request_to_end_leaves_no_lock_behind() {
     pod.owner().batch_execute(SCHEMA).unwrap();
     backup(&pod, "set-1", "3").done();
     let running = pod.start(&arguments(&pod, "set-2", "3"));
-    pod::await_that("restic holds its lock", || {
-        fs::read_dir(pod.path("/backups/repository/locks"))
-            .unwrap()
-            .count()
-            > 0
-    });
+    pod::await_that("restic holds its lock", || fs::read_dir(pod.path("/backups/repository/locks")).unwrap().count() > 0);
     running.signal(Signal::SIGTERM);
     let ended = running.wait();
-    assert!(
-        matches!(ended.code, Some(1 | 143)),
-        "{:?} {}",
-        ended.code,
-        ended.log
-    );
-    assert_eq!(
-        fs::read_dir(pod.path("/backups/repository/locks"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert!(matches!(ended.code, Some(1 | 143)), "{:?} {}", ended.code, ended.log);
+    assert_eq!(fs::read_dir(pod.path("/backups/repository/locks")).unwrap().count(), 0);
 }
 
 #[test]
@@ -325,23 +187,10 @@ fn old_sets_go_whole_unless_somebody_uses_the_repository() {
     backup(&pod, "set-2", "2").done();
 
     // Somebody makes a snapshot of his own meanwhile, and takes his time.
-    let mut own = restic(&pod)
-        .args(["backup", "--stdin", "--tag", "own"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    pod::await_that("restic holds its lock", || {
-        fs::read_dir(pod.path("/backups/repository/locks"))
-            .unwrap()
-            .count()
-            > 0
-    });
+    let mut own = restic(&pod).args(["backup", "--stdin", "--tag", "own"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    pod::await_that("restic holds its lock", || fs::read_dir(pod.path("/backups/repository/locks")).unwrap().count() > 0);
     let third = backed_up(backup(&pod, "set-3", "2").done());
-    assert_eq!(
-        (third.retention, third.sets_kept),
-        (Retention::Postponed, 3)
-    );
+    assert_eq!((third.retention, third.sets_kept), (Retention::Postponed, 3));
     std::io::Write::write_all(&mut own.stdin.take().unwrap(), b"mine").unwrap();
     assert!(own.wait().unwrap().success());
 
@@ -349,13 +198,7 @@ fn old_sets_go_whole_unless_somebody_uses_the_repository() {
     assert_eq!((fourth.retention, fourth.sets_kept), (Retention::Done, 2));
     // Two sets of four snapshots, and the one that is none of our business.
     assert_eq!(snapshots(&pod).len(), 9);
-    assert_eq!(
-        (
-            of_set(&pod, "set-2", "files"),
-            of_set(&pod, "set-3", "files")
-        ),
-        (0, 1)
-    );
+    assert_eq!((of_set(&pod, "set-2", "files"), of_set(&pod, "set-3", "files")), (0, 1));
     output(restic(&pod).args(["check", "--read-data"]));
 }
 
@@ -365,16 +208,10 @@ fn what_cannot_be_opened_is_left_as_it_is() {
     let _serving = pod.serve();
     backup(&pod, "set-1", "3").done();
     pod.write(layout::BACKUP_PASSWORD, "Another-Secret-1");
-    assert_eq!(
-        backup(&pod, "set-2", "3").refused(),
-        Refusal::RepositoryKeyMismatch
-    );
+    assert_eq!(backup(&pod, "set-2", "3").refused(), Refusal::RepositoryKeyMismatch);
     pod.write(layout::BACKUP_PASSWORD, pod::REPOSITORY_PASSWORD);
     fs::remove_file(pod.path("/backups/repository/config")).unwrap();
-    assert_eq!(
-        backup(&pod, "set-2", "3").refused(),
-        Refusal::RepositoryKeyMismatch
-    );
+    assert_eq!(backup(&pod, "set-2", "3").refused(), Refusal::RepositoryKeyMismatch);
     assert!(Path::new(&pod.path("/backups/repository/keys")).is_dir());
 }
 
@@ -383,17 +220,9 @@ fn a_dump_that_breaks_off_makes_no_set() {
     let pod = filled();
     let serving = pod.serve();
     // A disk that gives back something else than was written: the checksums of the data directory tell.
-    pod.owner()
-        .batch_execute("CREATE TABLE broken (id int)")
-        .unwrap();
-    let file: String = pod
-        .owner()
-        .query_one("SELECT pg_relation_filepath('broken')", &[])
-        .unwrap()
-        .get(0);
-    pod.owner()
-        .batch_execute("INSERT INTO broken SELECT generate_series(1, 1000)")
-        .unwrap();
+    pod.owner().batch_execute("CREATE TABLE broken (id int)").unwrap();
+    let file: String = pod.owner().query_one("SELECT pg_relation_filepath('broken')", &[]).unwrap().get(0);
+    pod.owner().batch_execute("INSERT INTO broken SELECT generate_series(1, 1000)").unwrap();
     serving.signal(Signal::SIGTERM);
     serving.wait().done();
     let path = pod.path("/data/pgdata").join(file);

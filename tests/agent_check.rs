@@ -1,11 +1,6 @@
 //! What keeps DHIS2 from starting, with a real PostgreSQL.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)] // a test's way to fail
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
 
 mod pod;
 
@@ -16,15 +11,7 @@ use dhis2_operator::report::{Checked, Data, Outcome, Refusal};
 use pod::{Ended, Pod};
 
 fn check(pod: &Pod, version: &str) -> Ended {
-    pod.agent(&[
-        "check",
-        "--version",
-        version,
-        "--host",
-        &pod.address,
-        "--instance",
-        "uid-1",
-    ])
+    pod.agent(&["check", "--version", version, "--host", &pod.address, "--instance", "uid-1"])
 }
 
 fn checked(ended: Ended) -> Checked {
@@ -42,54 +29,29 @@ fn dhis2_starts_only_on_what_is_right() {
 
     let first = checked(check(&pod, "2.42.4.1"));
     assert_eq!((first.last_started, first.schema), (None, None));
-    assert_eq!(
-        checked(check(&pod, "2.42.4.1")).last_started,
-        Some("2.42.4.1".parse().unwrap())
-    );
-    assert_eq!(
-        check(&pod, "2.42.4.2").refused(),
-        Refusal::ImageVersionMismatch
-    );
+    assert_eq!(checked(check(&pod, "2.42.4.1")).last_started, Some("2.42.4.1".parse().unwrap()));
+    assert_eq!(check(&pod, "2.42.4.2").refused(), Refusal::ImageVersionMismatch);
 
-    let foreign = pod.agent(&[
-        "check",
-        "--version",
-        "2.42.4.1",
-        "--host",
-        &pod.address,
-        "--instance",
-        "uid-2",
-    ]);
+    let foreign = pod.agent(&["check", "--version", "2.42.4.1", "--host", &pod.address, "--instance", "uid-2"]);
     assert_eq!(foreign.refused(), Refusal::VolumeForeign);
 
     fs::remove_file(pod.path(layout::ENCRYPTION_PASSWORD)).unwrap();
-    assert_eq!(
-        check(&pod, "2.42.4.1").refused(),
-        Refusal::EncryptionKeyMismatch
-    );
+    assert_eq!(check(&pod, "2.42.4.1").refused(), Refusal::EncryptionKeyMismatch);
     pod.write(layout::ENCRYPTION_PASSWORD, pod::ENCRYPTION);
 
     pod.image("2.42.4");
     assert_eq!(check(&pod, "2.42.4").refused(), Refusal::DowngradeRefused);
     pod.image("2.42.5");
-    let history = "CREATE TABLE flyway_schema_history (version text); INSERT INTO flyway_schema_history VALUES ('2.42.9'), ('2.42.47'), (NULL)";
+    let history =
+        "CREATE TABLE flyway_schema_history (version text); INSERT INTO flyway_schema_history VALUES ('2.42.9'), ('2.42.47'), (NULL)";
     pod.owner().batch_execute(history).unwrap();
-    assert_eq!(
-        checked(check(&pod, "2.42.5")).schema.as_deref(),
-        Some("2.42.47")
-    );
+    assert_eq!(checked(check(&pod, "2.42.5")).schema.as_deref(), Some("2.42.47"));
     // An imported database that only its schema tells the age of.
-    pod.owner()
-        .batch_execute("INSERT INTO flyway_schema_history VALUES ('2.43.1')")
-        .unwrap();
+    pod.owner().batch_execute("INSERT INTO flyway_schema_history VALUES ('2.43.1')").unwrap();
     assert_eq!(check(&pod, "2.42.5").refused(), Refusal::DowngradeRefused);
-    pod.owner()
-        .batch_execute("DELETE FROM flyway_schema_history WHERE version = '2.43.1'")
-        .unwrap();
+    pod.owner().batch_execute("DELETE FROM flyway_schema_history WHERE version = '2.43.1'").unwrap();
 
-    pod.owner()
-        .batch_execute("DROP EXTENSION btree_gin")
-        .expect_err("the owner does not own extensions");
+    pod.owner().batch_execute("DROP EXTENSION btree_gin").expect_err("the owner does not own extensions");
 
     fs::remove_dir_all(pod.path(layout::FILES)).unwrap();
     pod.write(layout::FILES, "not a directory");
@@ -98,29 +60,13 @@ fn dhis2_starts_only_on_what_is_right() {
     pod.write("/opt/dhis2/files/one", "");
 
     pod.write(layout::DATABASE_PASSWORD, "Wrong-Secret-1");
-    assert_eq!(
-        check(&pod, "2.42.5").refused(),
-        Refusal::DatabasePasswordRefused
-    );
+    assert_eq!(check(&pod, "2.42.5").refused(), Refusal::DatabasePasswordRefused);
 }
 
 #[test]
 fn an_absent_database_is_waited_for_and_told() {
     let pod = Pod::new();
-    let ended = pod.agent(&[
-        "check",
-        "--version",
-        "2.42.4.1",
-        "--host",
-        &pod.address,
-        "--instance",
-        "uid-1",
-        "--patience",
-        "2",
-    ]);
+    let ended = pod.agent(&["check", "--version", "2.42.4.1", "--host", &pod.address, "--instance", "uid-1", "--patience", "2"]);
     let report = ended.failed();
-    assert_eq!(
-        (report.outcome, report.reason),
-        (Outcome::Failed, Some(Refusal::DatabaseUnreachable))
-    );
+    assert_eq!((report.outcome, report.reason), (Outcome::Failed, Some(Refusal::DatabaseUnreachable)));
 }

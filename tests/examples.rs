@@ -14,7 +14,14 @@ const ALTERNATIVES: [&str; 5] = ["image.digest", "web.tls.upstream", "web.tls.no
 fn examples() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    paths.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())).collect()
+    paths
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_string_lossy().into_owned(),
+                serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap(),
+            )
+        })
+        .collect()
 }
 
 /// The schema of the spec, as the CRD says it.

@@ -40,10 +40,7 @@ pub struct KeyDigest {
 impl KeyDigest {
     /// The digest of `key`; `None` is DHIS2's built-in key.
     pub fn of(key: Option<&secret::Value>, salt: String) -> Self {
-        let digest = key.map_or_else(
-            || DEFAULT_KEY.to_owned(),
-            |key| sha256(&[salt.as_bytes(), key.reveal().as_bytes()].concat()),
-        );
+        let digest = key.map_or_else(|| DEFAULT_KEY.to_owned(), |key| sha256(&[salt.as_bytes(), key.reveal().as_bytes()].concat()));
         Self { salt, digest }
     }
 
@@ -78,9 +75,6 @@ mod tests {
     #[test]
     fn salts_differ() {
         assert_ne!(salt().unwrap(), salt().unwrap());
-        assert_eq!(
-            sha256(b"abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

@@ -35,14 +35,8 @@ impl Failure for Error {}
 pub fn install(directory: &Path, paths: &Paths) -> Result<Ended, Error> {
     let agent = std::env::current_exe().map_err(Error::Find)?;
     copy(&agent, &directory.join(name(layout::AGENT)))?;
-    copy(
-        &paths.of(layout::RESTIC_IN_IMAGE),
-        &directory.join(name(layout::RESTIC)),
-    )?;
-    Ok((
-        format!("installed the agent and restic in {}", directory.display()),
-        None,
-    ))
+    copy(&paths.of(layout::RESTIC_IN_IMAGE), &directory.join(name(layout::RESTIC)))?;
+    Ok((format!("installed the agent and restic in {}", directory.display()), None))
 }
 
 fn name(place: &str) -> &Path {
@@ -60,11 +54,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
         fs::set_permissions(&new, Permissions::from_mode(0o555))?;
         fs::rename(&new, to)
     };
-    copied().map_err(|source| Error::Copy {
-        from: from.to_owned(),
-        to: to.to_owned(),
-        source,
-    })
+    copied().map_err(|source| Error::Copy { from: from.to_owned(), to: to.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -82,13 +72,7 @@ mod tests {
         for _ in 0..2 {
             install(directory.path(), &paths).unwrap();
         }
-        let mode = |name: &str| {
-            fs::metadata(directory.path().join(name))
-                .unwrap()
-                .permissions()
-                .mode()
-                & 0o777
-        };
+        let mode = |name: &str| fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("dhis2-agent"), mode("restic")), (0o555, 0o555));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }
@@ -97,9 +81,6 @@ mod tests {
     fn a_missing_program_is_named() {
         let root = tempfile::tempdir().unwrap();
         let error = install(root.path(), &Paths::new(root.path())).unwrap_err();
-        assert!(
-            error.to_string().contains("usr/local/bin/restic"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("usr/local/bin/restic"), "{error}");
     }
 }

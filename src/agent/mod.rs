@@ -41,33 +41,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         termination::end_when_told(log);
     }
     let (outcome, report) = match perform(&arguments.command, &paths, log, &reports) {
-        Ok((message, data)) => (
-            Outcome::Done,
-            Report {
-                verb,
-                outcome: Outcome::Done,
-                reason: None,
-                message,
-                data,
-            },
-        ),
+        Ok((message, data)) => (Outcome::Done, Report { verb, outcome: Outcome::Done, reason: None, message, data }),
         Err(failure) => {
             let reason = failure.reason();
-            let outcome = if reason.is_none_or(Refusal::heals) {
-                Outcome::Failed
-            } else {
-                Outcome::Refused
-            };
-            (
-                outcome,
-                Report {
-                    verb,
-                    outcome,
-                    reason,
-                    message: told(failure.as_ref()),
-                    data: None,
-                },
-            )
+            let outcome = if reason.is_none_or(Refusal::heals) { Outcome::Failed } else { Outcome::Refused };
+            (outcome, Report { verb, outcome, reason, message: told(failure.as_ref()), data: None })
         }
     };
     match outcome {
@@ -82,12 +60,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn perform(
-    command: &Command,
-    paths: &Paths,
-    log: Log,
-    reports: &termination::Message,
-) -> Result<Ended, Box<dyn Failure>> {
+fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Message) -> Result<Ended, Box<dyn Failure>> {
     Ok(match command {
         Command::Install { directory } => install::install(directory, paths)?,
         Command::Database(Database::Build(build)) => database::build::build(build, paths, log)?,

@@ -11,9 +11,7 @@ pub struct Paths {
 impl Paths {
     /// The places below `root`.
     pub fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-        }
+        Self { root: root.to_owned() }
     }
 
     /// One place, such as `layout::DATA`.

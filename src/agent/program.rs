@@ -48,27 +48,15 @@ pub fn run(command: &mut Command) -> Result<Output, Error> {
         return Ok(output);
     }
     let said = last_lines(&String::from_utf8_lossy(&output.stderr));
-    Err(Error::Ended {
-        program: name(command),
-        status: output.status,
-        said,
-    })
+    Err(Error::Ended { program: name(command), status: output.status, said })
 }
 
 /// Runs `command` to whatever end, giving it `input` to read.
 pub fn finish(command: &mut Command, input: Option<&[u8]>) -> Result<Output, Error> {
     let program = name(command);
     let failed = |source| Error::Start { program, source };
-    let stdin = if input.is_some() {
-        Stdio::piped()
-    } else {
-        Stdio::null()
-    };
-    let spawned = command
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
+    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+    let spawned = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => return Err(failed(error)),
@@ -95,20 +83,12 @@ pub fn end_running() -> bool {
 
 /// The program's name without its directory.
 fn name(command: &Command) -> String {
-    std::path::Path::new(command.get_program())
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    std::path::Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The last lines that say something, joined.
 pub fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines.iter().skip(lines.len().saturating_sub(LINES));
     last.copied().collect::<Vec<_>>().join(" | ")
 }
@@ -121,10 +101,7 @@ mod tests {
     fn the_last_words_are_in_the_error() {
         let script = "for i in 1 2 3 4 5 6; do echo line $i >&2; done; exit 7";
         let error = run(Command::new("sh").args(["-c", script])).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "sh ended with exit status: 7: line 3 | line 4 | line 5 | line 6"
-        );
+        assert_eq!(error.to_string(), "sh ended with exit status: 7: line 3 | line 4 | line 5 | line 6");
     }
 
     #[test]

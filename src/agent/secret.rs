@@ -43,14 +43,9 @@ impl fmt::Debug for Value {
 
 /// Reads a secret. A line end that an editor has put there does not belong to it.
 pub fn read(path: &Path) -> Result<Value, Error> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Error::Read(path.to_owned(), error))?;
+    let text = std::fs::read_to_string(path).map_err(|error| Error::Read(path.to_owned(), error))?;
     let value = text.trim_end_matches(['\r', '\n']);
-    if value.is_empty() {
-        Err(Error::Empty(path.to_owned()))
-    } else {
-        Ok(Value::new(value))
-    }
+    if value.is_empty() { Err(Error::Empty(path.to_owned())) } else { Ok(Value::new(value)) }
 }
 
 /// Reads a secret that need not be there.

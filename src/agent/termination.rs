@@ -40,16 +40,7 @@ impl Message {
     /// Tells what is waited for, for the case that the container is killed meanwhile.
     pub fn waiting(&self, message: &str, log: Log) {
         log.info(message);
-        self.leave(
-            &Report {
-                verb: self.verb,
-                outcome: Outcome::Waiting,
-                reason: None,
-                message: message.to_owned(),
-                data: None,
-            },
-            log,
-        );
+        self.leave(&Report { verb: self.verb, outcome: Outcome::Waiting, reason: None, message: message.to_owned(), data: None }, log);
     }
 }
 

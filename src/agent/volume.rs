@@ -50,19 +50,12 @@ pub struct Space {
 pub fn space(path: &Path) -> Result<Space, Error> {
     let told = statvfs(path).map_err(|errno| Error::Measure(path.to_owned(), errno))?;
     let unit = told.fragment_size();
-    Ok(Space {
-        size: told.blocks() * unit,
-        free: told.blocks_available() * unit,
-    })
+    Ok(Space { size: told.blocks() * unit, free: told.blocks_available() * unit })
 }
 
 /// Takes the exclusive lock at `path`, waiting at most `patience`. It is held until the value is dropped or the process ends.
 pub fn lock(path: &Path, patience: Duration) -> Result<Flock<File>, Error> {
-    let open = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path);
+    let open = OpenOptions::new().create(true).truncate(false).write(true).open(path);
     let mut file = open.map_err(|error| Error::OpenLock(path.to_owned(), error))?;
     let start = Instant::now();
     loop {

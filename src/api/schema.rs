@@ -4,17 +4,43 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// Keys of `dhis.conf` that the operator sets itself: exact names and prefixes that end in a dot.
 pub const OWNED_KEYS: [&str; 12] = [
-    "connection.", "analytics.connection.", "filestore.", "redis.", "encryption.", "flyway.", "cluster.",
-    "server.base.url", "server.https", "node.id", "system.read_only_mode", "active.read.replicas",
+    "connection.",
+    "analytics.connection.",
+    "filestore.",
+    "redis.",
+    "encryption.",
+    "flyway.",
+    "cluster.",
+    "server.base.url",
+    "server.https",
+    "node.id",
+    "system.read_only_mode",
+    "active.read.replicas",
 ];
 
 /// Settings of PostgreSQL that a user may set.
 pub const PARAMETERS: [&str; 21] = [
-    "autovacuum_max_workers", "autovacuum_naptime", "autovacuum_vacuum_cost_limit", "checkpoint_timeout",
-    "default_statistics_target", "effective_cache_size", "effective_io_concurrency", "log_min_duration_statement",
-    "maintenance_work_mem", "max_connections", "max_locks_per_transaction", "max_parallel_workers",
-    "max_parallel_workers_per_gather", "max_wal_size", "min_wal_size", "random_page_cost", "shared_buffers",
-    "temp_buffers", "temp_file_limit", "wal_buffers", "work_mem",
+    "autovacuum_max_workers",
+    "autovacuum_naptime",
+    "autovacuum_vacuum_cost_limit",
+    "checkpoint_timeout",
+    "default_statistics_target",
+    "effective_cache_size",
+    "effective_io_concurrency",
+    "log_min_duration_statement",
+    "maintenance_work_mem",
+    "max_connections",
+    "max_locks_per_transaction",
+    "max_parallel_workers",
+    "max_parallel_workers_per_gather",
+    "max_wal_size",
+    "min_wal_size",
+    "random_page_cost",
+    "shared_buffers",
+    "temp_buffers",
+    "temp_file_limit",
+    "wal_buffers",
+    "work_mem",
 ];
 
 /// Annotations of an Ingress that can do no harm to others on the same controller.
@@ -135,27 +161,39 @@ const RESERVED_MESSAGE: &str = "keys of kubernetes.io, k8s.io and dhis2.hosting 
 
 /// Labels outside the reserved names.
 pub fn foreign_labels(_: &mut SchemaGenerator) -> Schema {
-    string_map(16, 63, &serde_json::json!([
-        { "rule": format!("self.all(k, {RESERVED})"), "message": RESERVED_MESSAGE },
-        { "rule": "self.all(k, k.matches('^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)?$'))", "message": "keys and values must be those of Kubernetes labels" },
-    ]))
+    string_map(
+        16,
+        63,
+        &serde_json::json!([
+            { "rule": format!("self.all(k, {RESERVED})"), "message": RESERVED_MESSAGE },
+            { "rule": "self.all(k, k.matches('^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)?$'))", "message": "keys and values must be those of Kubernetes labels" },
+        ]),
+    )
 }
 
 /// Annotations outside the reserved names.
 pub fn foreign_annotations(_: &mut SchemaGenerator) -> Schema {
-    string_map(16, 1024, &serde_json::json!([
-        { "rule": format!("self.all(k, {RESERVED})"), "message": RESERVED_MESSAGE },
-        { "rule": "self.all(k, k.matches('^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$'))", "message": "keys must be those of Kubernetes annotations" },
-    ]))
+    string_map(
+        16,
+        1024,
+        &serde_json::json!([
+            { "rule": format!("self.all(k, {RESERVED})"), "message": RESERVED_MESSAGE },
+            { "rule": "self.all(k, k.matches('^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$'))", "message": "keys must be those of Kubernetes annotations" },
+        ]),
+    )
 }
 
 /// Annotations of the Ingress, by allow-list.
 pub fn ingress_annotations(_: &mut SchemaGenerator) -> Schema {
     let rule = format!("self.all(k, k.matches('{}'))", INGRESS_ANNOTATIONS.replace('\\', "\\\\"));
-    string_map(24, 512, &serde_json::json!([
-        { "rule": rule, "message": "only harmless annotations are taken: body size, timeouts, buffers, redirects, rate and source limits, external-dns; no snippets" },
-        { "rule": r"self.all(k, !self[k].matches('[\\x00-\\x1f\\x7f;{}`$\\\\]'))", "message": "values may not hold control characters or any of ; { } ` $ \\" },
-    ]))
+    string_map(
+        24,
+        512,
+        &serde_json::json!([
+            { "rule": rule, "message": "only harmless annotations are taken: body size, timeouts, buffers, redirects, rate and source limits, external-dns; no snippets" },
+            { "rule": r"self.all(k, !self[k].matches('[\\x00-\\x1f\\x7f;{}`$\\\\]'))", "message": "values may not hold control characters or any of ; { } ` $ \\" },
+        ]),
+    )
 }
 
 /// `metav1.Condition` as a list map, keyed by type.

@@ -7,7 +7,9 @@ use super::Dhis2Instance;
 use crate::operator::compare::satisfies;
 
 fn resource(spec: &Value) -> Result<Dhis2Instance, serde_json::Error> {
-    serde_json::from_value(json!({"apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance", "metadata": {"name": "play", "namespace": "ns"}, "spec": spec}))
+    serde_json::from_value(
+        json!({"apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance", "metadata": {"name": "play", "namespace": "ns"}, "spec": spec}),
+    )
 }
 
 fn merged(more: &Value) -> Value {
@@ -74,7 +76,10 @@ fn what_can_not_work_is_refused() {
         (json!({"encryption": {}}), "exactly one"),
         (json!({"web": {"tls": {"none": true, "upstream": true}}}), "exactly one"),
         (json!({"web": {"ingress": {"annotations": {"nginx.ingress.kubernetes.io/configuration-snippet": "x"}}}}), "harmless"),
-        (json!({"web": {"ingress": {"annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "1m; return 200"}}}}), "control characters"),
+        (
+            json!({"web": {"ingress": {"annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "1m; return 200"}}}}),
+            "control characters",
+        ),
         (json!({"database": {"bundled": {"parameters": {"fsync": "0"}}}}), "only the parameters"),
         (json!({"database": {"bundled": {"parameters": {"work_mem": "1MB' include 'x"}}}}), "values are numbers"),
         (json!({"java": {"options": ["-XX:OnOutOfMemoryError=touch"]}}), "load code"),
@@ -112,7 +117,16 @@ fn what_would_lose_data_can_not_be_changed() {
 
 #[test]
 fn names_become_names_of_services() {
-    for (name, good) in [("play", true), ("p-1", true), ("1play", false), ("Play", false), ("play-", false), ("a.b", false), (&"a".repeat(40), true), (&"a".repeat(41), false)] {
+    for (name, good) in [
+        ("play", true),
+        ("p-1", true),
+        ("1play", false),
+        ("Play", false),
+        ("play-", false),
+        ("a.b", false),
+        (&"a".repeat(40), true),
+        (&"a".repeat(41), false),
+    ] {
         let mut resource = resource(&merged(&json!({}))).unwrap();
         resource.metadata.name = Some(name.into());
         assert_eq!(resource.validate_cel().is_ok(), good, "{name}");
@@ -125,7 +139,11 @@ fn the_schema_bounds_what_the_rules_do_not() {
     let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
     for (pointer, matching, failing) in [
         ("/version/pattern", vec!["2.42.1", "2.42.1.1"], vec!["latest", "42.1", "2.42", "2.42.1-rc", "2.42.1.1.1", " 2.42.1"]),
-        ("/web/properties/host/pattern", vec!["play.example.org", "localhost"], vec!["*.example.org", "Play.org", "play..org", "play.org/x", "-a.org", "play.org\n"]),
+        (
+            "/web/properties/host/pattern",
+            vec!["play.example.org", "localhost"],
+            vec!["*.example.org", "Play.org", "play..org", "play.org/x", "-a.org", "play.org\n"],
+        ),
         ("/web/properties/path/pattern", vec!["/", "/hmis", "/a/b-c_d"], vec!["hmis", "/a/", "/../etc", "/a b", "/a'", "/a\n"]),
         ("/image/properties/repository/pattern", vec!["docker.io/dhis2/core", "localhost:5000/core"], vec!["", "a b", "core\n", "-core"]),
         ("/files/properties/volume/properties/size/pattern", vec!["10Gi", "500Mi"], vec!["0Gi", "-1Gi", "10", "1.5Gi", "10GiB"]),

@@ -41,8 +41,8 @@ fn print(arguments: &Render) -> Result<(), Box<dyn Error>> {
     let settings = Settings::from(&arguments.defaults);
     for resource in yaml::read::<Dhis2Instance>(&text(&arguments.file)?)? {
         let name = resource.metadata.name.clone().unwrap_or_default();
-        let objects = render::render(resource, &settings)
-            .map_err(|refusal| format!("{name}: {}: {}", refusal.reason.as_str(), refusal.message))?;
+        let objects =
+            render::render(resource, &settings).map_err(|refusal| format!("{name}: {}: {}", refusal.reason.as_str(), refusal.message))?;
         for object in objects {
             print!("---\n{}", yaml::write(&object)?);
         }

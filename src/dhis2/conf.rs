@@ -169,8 +169,24 @@ mod tests {
     #[test]
     fn values_are_taken_as_they_are() {
         for text in [
-            "plain", "a = b # c ! d", "C:\\path\\u0041", "${A}", "$${A}", "$$${A}", "${A", "a}${", "${${A}}", "${a${A}b}", "${A}${A", "$A", "}", "",
-            "Santé — 健康 🦟", "#", "!", "${A:-b}",
+            "plain",
+            "a = b # c ! d",
+            "C:\\path\\u0041",
+            "${A}",
+            "$${A}",
+            "$$${A}",
+            "${A",
+            "a}${",
+            "${${A}}",
+            "${a${A}b}",
+            "${A}${A",
+            "$A",
+            "}",
+            "",
+            "Santé — 健康 🦟",
+            "#",
+            "!",
+            "${A:-b}",
         ] {
             assert_eq!(read_back(text), text);
         }

@@ -15,24 +15,14 @@ pub struct Family {
 }
 
 /// Analytics tables, and from 2.41 on the resource tables (dhis2-docs, `reference/postgresql.md`).
-const ANALYTICS: Family = Family {
-    pattern: "public.analytics*",
-    regex: "^analytics",
-};
+const ANALYTICS: Family = Family { pattern: "public.analytics*", regex: "^analytics" };
 /// The resource tables of earlier lines. SQL views are called `_view_<name>`, and materialised ones have data that nothing but a
 /// refresh brings back: they stay (dhis2-core, `SqlView`). From 2.44 on `_deprecated_*` holds data that is not derived at all.
-const UNDERSCORE: Family = Family {
-    pattern: "public._[^v]*",
-    regex: "^_[^v]",
-};
+const UNDERSCORE: Family = Family { pattern: "public._[^v]*", regex: "^_[^v]" };
 
 /// The families of tables that `version` derives.
 pub fn tables(version: Version) -> &'static [Family] {
-    if version.is_before_line(RESOURCE_TABLES_RENAMED) {
-        &[ANALYTICS, UNDERSCORE]
-    } else {
-        &[ANALYTICS]
-    }
+    if version.is_before_line(RESOURCE_TABLES_RENAMED) { &[ANALYTICS, UNDERSCORE] } else { &[ANALYTICS] }
 }
 
 #[cfg(test)]

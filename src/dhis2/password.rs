@@ -26,7 +26,8 @@ pub fn check(password: &str, username: &str) -> Result<(), Broken> {
     if !(8..=72).contains(&password.len()) {
         return Err(Broken::Length);
     }
-    let kinds: [fn(&char) -> bool; 4] = [char::is_ascii_digit, char::is_ascii_uppercase, char::is_ascii_lowercase, |c| !c.is_ascii_alphanumeric()];
+    let kinds: [fn(&char) -> bool; 4] =
+        [char::is_ascii_digit, char::is_ascii_uppercase, char::is_ascii_lowercase, |c| !c.is_ascii_alphanumeric()];
     if !kinds.iter().all(|kind| password.chars().any(|character| kind(&character))) {
         return Err(Broken::Characters);
     }

@@ -107,7 +107,14 @@ pub fn read_at_start(settings: &BTreeMap<String, String>) -> BTreeMap<String, St
 
 /// Of the settings above and those that a user may set, the ones of context `postmaster`.
 const AT_START: [&str; 8] = [
-    "autovacuum_max_workers", "huge_pages", "listen_addresses", "logging_collector", "max_connections", "max_locks_per_transaction", "shared_buffers", "wal_buffers",
+    "autovacuum_max_workers",
+    "huge_pages",
+    "listen_addresses",
+    "logging_collector",
+    "max_connections",
+    "max_locks_per_transaction",
+    "shared_buffers",
+    "wal_buffers",
 ];
 
 /// Who may connect: the superuser by the local socket only, the two roles to their database only.
@@ -145,7 +152,9 @@ mod tests {
 
     #[test]
     fn wishes_win_where_they_do_no_harm() {
-        let wishes = [("work_mem", "32MB"), ("max_connections", "10"), ("max_locks_per_transaction", "64")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let wishes = [("work_mem", "32MB"), ("max_connections", "10"), ("max_locks_per_transaction", "64")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into();
         let settings = settings(&basis(&wishes));
         assert_eq!(settings["work_mem"], "32MB");
         assert_eq!(settings["max_connections"], "60");
@@ -154,14 +163,20 @@ mod tests {
 
     #[test]
     fn only_the_local_socket_lets_the_superuser_in() {
-        assert_eq!(access("dhis2", &["dhis", "dhis_backup"]), "local all postgres peer\nhost dhis2 dhis all scram-sha-256\nhost dhis2 dhis_backup all scram-sha-256\n");
+        assert_eq!(
+            access("dhis2", &["dhis", "dhis_backup"]),
+            "local all postgres peer\nhost dhis2 dhis all scram-sha-256\nhost dhis2 dhis_backup all scram-sha-256\n"
+        );
     }
 
     /// PostgreSQL itself says which settings it has and which of them it reads only at its start.
     #[test]
     fn postgresql_knows_the_settings() {
         let programs = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL's programs: install Debian's package postgresql");
-        let program = programs.map(|entry| entry.unwrap().path().join("bin/postgres")).find(|path| path.exists()).expect("a postgres program under /usr/lib/postgresql");
+        let program = programs
+            .map(|entry| entry.unwrap().path().join("bin/postgres"))
+            .find(|path| path.exists())
+            .expect("a postgres program under /usr/lib/postgresql");
         let output = std::process::Command::new(program).arg("--describe-config").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let text = text.to_lowercase();

@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn a_larger_size_has_no_less_of_anything() {
         let amounts = [Size::Small, Size::Medium, Size::Large].map(preset).map(|preset| {
-            [preset.memory, preset.database_memory, preset.database_volume, preset.files_volume, preset.backups_volume].map(|text| bytes(text).unwrap())
+            [preset.memory, preset.database_memory, preset.database_volume, preset.files_volume, preset.backups_volume]
+                .map(|text| bytes(text).unwrap())
         });
         for kind in 0..5 {
             assert!(amounts.is_sorted_by_key(|amounts| amounts[kind]));
@@ -83,7 +84,8 @@ mod tests {
     #[test]
     fn backups_have_room_for_what_is_backed_up() {
         for preset in [Size::Small, Size::Medium, Size::Large].map(preset) {
-            let [database, files, backups] = [preset.database_volume, preset.files_volume, preset.backups_volume].map(|text| bytes(text).unwrap());
+            let [database, files, backups] =
+                [preset.database_volume, preset.files_volume, preset.backups_volume].map(|text| bytes(text).unwrap());
             assert_eq!(database + files, backups);
         }
     }

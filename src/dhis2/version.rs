@@ -58,22 +58,10 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, NotAVersion> {
         let refused = || NotAVersion(text.to_owned());
-        let parts: Vec<u16> = text
-            .split('.')
-            .map(part)
-            .collect::<Option<_>>()
-            .ok_or_else(refused)?;
+        let parts: Vec<u16> = text.split('.').map(part).collect::<Option<_>>().ok_or_else(refused)?;
         match *parts.as_slice() {
-            [2, major, patch] => Ok(Self {
-                major,
-                patch,
-                hotfix: 0,
-            }),
-            [2, major, patch, hotfix] => Ok(Self {
-                major,
-                patch,
-                hotfix,
-            }),
+            [2, major, patch] => Ok(Self { major, patch, hotfix: 0 }),
+            [2, major, patch, hotfix] => Ok(Self { major, patch, hotfix }),
             _ => Err(refused()),
         }
     }
@@ -134,10 +122,7 @@ mod tests {
 
     #[test]
     fn versions_are_ordered_by_number() {
-        let ordered = [
-            "2.41.9", "2.41.10", "2.42.0", "2.42.4", "2.42.4.1", "2.42.5", "2.100.0",
-        ]
-        .map(version);
+        let ordered = ["2.41.9", "2.41.10", "2.42.0", "2.42.4", "2.42.4.1", "2.42.5", "2.100.0"].map(version);
         assert!(ordered.is_sorted());
         assert!(ordered.windows(2).all(|pair| pair[0] != pair[1]));
     }

@@ -89,7 +89,8 @@ const CONCURRENCY: usize = 8;
 /// them, then what is no longer wanted.
 pub async fn apply(writer: &Writer<'_>, wanted: &[Wanted]) -> Applied {
     let mut applied = Applied::default();
-    let (runs, rests): (Vec<_>, Vec<_>) = wanted.iter().partition(|wish| matches!(wish.kind, Kind::StatefulSet | Kind::Job | Kind::CronJob | Kind::Ingress));
+    let (runs, rests): (Vec<_>, Vec<_>) =
+        wanted.iter().partition(|wish| matches!(wish.kind, Kind::StatefulSet | Kind::Job | Kind::CronJob | Kind::Ingress));
     for group in [rests, runs] {
         let mut requests: Vec<BoxFuture<'_, _>> = Vec::with_capacity(group.len());
         for wish in group {
@@ -167,7 +168,8 @@ impl Writer<'_> {
     /// A POST: it fails where something is already there, so nothing of others is ever overwritten.
     async fn create(&self, wish: &Wanted, object: Value) -> Result<Brought, Error> {
         self.guard()?;
-        let object: DynamicObject = serde_json::from_value(object).map_err(|source| failed("build", wish, kube::Error::SerdeError(source)))?;
+        let object: DynamicObject =
+            serde_json::from_value(object).map_err(|source| failed("build", wish, kube::Error::SerdeError(source)))?;
         let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         match self.api(wish.kind).create(&parameters, &object).await {
             Ok(created) => Ok(self.learn(wish, &created, true)),
@@ -220,7 +222,14 @@ impl Writer<'_> {
             }
         }
         let metadata = json!({ "metadata": { "resourceVersion": there.metadata.resource_version, "uid": there.metadata.uid, "managedFields": entries } });
-        let answer = self.api(wish.kind).patch_metadata(&wish.name, &PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() }, &Patch::Merge(&metadata)).await;
+        let answer = self
+            .api(wish.kind)
+            .patch_metadata(
+                &wish.name,
+                &PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() },
+                &Patch::Merge(&metadata),
+            )
+            .await;
         answer.map(|_| ()).map_err(|source| failed("take over the fields of", wish, source))
     }
 

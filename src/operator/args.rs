@@ -135,19 +135,14 @@ impl Args {
     ///
     /// # Errors
     /// An argument that is not understood, or a plea for help.
-    pub fn read(
-        arguments: impl IntoIterator<Item = OsString>,
-    ) -> Result<(Self, Command), clap::Error> {
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<(Self, Command), clap::Error> {
         let mut arguments: Vec<OsString> = arguments.into_iter().collect();
         let mut args = Self::try_parse_from(&arguments)?;
         if args.command.is_none() {
             arguments.push("run".into());
             args = Self::try_parse_from(&arguments)?;
         }
-        let command = args
-            .command
-            .take()
-            .ok_or_else(|| clap::Error::new(clap::error::ErrorKind::MissingSubcommand))?;
+        let command = args.command.take().ok_or_else(|| clap::Error::new(clap::error::ErrorKind::MissingSubcommand))?;
         Ok((args, command))
     }
 }
@@ -156,11 +151,7 @@ impl Args {
 fn label(text: &str) -> Result<String, String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if text.len() <= 63
-        && text.chars().all(inner)
-        && edge(text.chars().next())
-        && edge(text.chars().last())
-    {
+    if text.len() <= 63 && text.chars().all(inner) && edge(text.chars().next()) && edge(text.chars().last()) {
         Ok(text.to_owned())
     } else {
         Err("write a Kubernetes name: lower-case letters, digits and -, at most 63".into())
@@ -169,18 +160,12 @@ fn label(text: &str) -> Result<String, String> {
 
 /// A block of addresses.
 fn cidr(text: &str) -> Result<String, String> {
-    let valid = text.split_once('/').is_some_and(|(address, prefix)| {
-        match (address.parse::<IpAddr>(), prefix.parse::<u8>()) {
-            (Ok(IpAddr::V4(_)), Ok(bits)) => bits <= 32,
-            (Ok(IpAddr::V6(_)), Ok(bits)) => bits <= 128,
-            _ => false,
-        }
+    let valid = text.split_once('/').is_some_and(|(address, prefix)| match (address.parse::<IpAddr>(), prefix.parse::<u8>()) {
+        (Ok(IpAddr::V4(_)), Ok(bits)) => bits <= 32,
+        (Ok(IpAddr::V6(_)), Ok(bits)) => bits <= 128,
+        _ => false,
     });
-    if valid {
-        Ok(text.to_owned())
-    } else {
-        Err("write a block of addresses, such as 10.0.0.0/8 or fd00::/8".into())
-    }
+    if valid { Ok(text.to_owned()) } else { Err("write a block of addresses, such as 10.0.0.0/8 or fd00::/8".into()) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -214,12 +199,8 @@ mod tests {
     #[test]
     fn every_flag_is_an_environment_variable_too() {
         let command = Args::command();
-        let flags = std::iter::once(&command)
-            .chain(command.get_subcommands())
-            .flat_map(clap::Command::get_arguments);
-        for flag in
-            flags.filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version" | "file"))
-        {
+        let flags = std::iter::once(&command).chain(command.get_subcommands()).flat_map(clap::Command::get_arguments);
+        for flag in flags.filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version" | "file")) {
             assert!(flag.get_env().is_some(), "{}", flag.get_id());
         }
     }
@@ -230,56 +211,37 @@ mod tests {
         assert!(missing.to_string().contains("--pod-name"), "{missing}");
         let nothing = read("dhis2-operator").unwrap_err();
         assert!(nothing.to_string().contains("--pod-name"), "{nothing}");
-        assert!(matches!(
-            read("dhis2-operator crd").unwrap().1,
-            Command::Crd
-        ));
+        assert!(matches!(read("dhis2-operator crd").unwrap().1, Command::Crd));
     }
 
     #[test]
     fn defaults_are_those_of_the_documentation() {
         let run = run("dhis2-operator run --pod-name a");
         assert_eq!(run.defaults.dhis2_repository, "docker.io/dhis2/core");
-        assert_eq!(
-            run.defaults.postgres_image,
-            "docker.io/postgis/postgis:17-3.5"
-        );
+        assert_eq!(run.defaults.postgres_image, "docker.io/postgis/postgis:17-3.5");
         assert_eq!(run.lease_ttl, Duration::from_secs(15));
         assert!(run.watch_namespaces.is_empty() && run.defaults.issuer_name.is_none());
     }
 
     #[test]
     fn lists_are_split_and_each_part_is_checked() {
-        let run = run(
-            "dhis2-operator run --pod-name a --watch-namespaces a,b --ingress-cidrs 10.0.0.0/8,fd00::/8",
-        );
+        let run = run("dhis2-operator run --pod-name a --watch-namespaces a,b --ingress-cidrs 10.0.0.0/8,fd00::/8");
         assert_eq!(run.watch_namespaces, ["a", "b"]);
         assert_eq!(run.defaults.ingress_cidrs, ["10.0.0.0/8", "fd00::/8"]);
-        for wrong in [
-            "--watch-namespaces a,",
-            "--watch-namespaces A",
-            "--ingress-cidrs 10.0.0.0/33",
-            "--ingress-cidrs 10.0.0.0",
-            "--lease-ttl 4",
-        ] {
-            assert!(
-                read(&format!("dhis2-operator run --pod-name a {wrong}")).is_err(),
-                "{wrong}"
-            );
+        for wrong in
+            ["--watch-namespaces a,", "--watch-namespaces A", "--ingress-cidrs 10.0.0.0/33", "--ingress-cidrs 10.0.0.0", "--lease-ttl 4"]
+        {
+            assert!(read(&format!("dhis2-operator run --pod-name a {wrong}")).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn render_takes_the_defaults_and_a_file() {
-        let (args, Command::Render(render)) =
-            read("dhis2-operator render -f - --image-pull-policy Never --log-format text").unwrap()
+        let (args, Command::Render(render)) = read("dhis2-operator render -f - --image-pull-policy Never --log-format text").unwrap()
         else {
             panic!("no render");
         };
-        assert_eq!(
-            (render.file, render.defaults.image_pull_policy),
-            (PathBuf::from("-"), PullPolicy::Never)
-        );
+        assert_eq!((render.file, render.defaults.image_pull_policy), (PathBuf::from("-"), PullPolicy::Never));
         assert_eq!(args.log_format, LogFormat::Text);
     }
 }

@@ -33,6 +33,8 @@ pub fn watches(namespace: Option<&str>) -> Vec<String> {
     Kind::iter().filter(|kind| kind.watched()).map(Kind::name).chain([RESOURCE]).map(|kind| watch_name(kind, namespace)).collect()
 }
 
+const CLAIMS: Kind = Kind::PersistentVolumeClaim;
+
 /// The main kind's name.
 const RESOURCE: &str = "Dhis2Instance";
 
@@ -65,7 +67,10 @@ pub async fn control(context: Arc<Context>, namespace: Option<String>, concurren
         return;
     }
     let arrival = Arrival { world: context.world.clone(), resources: store.clone(), settings: Arc::new(context.settings.clone()) };
-    for kind in Kind::iter().filter(|kind| kind.watched()) {
+    // Claims first: the size of a volume shapes what other objects should be.
+    tasks.spawn(forward(watch::children(&client, CLAIMS, namespace.clone(), arrival.clone(), told(CLAIMS.name())), asks.clone()));
+    readiness.until_synced_with(&watch_name(CLAIMS.name(), namespace.as_deref())).await;
+    for kind in Kind::iter().filter(|kind| kind.watched() && *kind != CLAIMS) {
         tasks.spawn(forward(watch::children(&client, kind, namespace.clone(), arrival.clone(), told(kind.name())), asks.clone()));
     }
     drop(asks);
@@ -74,7 +79,14 @@ pub async fn control(context: Arc<Context>, namespace: Option<String>, concurren
     let queue = queue
         .map(|key| Ok::<_, std::convert::Infallible>(ObjectRef::<Resource>::new(&key.name).within(&key.namespace)))
         .take_until(drain.cancelled_owned());
-    let passes = applier(|resource, context| reconcile(resource, context).boxed(), error_policy, context, store, queue, Config::default().concurrency(concurrency));
+    let passes = applier(
+        |resource, context| reconcile(resource, context).boxed(),
+        error_policy,
+        context,
+        store,
+        queue,
+        Config::default().concurrency(concurrency),
+    );
     passes
         .for_each(|pass| async move {
             if let Err(error) = pass {

@@ -1,10 +1,10 @@
 //! One event for each transition of a condition that people watch.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Resource,
     runtime::events::{Event, EventType, Recorder},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason};
 
@@ -50,7 +50,8 @@ mod tests {
     use serde_json::json;
 
     fn status(ready: &str, reason: &str, message: &str) -> Dhis2InstanceStatus {
-        let condition = json!({"type": "Ready", "status": ready, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let condition =
+            json!({"type": "Ready", "status": ready, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
         serde_json::from_value(json!({ "conditions": [condition] })).unwrap()
     }
 
@@ -65,7 +66,11 @@ mod tests {
 
     #[test]
     fn only_what_goes_wrong_is_a_warning() {
-        for (ready, reason, kind) in [("False", "StartingDatabase", EventType::Normal), ("True", "Serving", EventType::Normal), ("False", "DiskFull", EventType::Warning)] {
+        for (ready, reason, kind) in [
+            ("False", "StartingDatabase", EventType::Normal),
+            ("True", "Serving", EventType::Normal),
+            ("False", "DiskFull", EventType::Warning),
+        ] {
             assert_eq!(transitions(None, &status(ready, reason, "")).remove(0).type_, kind, "{reason}");
         }
     }

@@ -7,12 +7,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::{
-    api::{
-        backup::Retention,
-        instance::SecretKey,
-        pod::Pod,
-        web::Issuer,
-    },
+    api::{backup::Retention, instance::SecretKey, pod::Pod, web::Issuer},
     dhis2::version::Version,
 };
 

@@ -94,23 +94,9 @@ struct Term {
 
 impl Candidate {
     /// Stands for the Lease `name` as `me` (the pod's name). `ttl` is how long others wait for a leader that fell silent.
-    pub fn new(
-        leases: Api<Lease>,
-        name: impl Into<String>,
-        me: impl Into<String>,
-        ttl: Duration,
-    ) -> (Self, Leadership) {
+    pub fn new(leases: Api<Lease>, name: impl Into<String>, me: impl Into<String>, ttl: Duration) -> (Self, Leadership) {
         let (term, leadership) = watch::channel(None);
-        (
-            Self {
-                leases,
-                name: name.into(),
-                me: me.into(),
-                ttl,
-                term,
-            },
-            Leadership(leadership),
-        )
+        (Self { leases, name: name.into(), me: me.into(), ttl, term }, Leadership(leadership))
     }
 
     /// Takes part until `resign`; then gives the Lease back, so that a standby, which watches it, leads at once.
@@ -124,10 +110,7 @@ impl Candidate {
         self.term.send_replace(None);
         match self.bounded(self.give_back()).await {
             Ok(()) => {}
-            Err(error) => tracing::warn!(
-                error = chain(&error),
-                "could not give the Lease back; it runs out by itself"
-            ),
+            Err(error) => tracing::warn!(error = chain(&error), "could not give the Lease back; it runs out by itself"),
         }
     }
 
@@ -143,10 +126,7 @@ impl Candidate {
 
     /// Waits until the Lease is free, and takes it.
     async fn acquire(&self) -> Term {
-        let mut seen = Seen {
-            spec: LeaseSpec::default(),
-            since: Instant::now(),
-        };
+        let mut seen = Seen { spec: LeaseSpec::default(), since: Instant::now() };
         loop {
             let tried = match self.bounded(self.attempt(&mut seen)).await {
                 Ok(Attempt::Held(term)) => return term,
@@ -158,10 +138,7 @@ impl Candidate {
                 Ok(true) => {}
                 Ok(false) => sleep(self.pause()).await,
                 Err(error) => {
-                    tracing::warn!(
-                        error = chain(&error),
-                        "stands by and could not look at the Lease"
-                    );
+                    tracing::warn!(error = chain(&error), "stands by and could not look at the Lease");
                     sleep(self.pause()).await;
                 }
             }
@@ -192,17 +169,9 @@ impl Candidate {
     /// One request in the common case. When somebody wrote the Lease meanwhile, it is read again: a label put on it is no loss of it.
     async fn renew(&self, lease: &Lease) -> Result<Option<Term>, Error> {
         let old = lease.spec.clone().unwrap_or_default();
-        let mut seen = Seen {
-            spec: old,
-            since: Instant::now(),
-        };
-        if let Some(spec) = claim(
-            &seen.spec,
-            &self.me,
-            self.ttl,
-            Duration::ZERO,
-            Timestamp::now(),
-        ) && let Some(term) = self.write(Some(lease.clone()), spec).await?
+        let mut seen = Seen { spec: old, since: Instant::now() };
+        if let Some(spec) = claim(&seen.spec, &self.me, self.ttl, Duration::ZERO, Timestamp::now())
+            && let Some(term) = self.write(Some(lease.clone()), spec).await?
         {
             return Ok(Some(term));
         }
@@ -216,20 +185,8 @@ impl Candidate {
     async fn attempt(&self, seen: &mut Seen) -> Result<Attempt, Error> {
         let found = self.leases.get_opt(&self.name).await.map_err(Error::Read)?;
         seen.note(found.as_ref().and_then(|lease| lease.spec.clone()));
-        match (
-            claim(
-                &seen.spec,
-                &self.me,
-                self.ttl,
-                seen.since.elapsed(),
-                Timestamp::now(),
-            ),
-            found,
-        ) {
-            (Some(spec), found) => Ok(self
-                .write(found, spec)
-                .await?
-                .map_or(Attempt::Beaten, Attempt::Held)),
+        match (claim(&seen.spec, &self.me, self.ttl, seen.since.elapsed(), Timestamp::now()), found) {
+            (Some(spec), found) => Ok(self.write(found, spec).await?.map_or(Attempt::Beaten, Attempt::Held)),
             (None, Some(lease)) => Ok(Attempt::Other(lease)),
             (None, None) => Ok(Attempt::Beaten),
         }
@@ -244,10 +201,7 @@ impl Candidate {
             let lease = Lease { spec, ..lease };
             self.leases.replace(&self.name, &params, &lease).await
         } else {
-            let metadata = ObjectMeta {
-                name: Some(self.name.clone()),
-                ..ObjectMeta::default()
-            };
+            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
             self.leases.create(&params, &Lease { metadata, spec }).await
         };
         match written {
@@ -264,12 +218,7 @@ impl Candidate {
     async fn stand_by(&self, lease: &Lease, seen: &mut Seen) -> Result<bool, Error> {
         let params = WatchParams::default().fields(&format!("metadata.name={}", self.name));
         let version = lease.resource_version().unwrap_or_default();
-        let opened = async {
-            self.leases
-                .watch(&params, &version)
-                .await
-                .map_err(Error::Watch)
-        };
+        let opened = async { self.leases.watch(&params, &version).await.map_err(Error::Watch) };
         let mut events = pin!(self.bounded(opened).await?);
         while !seen.free() {
             match timeout_at(seen.expiry(), events.next()).await {
@@ -295,22 +244,14 @@ impl Candidate {
         let spec = lease.spec.get_or_insert_default();
         if spec.holder_identity.as_deref() == Some(self.me.as_str()) {
             spec.holder_identity = None;
-            self.leases
-                .replace(&self.name, &PostParams::default(), &lease)
-                .await
-                .map_err(Error::Write)?;
+            self.leases.replace(&self.name, &PostParams::default(), &lease).await.map_err(Error::Write)?;
         }
         Ok(())
     }
 
     /// A request gets a fifth of the Lease's time: a renewal that hangs leaves time for a second one before the term ends.
-    async fn bounded<T>(
-        &self,
-        request: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        timeout(self.ttl / 5, request)
-            .await
-            .unwrap_or(Err(Error::Silence))
+    async fn bounded<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        timeout(self.ttl / 5, request).await.unwrap_or(Err(Error::Silence))
     }
 
     fn pause(&self) -> Duration {
@@ -328,10 +269,7 @@ impl Seen {
     /// A Lease that was deleted still binds us for its time: its holder may not know yet.
     fn note(&mut self, spec: Option<LeaseSpec>) {
         if let Some(spec) = spec.filter(|spec| self.spec != *spec) {
-            *self = Self {
-                spec,
-                since: Instant::now(),
-            };
+            *self = Self { spec, since: Instant::now() };
         }
     }
 
@@ -349,32 +287,18 @@ fn holder(spec: &LeaseSpec) -> &str {
 }
 
 fn validity(spec: &LeaseSpec) -> Duration {
-    Duration::from_secs(
-        spec.lease_duration_seconds
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .unwrap_or(0),
-    )
+    Duration::from_secs(spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0))
 }
 
 /// Pure: what to write so that `me` leads; None while somebody else validly holds the Lease, which was seen `unchanged` for that long.
-fn claim(
-    old: &LeaseSpec,
-    me: &str,
-    ttl: Duration,
-    unchanged: Duration,
-    now: Timestamp,
-) -> Option<LeaseSpec> {
+fn claim(old: &LeaseSpec, me: &str, ttl: Duration, unchanged: Duration, now: Timestamp) -> Option<LeaseSpec> {
     let mine = holder(old) == me;
     let expired = unchanged >= validity(old);
     (mine || holder(old).is_empty() || expired).then(|| LeaseSpec {
         holder_identity: Some(me.into()),
         lease_duration_seconds: Some(i32::try_from(ttl.as_secs()).unwrap_or(i32::MAX)),
         renew_time: Some(MicroTime(now)),
-        acquire_time: if mine {
-            old.acquire_time.clone()
-        } else {
-            Some(MicroTime(now))
-        },
+        acquire_time: if mine { old.acquire_time.clone() } else { Some(MicroTime(now)) },
         lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!mine)),
         ..LeaseSpec::default()
     })

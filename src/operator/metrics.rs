@@ -1,5 +1,5 @@
 //! What `/metrics` tells. No label holds a name of an object: the number of series does not grow with the fleet.
-use std::{fmt, sync::atomic::AtomicU64, time::Duration};
+use std::{fmt, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -21,11 +21,6 @@ struct Request {
     code: u16,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Readiness {
-    ready: &'static str,
-}
-
 /// The operator's counters; made once, shared by reference.
 #[derive(Debug)]
 pub struct Metrics {
@@ -34,7 +29,6 @@ pub struct Metrics {
     pass_seconds: Histogram,
     requests: Family<Request, Counter>,
     leader: Gauge,
-    instances: Family<Readiness, Gauge<u64, AtomicU64>>,
 }
 
 impl Default for Metrics {
@@ -48,43 +42,19 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("dhis2_operator");
         let passes = Family::default();
-        let pass_seconds = Histogram::new([
-            0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-        ]);
+        let pass_seconds = Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
         let requests = Family::default();
         let leader = Gauge::default();
-        let instances = Family::default();
+        registry.register("reconcile", "Passes over an instance, by how they ended", passes.clone());
+        registry.register_with_unit("reconcile_duration", "Time a pass over an instance took", Unit::Seconds, pass_seconds.clone());
         registry.register(
-            "reconcile",
-            "Passes over an instance, by how they ended",
-            passes.clone(),
+            "api_requests",
+            "Requests to the Kubernetes API, by verb and status code; code 0 is one without an answer",
+            requests.clone(),
         );
-        registry.register_with_unit(
-            "reconcile_duration",
-            "Time a pass over an instance took",
-            Unit::Seconds,
-            pass_seconds.clone(),
-        );
-        registry.register("api_requests", "Requests to the Kubernetes API, by verb and status code; code 0 is one without an answer", requests.clone());
         registry.register("leader", "1 while this replica leads", leader.clone());
-        registry.register(
-            "instances",
-            "Instances, by the status of their condition Ready",
-            instances.clone(),
-        );
-        registry.register(
-            "build",
-            "What this program is",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
-        Self {
-            registry,
-            passes,
-            pass_seconds,
-            requests,
-            leader,
-            instances,
-        }
+        registry.register("build", "What this program is", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        Self { registry, passes, pass_seconds, requests, leader }
     }
 
     /// One pass over an instance ended with `result` (the name of an outcome or of an error variant) after `took`.
@@ -101,15 +71,6 @@ impl Metrics {
     /// Whether this replica leads.
     pub fn lead(&self, leads: bool) {
         self.leader.set(i64::from(leads));
-    }
-
-    /// How many instances there are, by the status of their condition Ready (none yet counts as Unknown).
-    pub fn instances(&self, ready: u64, not_ready: u64, unknown: u64) {
-        for (status, count) in [("True", ready), ("False", not_ready), ("Unknown", unknown)] {
-            self.instances
-                .get_or_create(&Readiness { ready: status })
-                .set(count);
-        }
     }
 
     /// Everything as `OpenMetrics` text, see [`MEDIA_TYPE`].
@@ -136,7 +97,6 @@ mod tests {
         metrics.request("patch", 200);
         metrics.request("get", 0);
         metrics.lead(true);
-        metrics.instances(3, 1, 0);
         let body = metrics.encode().unwrap();
         for line in [
             "dhis2_operator_reconcile_total{result=\"Applied\"} 2",
@@ -146,18 +106,9 @@ mod tests {
             "dhis2_operator_api_requests_total{verb=\"patch\",code=\"200\"} 1",
             "dhis2_operator_api_requests_total{verb=\"get\",code=\"0\"} 1",
             "dhis2_operator_leader 1",
-            "dhis2_operator_instances{ready=\"True\"} 3",
-            "dhis2_operator_instances{ready=\"Unknown\"} 0",
-            concat!(
-                "dhis2_operator_build_info{version=\"",
-                env!("CARGO_PKG_VERSION"),
-                "\"} 1"
-            ),
+            concat!("dhis2_operator_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
-            assert!(
-                body.lines().any(|found| found == line),
-                "{line} is not in\n{body}"
-            );
+            assert!(body.lines().any(|found| found == line), "{line} is not in\n{body}");
         }
         assert!(body.ends_with("# EOF\n"));
     }
@@ -167,11 +118,6 @@ mod tests {
         let metrics = Metrics::new();
         metrics.lead(true);
         metrics.lead(false);
-        assert!(
-            metrics
-                .encode()
-                .unwrap()
-                .contains("dhis2_operator_leader 0")
-        );
+        assert!(metrics.encode().unwrap().contains("dhis2_operator_leader 0"));
     }
 }

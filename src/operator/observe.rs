@@ -16,7 +16,10 @@ use super::{
     slot::{Facts, Pod, Slot},
     world::{Children, Key, World},
 };
-use crate::{api::Dhis2Instance, report::Report};
+use crate::{
+    api::{Dhis2Instance, status::Made},
+    report::Report,
+};
 
 /// How long an answer about Secrets is good enough: a pass within it asks nothing.
 const FRESH: Duration = Duration::from_mins(1);
@@ -48,8 +51,12 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    fn fresh(&self, key: &Key) -> Option<BTreeMap<String, String>> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A fresh answer. The first visit after a start counts as one: what is recorded was seen before, and asking
+    /// for the Secrets of a thousand instances at once is no way to start.
+    fn known<'a>(&self, key: &Key, recorded: impl Iterator<Item = &'a Made>) -> Option<BTreeMap<String, String>> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let recorded = || recorded.map(|made| (made.name.clone(), made.uid.clone())).collect();
+        seen.entry(key.clone()).or_insert_with(|| (Instant::now(), recorded()));
         seen.get(key).filter(|(at, _)| at.elapsed() < FRESH).map(|(_, secrets)| secrets.clone())
     }
 
@@ -77,7 +84,7 @@ impl Secrets {
 pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Key, resource: &Dhis2Instance) -> Result<Observed, Error> {
     let children = world.children(key);
     let recorded = resource.status.iter().flat_map(|status| &status.secrets);
-    let known = secrets.fresh(key);
+    let known = secrets.known(key, recorded.clone());
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), &key.namespace);
     let mut found = BTreeMap::new();
     for made in recorded {
@@ -104,7 +111,8 @@ impl Observed {
 
     /// The pods that an owner made, newest first.
     pub fn pods_of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a Pod> {
-        let mut pods: Vec<_> = self.slots(Kind::Pod).filter(|(_, slot)| slot.owner.as_deref() == Some(owner)).filter_map(|(_, slot)| slot.pod()).collect();
+        let mut pods: Vec<_> =
+            self.slots(Kind::Pod).filter(|(_, slot)| slot.owner.as_deref() == Some(owner)).filter_map(|(_, slot)| slot.pod()).collect();
         pods.sort_by_key(|pod| std::cmp::Reverse(pod.created));
         pods.into_iter()
     }
@@ -134,5 +142,24 @@ impl Observed {
     /// The newest pod of a step.
     pub fn pod_of_step(&self, job: &str) -> Option<&Pod> {
         self.pods_of(&self.slot(Kind::Job, job)?.uid).next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        Key { namespace: "ns".into(), name: "play".into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_asks_for_no_secrets_and_a_later_visit_does() {
+        let secrets = Secrets::default();
+        let recorded = [Made { name: "play-admin".into(), uid: "1".into() }];
+        let known = secrets.known(&key(), recorded.iter()).unwrap();
+        assert_eq!(known.get("play-admin").map(String::as_str), Some("1"));
+        tokio::time::advance(FRESH).await;
+        assert_eq!(secrets.known(&key(), recorded.iter()), None);
     }
 }

@@ -40,12 +40,21 @@ impl Refusal {
 /// # Errors
 /// A refusal, to be told in the condition `Stalled`.
 pub fn parse(resource: &Dhis2Instance, observed: &Observed, settings: &Settings) -> Result<Instance, Refusal> {
+    claims::are_there(resource, observed)?;
+    secrets_are_there(resource, observed)?;
+    assume(resource, observed, settings)
+}
+
+/// Parses a resource as if everything that is recorded were there: what an arriving object is compared
+/// with while others have not arrived yet. Nothing is written on its word.
+///
+/// # Errors
+/// A refusal that the resource itself gives reason for.
+pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings) -> Result<Instance, Refusal> {
     let spec = &resource.spec;
     let name = resource.name_any();
     let version: Version = spec.version.parse().map_err(|error| Refusal::new(Reason::InvalidSpec, format!("spec.version: {error}")))?;
     let encryption = encryption(resource);
-    claims::are_there(resource, observed)?;
-    secrets_are_there(resource, observed)?;
     Ok(Instance {
         namespace: resource.namespace().unwrap_or_default(),
         uid: resource.uid().unwrap_or_default(),
@@ -104,7 +113,10 @@ fn secrets_are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<()
         None => Ok(()),
         Some(lost) => Err(Refusal::new(
             Reason::SecretLost,
-            format!("Secret {} is gone. It was generated once and is not made again, since what it opens would stay closed. Bring it back with its content: from your own copy, or from the manifest of a backup.", lost.name),
+            format!(
+                "Secret {} is gone. It was generated once and is not made again, since what it opens would stay closed. Bring it back with its content: from your own copy, or from the manifest of a backup.",
+                lost.name
+            ),
         )),
     }
 }
@@ -112,13 +124,20 @@ fn secrets_are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<()
 fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
     let spec = &resource.spec.backup;
     let schedule = spec.schedule.clone().unwrap_or_else(|| spread(&resource.namespace().unwrap_or_default(), &resource.name_any()));
-    let parser = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Disallowed).year(croner::parser::Year::Disallowed).build();
+    let parser =
+        croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Disallowed).year(croner::parser::Year::Disallowed).build();
     parser.parse(&schedule).map_err(|error| {
-        Refusal::new(Reason::InvalidSchedule, format!("spec.backup.schedule: {schedule:?} is not five cron fields (minute, hour, day of month, month, day of week): {error}"))
+        Refusal::new(
+            Reason::InvalidSchedule,
+            format!("spec.backup.schedule: {schedule:?} is not five cron fields (minute, hour, day of month, month, day of week): {error}"),
+        )
     })?;
     let time_zone = spec.time_zone.clone().unwrap_or_else(|| "Etc/UTC".into());
     if jiff::tz::TimeZone::get(&time_zone).is_err() {
-        return Err(Refusal::new(Reason::InvalidSpec, format!("spec.backup.timeZone: {time_zone:?} is no time zone; write one such as Africa/Kigali")));
+        return Err(Refusal::new(
+            Reason::InvalidSpec,
+            format!("spec.backup.timeZone: {time_zone:?} is no time zone; write one such as Africa/Kigali"),
+        ));
     }
     Ok(Backup { schedule, time_zone: Some(time_zone), retention: spec.retention, suspend: spec.suspend })
 }
@@ -135,7 +154,8 @@ fn as_json(resource: &Dhis2Instance) -> String {
     let metadata = json!({
         "name": resource.name_any(), "namespace": resource.namespace(), "labels": resource.metadata.labels,
     });
-    json!({ "apiVersion": Dhis2Instance::api_version(&()), "kind": Dhis2Instance::kind(&()), "metadata": metadata, "spec": resource.spec }).to_string()
+    json!({ "apiVersion": Dhis2Instance::api_version(&()), "kind": Dhis2Instance::kind(&()), "metadata": metadata, "spec": resource.spec })
+        .to_string()
 }
 
 fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionKey, name: &str) -> Stage {
@@ -153,7 +173,10 @@ fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionK
         built,
         application: built && (observed.set_is_ready(&format!("{name}-database")) || observed.slot(Kind::StatefulSet, name).is_some()),
         secured,
-        first_backup: secured && never_backed_up && !resource.spec.backup.suspend && (serving || observed.slot(Kind::Job, &first).is_some()),
+        first_backup: secured
+            && never_backed_up
+            && !resource.spec.backup.suspend
+            && (serving || observed.slot(Kind::Job, &first).is_some()),
     }
 }
 

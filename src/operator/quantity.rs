@@ -43,7 +43,9 @@ mod tests {
 
     #[test]
     fn written_as_the_api_server_writes() {
-        for (given, canonical_form) in [("1024Mi", "1Gi"), ("1536Mi", "1536Mi"), ("1000M", "1G"), ("1500M", "1500M"), ("20Gi", "20Gi"), ("2048Gi", "2Ti")] {
+        for (given, canonical_form) in
+            [("1024Mi", "1Gi"), ("1536Mi", "1536Mi"), ("1000M", "1G"), ("1500M", "1500M"), ("20Gi", "20Gi"), ("2048Gi", "2Ti")]
+        {
             assert_eq!(canonical(given).as_deref(), Some(canonical_form));
         }
         assert_eq!(canonical("1.5Gi"), None);

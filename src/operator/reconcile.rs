@@ -13,6 +13,7 @@ use kube::{
     core::DeserializeGuard,
     runtime::{controller::Action, events::Recorder},
 };
+use serde_json::json;
 
 use super::{
     apply::{self, Applied, Writer},
@@ -51,7 +52,7 @@ pub enum Error {
 const PASS_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest wait before a failing instance is tried again.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
-/// At the latest an instance is visited again after this time: Secrets are not watched, and ages grow.
+/// At the latest an instance is visited again after this time: Secrets are not watched.
 const VISIT: Duration = Duration::from_hours(24);
 
 /// What all passes share.
@@ -98,6 +99,13 @@ pub async fn reconcile(resource: Arc<DeserializeGuard<Dhis2Instance>>, context: 
     result
 }
 
+/// The daily visit of an instance, spread by its uid: a fleet is not visited all at once after a start.
+fn visit(resource: &Dhis2Instance) -> Duration {
+    let digest = super::compare::digest(&json!(resource.metadata.uid));
+    let early = u64::from_str_radix(&digest, 16).unwrap_or_default() % (VISIT.as_secs() / 4);
+    Duration::from_secs(VISIT.as_secs() - early)
+}
+
 /// Namespace and name of a resource.
 pub fn key_of(resource: &Dhis2Instance) -> Key {
     Key { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() }
@@ -119,7 +127,7 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
     let revisit = tell(resource, &key, context, &observed, &outcome).await?;
     match errors.into_iter().next() {
         Some(error) => Err(error.into()),
-        None => Ok(Action::requeue(revisit.min(VISIT))),
+        None => Ok(Action::requeue(revisit.min(visit(resource)))),
     }
 }
 
@@ -193,6 +201,12 @@ pub fn error_policy(resource: Arc<DeserializeGuard<Dhis2Instance>>, error: &Erro
     let count = failures.entry(key.clone()).or_default();
     *count += 1;
     let wait = Duration::from_secs(1 << (*count - 1).min(9)).min(LONGEST_BACKOFF);
-    tracing::warn!(namespace = key.namespace, name = key.name, error = super::telemetry::chain(error), again_in_s = wait.as_secs(), "reconcile");
+    tracing::warn!(
+        namespace = key.namespace,
+        name = key.name,
+        error = super::telemetry::chain(error),
+        again_in_s = wait.as_secs(),
+        "reconcile"
+    );
     Action::requeue(wait)
 }

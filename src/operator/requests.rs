@@ -25,10 +25,7 @@ impl<S> Layer<S> for CountRequests {
     type Service = Counted<S>;
 
     fn layer(&self, inner: S) -> Counted<S> {
-        Counted {
-            inner,
-            metrics: Arc::clone(&self.0),
-        }
+        Counted { inner, metrics: Arc::clone(&self.0) }
     }
 }
 
@@ -58,12 +55,7 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            metrics.request(
-                verb,
-                answer
-                    .as_ref()
-                    .map_or(0, |response| response.status().as_u16()),
-            );
+            metrics.request(verb, answer.as_ref().map_or(0, |response| response.status().as_u16()));
             answer
         })
     }
@@ -71,10 +63,7 @@ where
 
 /// As Kubernetes audit logs call it, as far as method and query tell (`get` includes `list`, `delete` includes `deletecollection`).
 fn verb<A>(request: &Request<A>) -> &'static str {
-    let watches = request
-        .uri()
-        .query()
-        .is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
+    let watches = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
     match *request.method() {
         Method::GET if watches => "watch",
         Method::GET => "get",
@@ -101,28 +90,15 @@ mod tests {
     async fn requests_of_a_real_client_are_counted_by_verb_and_code() {
         let server = tower::service_fn(|_: Request<Body>| async {
             let refusal = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","reason":"NotFound","code":404}"#;
-            Ok::<_, Infallible>(
-                Response::builder()
-                    .status(404)
-                    .body(Body::from(refusal.as_bytes().to_vec()))
-                    .unwrap(),
-            )
+            Ok::<_, Infallible>(Response::builder().status(404).body(Body::from(refusal.as_bytes().to_vec())).unwrap())
         });
         let metrics = Arc::new(Metrics::new());
-        let client = ClientBuilder::new(server, "ns")
-            .with_layer(&CountRequests::new(Arc::clone(&metrics)))
-            .build();
+        let client = ClientBuilder::new(server, "ns").with_layer(&CountRequests::new(Arc::clone(&metrics))).build();
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
         assert!(maps.get_opt("a").await.unwrap().is_none());
         assert!(maps.watch(&WatchParams::default(), "1").await.is_err());
         let body = metrics.encode().unwrap();
-        assert!(
-            body.contains("api_requests_total{verb=\"get\",code=\"404\"} 1"),
-            "{body}"
-        );
-        assert!(
-            body.contains("api_requests_total{verb=\"watch\",code=\"404\"} 1"),
-            "{body}"
-        );
+        assert!(body.contains("api_requests_total{verb=\"get\",code=\"404\"} 1"), "{body}");
+        assert!(body.contains("api_requests_total{verb=\"watch\",code=\"404\"} 1"), "{body}");
     }
 }

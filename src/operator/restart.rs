@@ -1,12 +1,7 @@
 //! Which pod is to be deleted, so that its StatefulSet starts it anew with what it reads only at start.
 //! One at a time: the database first, DHIS2 when the database serves again. Pure.
 
-use super::{
-    desired::Wanted,
-    instance::Instance,
-    kind::Kind,
-    observe::Observed,
-};
+use super::{desired::Wanted, instance::Instance, kind::Kind, observe::Observed};
 use crate::api::RESTART;
 
 /// A pod that runs with something else than what is wanted.

@@ -1,6 +1,10 @@
 //! The life of the process: wait for the API, stand for election, work while leading, hand over.
 
-use std::{collections::HashMap, sync::{Arc, Mutex}, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use kube::{
     Api, Client, Config,
@@ -61,7 +65,8 @@ pub async fn run(run: args::Run) -> Result<(), Error> {
     let mut term = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let metrics = Arc::new(Metrics::new());
     let client = client(&metrics).await?;
-    let scopes: Vec<Option<String>> = if run.watch_namespaces.is_empty() { vec![None] } else { run.watch_namespaces.iter().cloned().map(Some).collect() };
+    let scopes: Vec<Option<String>> =
+        if run.watch_namespaces.is_empty() { vec![None] } else { run.watch_namespaces.iter().cloned().map(Some).collect() };
     let watches: Vec<String> = scopes.iter().flat_map(|scope| controller::watches(scope.as_deref())).collect();
     let readiness = Readiness::new([CRD], watches.iter().map(String::as_str));
     let (serving, drain, resign) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -88,7 +93,6 @@ pub async fn run(run: args::Run) -> Result<(), Error> {
     }
     readiness.lead(true);
     metrics.lead(true);
-    tracing::info!("leading");
     let context = Arc::new(context(client, &run, leadership, metrics));
     let mut work = JoinSet::new();
     for scope in scopes {

@@ -46,16 +46,10 @@ pub struct Readiness(Arc<watch::Sender<Waiting>>);
 
 impl Readiness {
     /// Waits for each CRD (by its full name, `dhis2instances.dhis2.hosting`) and, while leading, for each watch (by its kind).
-    pub fn new<'a>(
-        crds: impl IntoIterator<Item = &'a str>,
-        watches: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
+    pub fn new<'a>(crds: impl IntoIterator<Item = &'a str>, watches: impl IntoIterator<Item = &'a str>) -> Self {
         let owned = |names: &str| names.to_owned();
-        let waiting = Waiting {
-            crds: crds.into_iter().map(owned).collect(),
-            watches: watches.into_iter().map(owned).collect(),
-            leads: false,
-        };
+        let waiting =
+            Waiting { crds: crds.into_iter().map(owned).collect(), watches: watches.into_iter().map(owned).collect(), leads: false };
         Self(Arc::new(watch::Sender::new(waiting)))
     }
 
@@ -66,30 +60,29 @@ impl Readiness {
 
     /// The cluster does not serve the kind of this CRD (any more).
     pub fn missing(&self, crd: &str) {
-        self.0
-            .send_if_modified(|waiting| waiting.crds.insert(crd.to_owned()));
+        self.0.send_if_modified(|waiting| waiting.crds.insert(crd.to_owned()));
     }
 
     /// The first list of this watch is in.
     pub fn synced(&self, watch: &str) {
-        self.0
-            .send_if_modified(|waiting| waiting.watches.remove(watch));
+        self.0.send_if_modified(|waiting| waiting.watches.remove(watch));
     }
 
     /// Whether this replica leads; one that does not has no watches to wait for.
     pub fn lead(&self, leads: bool) {
-        self.0
-            .send_if_modified(|waiting| std::mem::replace(&mut waiting.leads, leads) != leads);
+        self.0.send_if_modified(|waiting| std::mem::replace(&mut waiting.leads, leads) != leads);
     }
 
     /// Comes back once the cluster serves every kind of ours.
     pub async fn until_served(&self) {
         // The sender lives in `self`, so the wait cannot end with an error.
-        let _ = self
-            .0
-            .subscribe()
-            .wait_for(|waiting| waiting.crds.is_empty())
-            .await;
+        let _ = self.0.subscribe().wait_for(|waiting| waiting.crds.is_empty()).await;
+    }
+
+    /// Comes back once the first list of this watch is in.
+    pub async fn until_synced_with(&self, watch: &str) {
+        // The sender lives in `self`, so the wait cannot end with an error.
+        let _ = self.0.subscribe().wait_for(|waiting| !waiting.watches.contains(watch)).await;
     }
 
     /// Comes back once the first lists of all watches are in.
@@ -100,25 +93,14 @@ impl Readiness {
 
     /// The answer of `/readyz`.
     fn answer(&self) -> (StatusCode, String) {
-        let Waiting {
-            crds,
-            watches,
-            leads,
-        } = self.0.borrow().clone();
+        let Waiting { crds, watches, leads } = self.0.borrow().clone();
         let mut lines: Vec<String> =
             crds.iter().map(|crd| format!("waiting for CustomResourceDefinition {crd}: install the chart dhis2-operator-crds")).collect();
         if leads {
-            lines.extend(
-                watches
-                    .iter()
-                    .map(|watch| format!("waiting for the first list of {watch}")),
-            );
+            lines.extend(watches.iter().map(|watch| format!("waiting for the first list of {watch}")));
         }
         if lines.is_empty() {
-            return (
-                StatusCode::OK,
-                format!("ready: {}\n", if leads { "leading" } else { "standing by" }),
-            );
+            return (StatusCode::OK, format!("ready: {}\n", if leads { "leading" } else { "standing by" }));
         }
         lines.push(String::new()); // ends the last line
         (StatusCode::SERVICE_UNAVAILABLE, lines.join("\n"))
@@ -130,50 +112,27 @@ impl Readiness {
 /// # Errors
 /// An address that is taken, or is none of this machine's.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| Error::Listen { address, source })
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
 }
 
 /// Answers until `stop`, then ends the requests under way.
 ///
 /// # Errors
 /// A listener that broke.
-pub async fn serve(
-    listener: TcpListener,
-    readiness: Readiness,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-) -> Result<(), Error> {
-    axum::serve(listener, router(readiness, metrics))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .map_err(Error::Serve)
+pub async fn serve(listener: TcpListener, readiness: Readiness, metrics: Arc<Metrics>, stop: CancellationToken) -> Result<(), Error> {
+    axum::serve(listener, router(readiness, metrics)).with_graceful_shutdown(stop.cancelled_owned()).await.map_err(Error::Serve)
 }
 
 fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
-    let ready = Router::new().route(
-        "/readyz",
-        get(|State(readiness): State<Readiness>| async move { readiness.answer() }),
-    );
-    let metrics_route = Router::new().route(
-        "/metrics",
-        get(|State(metrics): State<Arc<Metrics>>| async move { exposition(&metrics) }),
-    );
-    Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
-        .merge(ready.with_state(readiness))
-        .merge(metrics_route.with_state(metrics))
+    let ready = Router::new().route("/readyz", get(|State(readiness): State<Readiness>| async move { readiness.answer() }));
+    let metrics_route = Router::new().route("/metrics", get(|State(metrics): State<Arc<Metrics>>| async move { exposition(&metrics) }));
+    Router::new().route("/livez", get(|| async { "alive\n" })).merge(ready.with_state(readiness)).merge(metrics_route.with_state(metrics))
 }
 
 fn exposition(metrics: &Metrics) -> Response {
     match metrics.encode() {
         Ok(body) => ([(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response(),
-        Err(error) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("write metrics: {error}\n"),
-        )
-            .into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("write metrics: {error}\n")).into_response(),
     }
 }
 
@@ -191,19 +150,9 @@ mod tests {
 
     async fn get(readiness: &Readiness, path: &str) -> (u16, String, String) {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = router(readiness.clone(), Arc::new(Metrics::new()))
-            .oneshot(request)
-            .await
-            .unwrap();
-        let media = response
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .map(|value| value.to_str().unwrap().to_owned())
-            .unwrap_or_default();
-        let (status, body) = (
-            response.status().as_u16(),
-            to_bytes(response.into_body(), usize::MAX).await.unwrap(),
-        );
+        let response = router(readiness.clone(), Arc::new(Metrics::new())).oneshot(request).await.unwrap();
+        let media = response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        let (status, body) = (response.status().as_u16(), to_bytes(response.into_body(), usize::MAX).await.unwrap());
         (status, media, String::from_utf8(body.to_vec()).unwrap())
     }
 
@@ -212,10 +161,7 @@ mod tests {
         let readiness = Readiness::new([CRD], ["StatefulSet"]);
         let (status, _, body) = get(&readiness, "/readyz").await;
         assert_eq!(status, 503);
-        assert!(
-            body.contains(CRD) && !body.contains("StatefulSet"),
-            "{body}"
-        );
+        assert!(body.contains(CRD) && !body.contains("StatefulSet"), "{body}");
         assert_eq!(get(&readiness, "/livez").await.0, 200);
     }
 
@@ -226,10 +172,7 @@ mod tests {
         assert_eq!(get(&readiness, "/readyz").await.0, 200);
         readiness.lead(true);
         let (status, _, body) = get(&readiness, "/readyz").await;
-        assert_eq!(
-            (status, body.as_str()),
-            (503, "waiting for the first list of StatefulSet\n")
-        );
+        assert_eq!((status, body.as_str()), (503, "waiting for the first list of StatefulSet\n"));
         readiness.synced("StatefulSet");
         assert_eq!(get(&readiness, "/readyz").await.2, "ready: leading\n");
     }
@@ -240,10 +183,7 @@ mod tests {
         let waits = readiness.clone();
         let waiter = tokio::spawn(async move { waits.until_served().await });
         readiness.served(CRD);
-        tokio::time::timeout(Duration::from_secs(5), waiter)
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(5), waiter).await.unwrap().unwrap();
         readiness.missing(CRD);
         assert_eq!(get(&readiness, "/readyz").await.0, 503);
     }
@@ -262,17 +202,8 @@ mod tests {
         let error = bind(address).await.unwrap_err();
         assert!(error.to_string().contains(&address.to_string()), "{error}");
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(
-            listener,
-            Readiness::new([], []),
-            Arc::new(Metrics::new()),
-            stop.clone(),
-        ));
+        let server = tokio::spawn(serve(listener, Readiness::new([], []), Arc::new(Metrics::new()), stop.clone()));
         stop.cancel();
-        tokio::time::timeout(Duration::from_secs(5), server)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(5), server).await.unwrap().unwrap().unwrap();
     }
 }

@@ -36,10 +36,10 @@ impl From<&Defaults> for Settings {
             }),
             ..NetworkPolicyPeer::default()
         });
-        let addresses = given.ingress_cidrs.iter().map(|cidr| NetworkPolicyPeer {
-            ip_block: Some(IPBlock { cidr: cidr.clone(), except: None }),
-            ..NetworkPolicyPeer::default()
-        });
+        let addresses = given
+            .ingress_cidrs
+            .iter()
+            .map(|cidr| NetworkPolicyPeer { ip_block: Some(IPBlock { cidr: cidr.clone(), except: None }), ..NetworkPolicyPeer::default() });
         let kind = match given.issuer_kind {
             args::IssuerKind::ClusterIssuer => IssuerKind::ClusterIssuer,
             args::IssuerKind::Issuer => IssuerKind::Issuer,

@@ -129,18 +129,21 @@ fn facts(kind: Kind, object: &DynamicObject) -> Facts {
 
 fn finished(job: &Value) -> Option<bool> {
     let conditions = job.pointer("/status/conditions")?.as_array()?;
-    let is = |name: &str| conditions.iter().any(|c| c.get("type").and_then(Value::as_str) == Some(name) && c.get("status").and_then(Value::as_str) == Some("True"));
-    if is("Complete") {
-        Some(true)
-    } else {
-        is("Failed").then_some(false)
-    }
+    let is = |name: &str| {
+        conditions
+            .iter()
+            .any(|c| c.get("type").and_then(Value::as_str) == Some(name) && c.get("status").and_then(Value::as_str) == Some("True"))
+    };
+    if is("Complete") { Some(true) } else { is("Failed").then_some(false) }
 }
 
 fn pod(object: &DynamicObject) -> Pod {
     let data = &object.data;
     let conditions = data.pointer("/status/conditions").and_then(Value::as_array);
-    let ready = conditions.into_iter().flatten().any(|c| c.get("type").and_then(Value::as_str) == Some("Ready") && c.get("status").and_then(Value::as_str) == Some("True"));
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c.get("type").and_then(Value::as_str) == Some("Ready") && c.get("status").and_then(Value::as_str) == Some("True"));
     let label = |name: &str| object.metadata.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
     Pod {
         component: label("app.kubernetes.io/component").unwrap_or_default(),

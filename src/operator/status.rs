@@ -8,14 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{
-    apply,
-    instance::Instance,
-    kind::Kind,
-    observe::Observed,
-    parse::Refusal,
-    restart::Restart,
-};
+use super::{apply, instance::Instance, kind::Kind, observe::Observed, parse::Refusal, restart::Restart};
 use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason, status::Made};
 
 /// How a pass went.
@@ -67,11 +60,17 @@ pub fn told(error: &apply::Error) -> Option<Refusal> {
     match error {
         apply::Error::Conflict { kind, name, retained: true } => Some(Refusal::new(
             Reason::RetainedDataFound,
-            format!("{} {name} was left behind by a deleted instance of this name. Set spec.adopt: true to take over its data, or delete it, or use another name.", kind.name()),
+            format!(
+                "{} {name} was left behind by a deleted instance of this name. Set spec.adopt: true to take over its data, or delete it, or use another name.",
+                kind.name()
+            ),
         )),
         apply::Error::Conflict { kind, name, .. } => Some(Refusal::new(
             Reason::NameConflict,
-            format!("{} {name} exists and belongs to somebody else. Delete or rename it, or use another name for the instance.", kind.name()),
+            format!(
+                "{} {name} exists and belongs to somebody else. Delete or rename it, or use another name for the instance.",
+                kind.name()
+            ),
         )),
         apply::Error::Api { verb, kind, name, source } => Some(api_error(verb, *kind, name, source)),
         apply::Error::Random(_) => Some(Refusal::new(Reason::Failed, "the operating system gives no random bytes")),
@@ -81,8 +80,12 @@ pub fn told(error: &apply::Error) -> Option<Refusal> {
 
 fn api_error(verb: &str, kind: Kind, name: &str, source: &kube::Error) -> Refusal {
     let (reason, detail) = match source {
-        kube::Error::Api(status) if status.is_forbidden() && status.message.contains("cannot") => (Reason::Forbidden, status.message.clone()),
-        kube::Error::Api(status) if status.is_forbidden() || status.is_invalid() || status.code == 400 => (Reason::ObjectRejected, status.message.clone()),
+        kube::Error::Api(status) if status.is_forbidden() && status.message.contains("cannot") => {
+            (Reason::Forbidden, status.message.clone())
+        }
+        kube::Error::Api(status) if status.is_forbidden() || status.is_invalid() || status.code == 400 => {
+            (Reason::ObjectRejected, status.message.clone())
+        }
         kube::Error::Api(status) => (Reason::Failed, status.message.clone()),
         other => (Reason::Failed, other.to_string()),
     };

@@ -40,29 +40,14 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), Error> {
     tracing::subscriber::set_global_default(subscriber).map_err(Error::Install)
 }
 
-fn subscriber<W>(
-    format: LogFormat,
-    filter: &str,
-    writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, Error>
+fn subscriber<W>(format: LogFormat, filter: &str, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, Error>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let parsed = EnvFilter::try_new(filter).map_err(|source| Error::Filter {
-        filter: filter.to_owned(),
-        source,
-    })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
-        .with_writer(writer);
+    let parsed = EnvFilter::try_new(filter).map_err(|source| Error::Filter { filter: filter.to_owned(), source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(writer);
     Ok(match format {
-        LogFormat::Json => Box::new(
-            builder
-                .json()
-                .flatten_event(true)
-                .with_span_list(false)
-                .finish(),
-        ),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_span_list(false).finish()),
         LogFormat::Text => Box::new(builder.with_ansi(false).finish()),
     })
 }
@@ -117,11 +102,7 @@ mod tests {
         let text = logged(LogFormat::Json, "info");
         let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
         assert_eq!(
-            (
-                line["message"].as_str(),
-                line["level"].as_str(),
-                line["instance"].as_str()
-            ),
+            (line["message"].as_str(), line["level"].as_str(), line["instance"].as_str()),
             (Some("hello"), Some("INFO"), Some("a/b"))
         );
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
@@ -130,18 +111,13 @@ mod tests {
     #[test]
     fn text_has_no_escape_codes_and_the_filter_holds() {
         let text = logged(LogFormat::Text, "info");
-        assert!(
-            text.contains("hello") && !text.contains('\u{1b}') && !text.contains("hidden"),
-            "{text}"
-        );
+        assert!(text.contains("hello") && !text.contains('\u{1b}') && !text.contains("hidden"), "{text}");
         assert!(logged(LogFormat::Text, "debug").contains("hidden"));
     }
 
     #[test]
     fn a_wrong_filter_is_quoted_back() {
-        let error = subscriber(LogFormat::Json, "info,=,", io::sink)
-            .err()
-            .unwrap();
+        let error = subscriber(LogFormat::Json, "info,=,", io::sink).err().unwrap();
         assert!(error.to_string().contains("\"info,=,\""), "{error}");
     }
 
@@ -154,9 +130,6 @@ mod tests {
         #[error("send request: {0}")]
         struct Inner(#[source] io::Error);
         let error = Outer(Inner(io::Error::other("connection refused")));
-        assert_eq!(
-            chain(&error),
-            "apply Service play: send request: connection refused"
-        );
+        assert_eq!(chain(&error), "apply Service play: send request: connection refused");
     }
 }

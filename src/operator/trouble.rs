@@ -33,10 +33,7 @@ pub fn of_pod(pod: &Value) -> Option<Trouble> {
 }
 
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
-    ["/status/initContainerStatuses", "/status/containerStatuses"]
-        .into_iter()
-        .filter_map(|list| pod.pointer(list)?.as_array())
-        .flatten()
+    ["/status/initContainerStatuses", "/status/containerStatuses"].into_iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten()
 }
 
 fn unschedulable(pod: &Value) -> Option<Trouble> {
@@ -58,7 +55,9 @@ fn of_container(container: &Value) -> Option<Trouble> {
         "CreateContainerConfigError" => {
             return Some(Trouble { reason: Reason::SecretMissing, message: format!("container {name}: {detail}") });
         }
-        _ if told.is_some() && !running(container) => return told.map(|report| Trouble { reason: reason_of(&report), message: cut(&report.message) }),
+        _ if told.is_some() && !running(container) => {
+            return told.map(|report| Trouble { reason: reason_of(&report), message: cut(&report.message) });
+        }
         "CrashLoopBackOff" if text(container, "/lastState/terminated/reason") == "OOMKilled" => Reason::OutOfMemory,
         "CrashLoopBackOff" => Reason::CrashLoop,
         _ if text(container, "/state/terminated/reason") == "OOMKilled" => Reason::OutOfMemory,
@@ -123,9 +122,17 @@ mod tests {
     fn what_the_kubelet_reports_is_told() {
         for (state, last, reason) in [
             (json!({"waiting": {"reason": "ImagePullBackOff"}}), json!({}), Reason::ImageUnavailable),
-            (json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"x\" not found"}}), json!({}), Reason::SecretMissing),
+            (
+                json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"x\" not found"}}),
+                json!({}),
+                Reason::SecretMissing,
+            ),
             (json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"terminated": {"reason": "OOMKilled"}}), Reason::OutOfMemory),
-            (json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"terminated": {"reason": "Completed", "exitCode": 0}}), Reason::CrashLoop),
+            (
+                json!({"waiting": {"reason": "CrashLoopBackOff"}}),
+                json!({"terminated": {"reason": "Completed", "exitCode": 0}}),
+                Reason::CrashLoop,
+            ),
         ] {
             let trouble = of_pod(&pod(&json!({"name": "dhis2", "image": "i", "state": state, "lastState": last}))).unwrap();
             assert_eq!(trouble.reason, reason);

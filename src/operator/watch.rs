@@ -17,11 +17,12 @@ use kube::{
 
 use super::{
     desired::desired,
+    instance::Stage,
     kind::Kind,
     observe::Observed,
-    parse::parse,
+    parse::assume,
     settings::Settings,
-    slot,
+    slot::{self, Slot},
     world::{Key, World},
 };
 use crate::api::{Dhis2Instance, MANAGER};
@@ -44,7 +45,13 @@ pub struct Arrival {
 }
 
 /// Watches one kind in one namespace, or in all. Yields the instances that need a pass.
-pub fn children(client: &Client, kind: Kind, namespace: Option<String>, arrival: Arrival, synced: impl Fn() + Send + 'static) -> BoxStream<'static, Key> {
+pub fn children(
+    client: &Client,
+    kind: Kind,
+    namespace: Option<String>,
+    arrival: Arrival,
+    synced: impl Fn() + Send + 'static,
+) -> BoxStream<'static, Key> {
     let resource = kind.resource();
     let api: Api<DynamicObject> = match &namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -60,7 +67,14 @@ pub fn children(client: &Client, kind: Kind, namespace: Option<String>, arrival:
 }
 
 impl Arrival {
-    fn take(&self, kind: Kind, namespace: Option<&str>, event: watcher::Event<DynamicObject>, listed: &mut HashSet<(Key, String)>, synced: &impl Fn()) -> Vec<Key> {
+    fn take(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        event: watcher::Event<DynamicObject>,
+        listed: &mut HashSet<(Key, String)>,
+        synced: &impl Fn(),
+    ) -> Vec<Key> {
         match event {
             watcher::Event::Init => {
                 listed.clear();
@@ -78,7 +92,9 @@ impl Arrival {
             watcher::Event::Apply(object) => self.arrive(kind, &object).into_iter().collect(),
             watcher::Event::Delete(object) => {
                 let key = key_of(&object);
-                key.filter(|key| self.world.remove(key, kind, &object.name_any(), object.metadata.uid.as_deref().unwrap_or_default())).into_iter().collect()
+                key.filter(|key| self.world.remove(key, kind, &object.name_any(), object.metadata.uid.as_deref().unwrap_or_default()))
+                    .into_iter()
+                    .collect()
             }
         }
     }
@@ -89,20 +105,25 @@ impl Arrival {
         let reference = ObjectRef::new(&key.name).within(&key.namespace);
         // Objects that only claim to belong to an instance take no memory.
         let resource = self.resources.get(&reference)?;
-        let satisfied = resource.0.as_ref().ok().and_then(|resource| self.satisfied(kind, object, resource, &key));
-        let slot = slot::reduce(kind, object, satisfied);
+        let slot = slot::reduce(kind, object, None);
+        let satisfied = resource.0.as_ref().ok().and_then(|resource| self.satisfied(kind, object, resource, &key, &slot));
+        let slot = Slot { satisfied, ..slot };
         self.world.put(&key, kind, &object.name_any(), slot).then_some(key)
     }
 
-    /// The digest of the wish for this object, if it is as wanted.
-    fn satisfied(&self, kind: Kind, object: &DynamicObject, resource: &Dhis2Instance, key: &Key) -> Option<String> {
+    /// The digest of the wish for this object, if it is as wanted. Others of the instance may not have
+    /// arrived yet: whether they are there is not asked here.
+    fn satisfied(&self, kind: Kind, object: &DynamicObject, resource: &Dhis2Instance, key: &Key, slot: &Slot) -> Option<String> {
         if kind == Kind::Pod {
             return None;
         }
-        let secrets = resource.status.iter().flat_map(|status| &status.secrets).map(|made| (made.name.clone(), made.uid.clone()));
-        let observed = Observed { children: self.world.children(key), secrets: secrets.collect() };
-        let instance = parse(resource, &observed, &self.settings).ok()?;
         let name = object.name_any();
+        let mut observed = Observed { children: self.world.children(key), ..Observed::default() };
+        observed.children.insert((kind, name.clone()), slot.clone());
+        let mut instance = assume(resource, &observed, &self.settings).ok()?;
+        if kind != Kind::Job {
+            instance.stage = Stage { prepared: true, built: true, application: true, secured: true, first_backup: false };
+        }
         let wish = desired(&instance).into_iter().find(|wish| wish.kind == kind && wish.name == name)?;
         wish.is_satisfied_by(object).then(|| wish.digest())
     }
@@ -114,7 +135,11 @@ fn key_of(object: &DynamicObject) -> Option<Key> {
 }
 
 /// Watches the resources themselves, kept in the reflector's store. Yields those that need a pass.
-pub fn resources(stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static, world: Arc<World>, synced: impl Fn() + Send + 'static) -> BoxStream<'static, Key> {
+pub fn resources(
+    stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static,
+    world: Arc<World>,
+    synced: impl Fn() + Send + 'static,
+) -> BoxStream<'static, Key> {
     stream
         .filter_map(|event| std::future::ready(event.inspect_err(|error| tracing::warn!(%error, "watch of Dhis2Instances")).ok()))
         .filter_map(move |event| {

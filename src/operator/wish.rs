@@ -35,7 +35,8 @@ impl Wanted {
     /// Is the object as wanted? Nothing that is wanted is missing (drift), and it was written for this wish
     /// (else a field that is no longer wanted may still be there).
     pub fn is_satisfied_by(&self, object: &DynamicObject) -> bool {
-        slot::applied(object).as_deref() == Some(&self.digest()) && serde_json::to_value(object).is_ok_and(|there| satisfies(&there, &self.compared()))
+        slot::applied(object).as_deref() == Some(&self.digest())
+            && serde_json::to_value(object).is_ok_and(|there| satisfies(&there, &self.compared()))
     }
 
     fn compared(&self) -> Value {

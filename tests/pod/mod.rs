@@ -1,12 +1,7 @@
 //! A directory that stands for the pods of one instance, and the agent run in it as those pods would: another user, no privileges.
 
 #![allow(dead_code)] // each test program uses a part
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)] // a test's way to fail
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -55,9 +50,7 @@ impl Ended {
 
     pub fn refused(self) -> Refusal {
         assert_eq!(self.code, Some(2), "{}", self.log);
-        self.report
-            .and_then(|report| report.reason)
-            .expect("a refusal has a reason")
+        self.report.and_then(|report| report.reason).expect("a refusal has a reason")
     }
 
     pub fn failed(self) -> Report {
@@ -70,26 +63,11 @@ impl Pod {
     pub fn new() -> Self {
         static NUMBER: AtomicU8 = AtomicU8::new(1);
         let pid = std::process::id().to_be_bytes();
-        let address = format!(
-            "127.{}.{}.{}",
-            64 + pid[2] % 64,
-            pid[3],
-            NUMBER.fetch_add(1, Ordering::Relaxed)
-        );
-        let pod = Self {
-            root: tempfile::tempdir().unwrap(),
-            address,
-        };
-        for directory in [
-            "data",
-            "agent",
-            "tmp",
-            "backups",
-            "opt/dhis2/files",
-            "var/run/postgresql",
-            "etc/dhis2-database",
-            "etc/dhis2-instance",
-        ] {
+        let address = format!("127.{}.{}.{}", 64 + pid[2] % 64, pid[3], NUMBER.fetch_add(1, Ordering::Relaxed));
+        let pod = Self { root: tempfile::tempdir().unwrap(), address };
+        for directory in
+            ["data", "agent", "tmp", "backups", "opt/dhis2/files", "var/run/postgresql", "etc/dhis2-database", "etc/dhis2-instance"]
+        {
             fs::create_dir_all(pod.root.path().join(directory)).unwrap();
         }
         fs::create_dir_all(pod.path(layout::DHIS2_LIBRARIES)).unwrap();
@@ -97,10 +75,7 @@ impl Pod {
         pod.image("2.42.4.1");
         pod.write(layout::RESOURCE, r#"{"kind":"Dhis2Instance"}"#);
         pod.configure("");
-        pod.write(
-            layout::PG_HBA_CONF,
-            "local all all trust\nhost all all all scram-sha-256\n",
-        );
+        pod.write(layout::PG_HBA_CONF, "local all all trust\nhost all all all scram-sha-256\n");
         fs::copy(env!("CARGO_BIN_EXE_dhis2-agent"), pod.path(layout::AGENT)).unwrap();
         pod.give_away();
         pod
@@ -130,10 +105,7 @@ impl Pod {
 
     /// Writes PostgreSQL's configuration.
     pub fn configure(&self, more: &str) {
-        let text = format!(
-            "listen_addresses = '{}'\nmax_locks_per_transaction = 128\n{more}\n",
-            self.address
-        );
+        let text = format!("listen_addresses = '{}'\nmax_locks_per_transaction = 128\n{more}\n", self.address);
         self.write(layout::POSTGRESQL_CONF, &text);
     }
 
@@ -163,122 +135,61 @@ impl Pod {
     pub fn program(&self, program: &Path) -> Command {
         let mut command = if geteuid().is_root() {
             let mut command = Command::new("setpriv");
-            command
-                .args([
-                    &format!("--reuid={NOBODY}"),
-                    &format!("--regid={NOBODY}"),
-                    "--clear-groups",
-                ])
-                .arg(program);
+            command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"]).arg(program);
             command
         } else {
             Command::new(program)
         };
-        command
-            .env("TMPDIR", self.path("/tmp"))
-            .env("HOME", self.path("/tmp"))
-            .current_dir("/");
+        command.env("TMPDIR", self.path("/tmp")).env("HOME", self.path("/tmp")).current_dir("/");
         command
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.program(&self.path(layout::AGENT));
-        command
-            .arg("--root")
-            .arg(self.root.path())
-            .arg("--report")
-            .arg(self.path("/tmp/report"))
-            .args(arguments);
+        command.arg("--root").arg(self.root.path()).arg("--report").arg(self.path("/tmp/report")).args(arguments);
         command
     }
 
     /// Runs a verb to its end.
     pub fn agent(&self, arguments: &[&str]) -> Ended {
         let _ = fs::remove_file(self.path("/tmp/report"));
-        let output = self
-            .command(arguments)
-            .output()
-            .expect("start the agent with setpriv (Debian package util-linux)");
+        let output = self.command(arguments).output().expect("start the agent with setpriv (Debian package util-linux)");
         self.ended(&output)
     }
 
     fn ended(&self, output: &Output) -> Ended {
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         let report = fs::read_to_string(self.path("/tmp/report")).unwrap_or_default();
-        for secret in [
-            OWNER_PASSWORD,
-            BACKUP_PASSWORD,
-            ENCRYPTION,
-            REPOSITORY_PASSWORD,
-            GENERATED,
-        ] {
-            assert!(
-                !log.contains(secret) && !report.contains(secret),
-                "a secret was told: {log} {report}"
-            );
+        for secret in [OWNER_PASSWORD, BACKUP_PASSWORD, ENCRYPTION, REPOSITORY_PASSWORD, GENERATED] {
+            assert!(!log.contains(secret) && !report.contains(secret), "a secret was told: {log} {report}");
         }
-        Ended {
-            code: output.status.code(),
-            report: Report::parse(&report),
-            log,
-        }
+        Ended { code: output.status.code(), report: Report::parse(&report), log }
     }
 
     /// Starts a verb in a process group of its own.
     pub fn start(&self, arguments: &[&str]) -> Running<'_> {
         let _ = fs::remove_file(self.path("/tmp/report"));
-        let child = self
-            .command(arguments)
-            .process_group(0)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Running {
-            pod: self,
-            child: Some(child),
-        }
+        let child = self.command(arguments).process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running { pod: self, child: Some(child) }
     }
 
     /// Makes the database volume.
     pub fn build(&self, more: &[&str]) -> Ended {
         let major = major().to_string();
-        self.agent(
-            &[
-                &[
-                    "database",
-                    "build",
-                    "--instance",
-                    "uid-1",
-                    "--name",
-                    "demo/play",
-                    "--postgresql",
-                    &major,
-                ],
-                more,
-            ]
-            .concat(),
-        )
+        self.agent(&[&["database", "build", "--instance", "uid-1", "--name", "demo/play", "--postgresql", &major], more].concat())
     }
 
     /// Serves the database until the value is dropped.
     pub fn serve(&self) -> Running<'_> {
         let running = self.start(&["database", "run", "--instance", "uid-1"]);
-        await_that("the database answers", || {
-            self.agent(&["database", "check"]).code == Some(0)
-        });
+        await_that("the database answers", || self.agent(&["database", "check"]).code == Some(0));
         running
     }
 
     /// Connects as the owner of the database.
     pub fn owner(&self) -> Client {
         let password = self.read(layout::DATABASE_PASSWORD);
-        let text = format!(
-            "host={} user={} password={password} dbname={}",
-            self.address,
-            layout::OWNER_ROLE,
-            layout::DATABASE
-        );
+        let text = format!("host={} user={} password={password} dbname={}", self.address, layout::OWNER_ROLE, layout::DATABASE);
         Client::connect(&text, NoTls).unwrap()
     }
 }
@@ -315,10 +226,7 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            let _ = killpg(
-                Pid::from_raw(i32::try_from(child.id()).unwrap()),
-                Signal::SIGKILL,
-            );
+            let _ = killpg(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGKILL);
             let _ = child.wait();
         }
     }
@@ -327,60 +235,34 @@ impl Drop for Running<'_> {
 /// The newest PostgreSQL of this machine.
 pub fn major() -> u32 {
     let entries = fs::read_dir(POSTGRESQL).into_iter().flatten().flatten();
-    let majors = entries
-        .filter(|entry| entry.path().join("bin/initdb").is_file())
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let majors =
+        entries.filter(|entry| entry.path().join("bin/initdb").is_file()).filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     majors.max().expect("PostgreSQL with PostGIS: apt-get install -y postgresql postgresql-15-postgis-3 (Debian 12)")
 }
 
 /// One of PostgreSQL's programs.
 pub fn postgresql(program: &str) -> PathBuf {
-    Path::new(POSTGRESQL)
-        .join(major().to_string())
-        .join("bin")
-        .join(program)
+    Path::new(POSTGRESQL).join(major().to_string()).join("bin").join(program)
 }
 
 /// restic, as it was built from src/agent/restic: named by `DHIS2_RESTIC`, or in the cache of built programs, or in the PATH.
 pub fn restic() -> PathBuf {
     let home = std::env::var("HOME").unwrap_or_default();
-    let cache =
-        std::env::var("DHIS2_OPERATOR_CACHE").unwrap_or(format!("{home}/.cache/dhis2-operator"));
-    let built = fs::read_dir(Path::new(&cache).join("bin"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let built = built.filter(|path| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("restic"))
-    });
-    let built = built.map(|path| {
-        if path.is_dir() {
-            path.join("restic")
-        } else {
-            path
-        }
-    });
+    let cache = std::env::var("DHIS2_OPERATOR_CACHE").unwrap_or(format!("{home}/.cache/dhis2-operator"));
+    let built = fs::read_dir(Path::new(&cache).join("bin")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let built = built.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("restic")));
+    let built = built.map(|path| if path.is_dir() { path.join("restic") } else { path });
     let path = std::env::var_os("PATH").unwrap_or_default();
     let named = std::env::var_os("DHIS2_RESTIC").map(PathBuf::from);
-    let mut candidates = named
-        .into_iter()
-        .chain(built)
-        .chain(std::env::split_paths(&path).map(|directory| directory.join("restic")));
-    candidates
-        .find(|path| path.is_file())
-        .expect("restic: build src/agent/restic (see its go.mod), name the program in DHIS2_RESTIC")
+    let mut candidates = named.into_iter().chain(built).chain(std::env::split_paths(&path).map(|directory| directory.join("restic")));
+    candidates.find(|path| path.is_file()).expect("restic: build src/agent/restic (see its go.mod), name the program in DHIS2_RESTIC")
 }
 
 /// Waits for a condition, a minute at most.
 pub fn await_that(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(
-            start.elapsed() < Duration::from_mins(1),
-            "waited a minute until {what}"
-        );
+        assert!(start.elapsed() < Duration::from_mins(1), "waited a minute until {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -11,10 +11,8 @@ use dhis2_e2e::cluster::lifecycle::Cluster;
 use dhis2_e2e::cluster::oci::{self, Config, Entry};
 use dhis2_e2e::cluster::programs::Program;
 use dhis2_e2e::cluster::state::{Place, Ports, State};
+use dhis2_e2e::cluster::{after_api, build, clusters, enforcer, gate, init, launch, node, provisioner};
 use dhis2_e2e::site::demo;
-use dhis2_e2e::cluster::{
-    after_api, build, clusters, enforcer, gate, init, launch, node, provisioner,
-};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -91,10 +89,7 @@ enum Verb {
         command: Vec<OsString>,
     },
     #[command(hide = true)]
-    Provisioner {
-        kubeconfig: PathBuf,
-        volumes: PathBuf,
-    },
+    Provisioner { kubeconfig: PathBuf, volumes: PathBuf },
     #[command(hide = true)]
     NetworkPolicy { kubeconfig: PathBuf },
 }
@@ -203,14 +198,8 @@ fn carry_out(verb: Verb) -> Outcome {
         Verb::CacheClean => clusters::clean(&cache)?,
         Verb::Launch(inner) => launch::launch(&inner.place(&cache)?, inner.ports(), inner.fsync)?,
         Verb::Init(inner) => init::init(&inner.place(&cache)?, inner.ports(), inner.fsync)?,
-        Verb::AfterApi {
-            kubeconfig,
-            command,
-        } => after_api::become_after_api(&kubeconfig, &command)?,
-        Verb::Provisioner {
-            kubeconfig,
-            volumes,
-        } => runtime()?.block_on(provisioner::serve(&kubeconfig, &volumes))?,
+        Verb::AfterApi { kubeconfig, command } => after_api::become_after_api(&kubeconfig, &command)?,
+        Verb::Provisioner { kubeconfig, volumes } => runtime()?.block_on(provisioner::serve(&kubeconfig, &volumes))?,
         Verb::NetworkPolicy { kubeconfig } => {
             runtime()?.block_on(enforcer::enforce(&kubeconfig))?;
         }
@@ -224,19 +213,12 @@ impl Inner {
     }
 
     fn ports(&self) -> Ports {
-        Ports {
-            api: self.api,
-            http: self.http,
-            https: self.https,
-        }
+        Ports { api: self.api, http: self.http, https: self.https }
     }
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
 /// Replaces this process, so that signals and the terminal are the other program's.
@@ -285,22 +267,12 @@ fn list(cache: &Cache) -> Outcome {
 }
 
 fn write_image(image: Image) -> Outcome {
-    let mut entries = image
-        .tree
-        .as_deref()
-        .map_or_else(|| Ok(Vec::new()), oci::tree)?;
+    let mut entries = image.tree.as_deref().map_or_else(|| Ok(Vec::new()), oci::tree)?;
     for file in &image.files {
-        let (from, to) = file
-            .split_once('=')
-            .ok_or_else(|| format!("{file:?} is not FROM=TO"))?;
+        let (from, to) = file.split_once('=').ok_or_else(|| format!("{file:?} is not FROM=TO"))?;
         entries.push(Entry::of_file(Path::new(from), to)?);
     }
-    let config = Config {
-        user: image.user,
-        env: image.env,
-        entrypoint: image.entrypoint,
-        ..Config::default()
-    };
+    let config = Config { user: image.user, env: image.env, entrypoint: image.entrypoint, ..Config::default() };
     let digest = oci::write(&image.archive, &image.reference, &config, entries)?;
     println!("{digest}");
     Ok(())

@@ -25,10 +25,7 @@ pub enum Error {
 
 /// Waits, then runs `command` in this process's place; returns only when that fails.
 pub fn become_after_api(kubeconfig: &Path, command: &[OsString]) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     runtime.block_on(ready::api(kubeconfig, Duration::from_hours(1)))?;
     drop(runtime);
     if let [program, arguments @ ..] = command {

@@ -58,9 +58,7 @@ impl Named {
         }
         match self.told.split_once('/') {
             None => format!("docker.io/library/{}", self.told),
-            Some((host, _)) if host == "localhost" || host.contains(['.', ':']) => {
-                self.told.clone()
-            }
+            Some((host, _)) if host == "localhost" || host.contains(['.', ':']) => self.told.clone(),
             Some(_) => format!("docker.io/{}", self.told),
         }
     }
@@ -91,9 +89,7 @@ mod tests {
     fn an_archive_without_a_name_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("image.tar");
-        tar::Builder::new(File::create(&archive).unwrap())
-            .finish()
-            .unwrap();
+        tar::Builder::new(File::create(&archive).unwrap()).finish().unwrap();
         assert!(matches!(Named::read(&archive), Err(Unusable::Unnamed(_))));
     }
 
@@ -103,17 +99,11 @@ mod tests {
             let (told, digest) = (told.to_owned(), String::new());
             Named { told, digest }.reference()
         };
-        assert_eq!(
-            written("docker.io/dhis2/core:2.42"),
-            "docker.io/dhis2/core:2.42"
-        );
+        assert_eq!(written("docker.io/dhis2/core:2.42"), "docker.io/dhis2/core:2.42");
         assert_eq!(written("dhis2/core:2.42"), "docker.io/dhis2/core:2.42");
         assert_eq!(written("core:2.42"), "docker.io/library/core:2.42");
         assert_eq!(written("localhost/core:2.42"), "localhost/core:2.42");
-        assert_eq!(
-            written("registry:5000/core:2.42"),
-            "registry:5000/core:2.42"
-        );
+        assert_eq!(written("registry:5000/core:2.42"), "registry:5000/core:2.42");
         assert_eq!(written("2.42"), "localhost/imported:2.42");
     }
 }

@@ -43,11 +43,7 @@ pub fn cluster(cache: &Cache) -> Result<Built, Error> {
     // The lock says that no build is running: what is there was left by one that was killed.
     files::remove_tree(&cache.scratch())?;
     packages::install().map_err(Error::Packages)?;
-    let programs = programs::ALL
-        .iter()
-        .filter(|p| p.runs_in_a_cluster())
-        .map(|p| programs::build(cache, p))
-        .collect::<Result<_, _>>()?;
+    let programs = programs::ALL.iter().filter(|p| p.runs_in_a_cluster()).map(|p| programs::build(cache, p)).collect::<Result<_, _>>()?;
     let images = images::build(cache)?;
     files::remove_tree(&cache.scratch())?;
     Ok(Built { programs, images })

@@ -35,27 +35,19 @@ pub struct Lock {
 impl Cache {
     /// Finds the folder and makes it.
     pub fn locate() -> Result<Self, Error> {
-        let set = |name| {
-            env::var_os(name)
-                .filter(|v| !v.is_empty())
-                .map(PathBuf::from)
-        };
+        let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let root = set("DHIS2_OPERATOR_CACHE")
             .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("dhis2-operator")))
             .or_else(|| set("HOME").map(|d| d.join(".cache/dhis2-operator")))
             .ok_or(Error::NoHome)?;
         files::make_folder(&root)?;
-        let root = root
-            .canonicalize()
-            .map_err(|e| files::Error::new("resolve", &root, e))?;
+        let root = root.canonicalize().map_err(|e| files::Error::new("resolve", &root, e))?;
         Ok(Self::at(&root))
     }
 
     /// The cache in this folder.
     pub fn at(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-        }
+        Self { root: root.to_owned() }
     }
 
     /// The folder itself.
@@ -85,10 +77,7 @@ impl Cache {
 
     /// Tells this cache's control groups from those of another cache on the machine.
     pub fn mark(&self) -> String {
-        key([self.root.as_os_str().as_encoded_bytes()])
-            .chars()
-            .take(8)
-            .collect()
+        key([self.root.as_os_str().as_encoded_bytes()]).chars().take(8).collect()
     }
 
     /// Takes a lock by name, waiting for whoever holds it.
@@ -97,8 +86,7 @@ impl Cache {
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             eprintln!("waiting for another process that works on {name}");
         }
-        file.lock()
-            .map_err(|e| files::Error::new("lock", &path, e))?;
+        file.lock().map_err(|e| files::Error::new("lock", &path, e))?;
         Ok(Lock { _file: file })
     }
 

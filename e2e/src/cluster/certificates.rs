@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    date_time_ymd,
 };
 use serde_json::json;
 
@@ -55,9 +55,7 @@ pub struct Keys {
 impl Keys {
     /// The keys in this folder; makes those that are not there.
     pub fn ensure(folder: &Path) -> Result<Self, Error> {
-        let keys = Self {
-            folder: folder.to_owned(),
-        };
+        let keys = Self { folder: folder.to_owned() };
         // Written last.
         if !keys.path("complete").exists() {
             files::make_folder(folder)?;
@@ -98,12 +96,7 @@ impl Keys {
         Ok(())
     }
 
-    fn issue(
-        &self,
-        authority: &CertifiedIssuer<'_, KeyPair>,
-        file: &str,
-        parameters: &CertificateParams,
-    ) -> Result<(), Error> {
+    fn issue(&self, authority: &CertifiedIssuer<'_, KeyPair>, file: &str, parameters: &CertificateParams) -> Result<(), Error> {
         let key = KeyPair::generate()?;
         let certificate = parameters.signed_by(&key, authority)?;
         files::write(&self.path(&format!("{file}.crt")), certificate.pem())?;
@@ -135,37 +128,17 @@ impl Keys {
 fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, Error> {
     let mut parameters = named("dhis2-cluster", "");
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    parameters.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
-    Ok(CertifiedIssuer::self_signed(
-        parameters,
-        KeyPair::generate()?,
-    )?)
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    Ok(CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)?)
 }
 
 fn server() -> Result<CertificateParams, Error> {
     let mut parameters = named("kube-apiserver", "");
-    for name in [
-        "kubernetes",
-        "kubernetes.default",
-        "kubernetes.default.svc",
-        "kubernetes.default.svc.cluster.local",
-        "localhost",
-    ] {
-        parameters
-            .subject_alt_names
-            .push(SanType::DnsName(name.try_into()?));
+    for name in ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost"] {
+        parameters.subject_alt_names.push(SanType::DnsName(name.try_into()?));
     }
-    for address in [
-        IpAddr::from([127, 0, 0, 1]),
-        API_SERVICE.into(),
-        NODE_ADDRESS.into(),
-    ] {
-        parameters
-            .subject_alt_names
-            .push(SanType::IpAddress(address));
+    for address in [IpAddr::from([127, 0, 0, 1]), API_SERVICE.into(), NODE_ADDRESS.into()] {
+        parameters.subject_alt_names.push(SanType::IpAddress(address));
     }
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok(parameters)
@@ -182,9 +155,7 @@ fn named(name: &str, group: &str) -> CertificateParams {
     parameters.distinguished_name = rcgen::DistinguishedName::new();
     parameters.distinguished_name.push(DnType::CommonName, name);
     if !group.is_empty() {
-        parameters
-            .distinguished_name
-            .push(DnType::OrganizationName, group);
+        parameters.distinguished_name.push(DnType::OrganizationName, group);
     }
     parameters.not_before = date_time_ymd(2020, 1, 1);
     parameters.not_after = date_time_ymd(2120, 1, 1);

@@ -93,10 +93,7 @@ pub fn create(name: &str) -> Result<(), Error> {
 pub fn delegate(hierarchy: &Hierarchy) -> Result<(), Error> {
     if hierarchy.kind == VERSION_2 {
         let controllers = files::read(&hierarchy.mount_point.join("cgroup.controllers"))?;
-        let all: Vec<_> = controllers
-            .split_whitespace()
-            .map(|c| format!("+{c}"))
-            .collect();
+        let all: Vec<_> = controllers.split_whitespace().map(|c| format!("+{c}")).collect();
         let control = hierarchy.mount_point.join("cgroup.subtree_control");
         files::write(&control, all.join(" "))?;
     }
@@ -142,11 +139,7 @@ pub fn kill_all(name: &str) -> Result<(), Error> {
     for hierarchy in hierarchies()? {
         for group in below(&hierarchy.mount_point.join(name))? {
             let pids = files::read_if_there(&group.join("cgroup.procs"))?.unwrap_or_default();
-            for pid in pids
-                .lines()
-                .filter_map(|l| l.parse().ok())
-                .filter(|p| *p > 0)
-            {
+            for pid in pids.lines().filter_map(|l| l.parse().ok()).filter(|p| *p > 0) {
                 // One that has ended meanwhile is what we want.
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
@@ -213,15 +206,9 @@ mod tests {
 40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime shared:9 - cgroup cgroup rw,xattr,name=systemd
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw,nsdelegate
 ";
-        let told: Vec<_> = parse(mountinfo)
-            .into_iter()
-            .map(|h| format!("{} {} {}", h.mount_point.display(), h.kind, h.options))
-            .collect();
-        let wanted = [
-            "/sys/fs/cgroup/memory cgroup memory",
-            "/sys/fs/cgroup/systemd cgroup xattr,name=systemd",
-            "/sys/fs/cgroup/unified cgroup2 ",
-        ];
+        let told: Vec<_> = parse(mountinfo).into_iter().map(|h| format!("{} {} {}", h.mount_point.display(), h.kind, h.options)).collect();
+        let wanted =
+            ["/sys/fs/cgroup/memory cgroup memory", "/sys/fs/cgroup/systemd cgroup xattr,name=systemd", "/sys/fs/cgroup/unified cgroup2 "];
         assert_eq!(told, wanted);
     }
 }

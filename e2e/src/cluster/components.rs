@@ -22,11 +22,7 @@ pub struct Component {
 }
 
 fn component(name: &'static str, after_api: bool, command: &str) -> Component {
-    Component {
-        name,
-        command: command.split_whitespace().map(str::to_owned).collect(),
-        after_api,
-    }
+    Component { name, command: command.split_whitespace().map(str::to_owned).collect(), after_api }
 }
 
 /// All programs of a cluster, in the order of their start.
@@ -38,24 +34,15 @@ pub fn all(place: &Place, keys: &Keys, fsync: bool) -> Vec<Component> {
         controllers(keys),
         scheduler(keys),
         kubelet(keys),
-        component(
-            "kube-proxy",
-            true,
-            "kube-proxy --config=/run/kube-proxy.yaml",
-        ),
+        component("kube-proxy", true, "kube-proxy --config=/run/kube-proxy.yaml"),
     ];
     let kubeconfig = keys.kubeconfig(NODE_AGENT).display().to_string();
     let volumes = place.volumes().display().to_string();
-    for (name, command) in [
-        ("provisioner", vec!["provisioner", &kubeconfig, &volumes]),
-        ("network-policy", vec!["network-policy", &kubeconfig]),
-    ] {
+    for (name, command) in
+        [("provisioner", vec!["provisioner", &kubeconfig, &volumes]), ("network-policy", vec!["network-policy", &kubeconfig])]
+    {
         let own = ["/proc/self/exe"].into_iter().chain(command);
-        all.push(Component {
-            name,
-            command: own.map(str::to_owned).collect(),
-            after_api: true,
-        });
+        all.push(Component { name, command: own.map(str::to_owned).collect(), after_api: true });
     }
     all
 }
@@ -166,26 +153,11 @@ pub fn configure(keys: &Keys) -> Result<(), files::Error> {
     let plugin = plugins.join(gate::PLUGIN);
     symlink("/proc/1/exe", &plugin).map_err(|e| files::Error::new("link", &plugin, e))?;
     for (file, template) in [
-        (
-            "audit.yaml",
-            include_str!("../../cluster/config/audit.yaml"),
-        ),
-        (
-            "cni/10-bridge.conflist",
-            include_str!("../../cluster/config/cni.conflist"),
-        ),
-        (
-            "containerd.toml",
-            include_str!("../../cluster/config/containerd.toml"),
-        ),
-        (
-            "kube-proxy.yaml",
-            include_str!("../../cluster/config/kube-proxy.yaml"),
-        ),
-        (
-            "kubelet.yaml",
-            include_str!("../../cluster/config/kubelet.yaml"),
-        ),
+        ("audit.yaml", include_str!("../../cluster/config/audit.yaml")),
+        ("cni/10-bridge.conflist", include_str!("../../cluster/config/cni.conflist")),
+        ("containerd.toml", include_str!("../../cluster/config/containerd.toml")),
+        ("kube-proxy.yaml", include_str!("../../cluster/config/kube-proxy.yaml")),
+        ("kubelet.yaml", include_str!("../../cluster/config/kubelet.yaml")),
     ] {
         files::write(&Path::new("/run").join(file), text(template))?;
     }

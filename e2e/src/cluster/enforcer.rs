@@ -48,22 +48,14 @@ pub async fn enforce(kubeconfig: &Path) -> Result<(), Error> {
     let (pods, pod_changes) = watch::<Pod>(&client);
     let (namespaces, namespace_changes) = watch::<Namespace>(&client);
     let (policies, policy_changes) = watch::<NetworkPolicy>(&client);
-    let changes = [
-        pod_changes,
-        namespace_changes,
-        policy_changes,
-        announcements()?,
-    ];
+    let changes = [pod_changes, namespace_changes, policy_changes, announcements()?];
     let mut changes = std::pin::pin!(stream::select_all(changes).ready_chunks(TOGETHER));
     let mut table = Table::default();
     let (mut is_complete, mut waiting) = (false, Vec::new());
     while let Some(chunk) = changes.next().await {
         for change in chunk {
             if let Change::Pod(pod, stream) = change {
-                table.announced.insert(
-                    (pod.namespace.clone(), pod.name.clone()),
-                    pod.address.clone(),
-                );
+                table.announced.insert((pod.namespace.clone(), pod.name.clone()), pod.address.clone());
                 waiting.push((pod, stream));
             }
         }
@@ -75,30 +67,17 @@ pub async fn enforce(kubeconfig: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn all_known(
-    pods: &Store<Pod>,
-    namespaces: &Store<Namespace>,
-    policies: &Store<NetworkPolicy>,
-) -> bool {
-    let known = [
-        pods.wait_until_ready().now_or_never(),
-        namespaces.wait_until_ready().now_or_never(),
-        policies.wait_until_ready().now_or_never(),
-    ];
+fn all_known(pods: &Store<Pod>, namespaces: &Store<Namespace>, policies: &Store<NetworkPolicy>) -> bool {
+    let known =
+        [pods.wait_until_ready().now_or_never(), namespaces.wait_until_ready().now_or_never(), policies.wait_until_ready().now_or_never()];
     known.iter().all(|k| matches!(k, Some(Ok(()))))
 }
 
 /// Tells pods that may start; returns those that the watch has not shown yet.
-async fn answer(
-    waiting: Vec<(Announcement, UnixStream)>,
-    pods: &Store<Pod>,
-) -> Vec<(Announcement, UnixStream)> {
+async fn answer(waiting: Vec<(Announcement, UnixStream)>, pods: &Store<Pod>) -> Vec<(Announcement, UnixStream)> {
     let mut unseen = Vec::new();
     for (pod, mut stream) in waiting {
-        if pods
-            .get(&ObjectRef::new(&pod.name).within(&pod.namespace))
-            .is_some()
-        {
+        if pods.get(&ObjectRef::new(&pod.name).within(&pod.namespace)).is_some() {
             // A plugin that has gone is called again by the kubelet.
             let _ = stream.write_all(b"enforced\n").await;
         } else {
@@ -128,21 +107,12 @@ fn announcements() -> Result<BoxStream<'static, Change>, Error> {
 
 fn watch<K>(client: &Client) -> (Store<K>, BoxStream<'static, Change>)
 where
-    K: kube::Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
     let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default());
     // A watch that broke is resumed; there is nothing to enforce in its error.
-    let changes = events
-        .default_backoff()
-        .reflect(writer)
-        .map(|_| Change::Object);
+    let changes = events.default_backoff().reflect(writer).map(|_| Change::Object);
     (store, changes.boxed())
 }
 
@@ -155,26 +125,15 @@ struct Table {
 
 impl Table {
     /// Loads the table if it is another one; says whether the kernel has it.
-    fn load(
-        &mut self,
-        pods: &Store<Pod>,
-        namespaces: &Store<Namespace>,
-        policies: &Store<NetworkPolicy>,
-    ) -> bool {
+    fn load(&mut self, pods: &Store<Pod>, namespaces: &Store<Namespace>, policies: &Store<NetworkPolicy>) -> bool {
         let pods = pods.state();
         let mut endpoints: Vec<_> = pods.iter().filter_map(|pod| self.endpoint(pod)).collect();
         endpoints.sort_by(|a, b| a.address().cmp(b.address()));
         let mut policies: Vec<_> = policies.state().iter().map(|p| (**p).clone()).collect();
         policies.sort_by_key(|p| (p.namespace(), p.name_any()));
         let namespaces = namespaces.state();
-        let labels = namespaces
-            .iter()
-            .map(|n| (n.name_any(), n.labels().clone()));
-        let cluster = Cluster {
-            endpoints,
-            namespaces: labels.collect(),
-            policies,
-        };
+        let labels = namespaces.iter().map(|n| (n.name_any(), n.labels().clone()));
+        let cluster = Cluster { endpoints, namespaces: labels.collect(), policies };
         let table = cluster.table();
         if table != self.loaded {
             let loaded = run::feed(Command::new("nft").args(["-f", "-"]), table.as_bytes());

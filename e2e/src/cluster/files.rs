@@ -17,11 +17,7 @@ impl Error {
     /// `action` on `path` failed with `source`.
     pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
-        Self {
-            action,
-            path,
-            source,
-        }
+        Self { action, path, source }
     }
 
     /// Whether the file was not there.
@@ -98,10 +94,7 @@ pub fn list(path: &Path) -> Result<Vec<PathBuf>, Error> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(Error::new("list", path, e)),
     };
-    let mut paths = entries
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| Error::new("list", path, e))?;
+    let mut paths = entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(|e| Error::new("list", path, e))?;
     paths.sort();
     Ok(paths)
 }

@@ -61,22 +61,12 @@ fn read<'a>(arguments: &str, configuration: &'a Value) -> Result<(Announcement, 
     let argument = |name: &'static str| {
         let mut pairs = arguments.split(';').filter_map(|pair| pair.split_once('='));
         let found = pairs.find(|(key, _)| *key == name);
-        found
-            .map(|(_, value)| value.to_owned())
-            .ok_or(Error::Untold(name))
+        found.map(|(_, value)| value.to_owned()).ok_or(Error::Untold(name))
     };
-    let result = configuration
-        .get("prevResult")
-        .ok_or(Error::Untold("prevResult"))?;
+    let result = configuration.get("prevResult").ok_or(Error::Untold("prevResult"))?;
     let address = result.pointer("/ips/0/address").and_then(Value::as_str);
-    let address = address
-        .and_then(|a| a.split('/').next())
-        .ok_or(Error::Untold("address"))?;
-    let pod = Announcement {
-        namespace: argument("K8S_POD_NAMESPACE")?,
-        name: argument("K8S_POD_NAME")?,
-        address: address.to_owned(),
-    };
+    let address = address.and_then(|a| a.split('/').next()).ok_or(Error::Untold("address"))?;
+    let pod = Announcement { namespace: argument("K8S_POD_NAMESPACE")?, name: argument("K8S_POD_NAME")?, address: address.to_owned() };
     Ok((pod, result))
 }
 
@@ -112,9 +102,6 @@ mod tests {
         assert_eq!((pod.namespace.as_str(), pod.name.as_str()), ("a", "web-0"));
         assert_eq!(pod.address, "10.244.0.7");
         assert_eq!(result, &configuration["prevResult"]);
-        assert!(matches!(
-            read("", &configuration),
-            Err(Error::Untold("K8S_POD_NAMESPACE"))
-        ));
+        assert!(matches!(read("", &configuration), Err(Error::Untold("K8S_POD_NAMESPACE"))));
     }
 }

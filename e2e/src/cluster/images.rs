@@ -59,48 +59,25 @@ pub struct Images {
 
 /// Builds those that are not in the cache. Who calls holds the build lock.
 pub fn build(cache: &Cache) -> Result<Images, Error> {
-    let coredns = Config {
-        entrypoint: vec!["/coredns".to_owned()],
-        ..scratch()
-    };
-    let traefik = Config {
-        entrypoint: vec!["/traefik".to_owned()],
-        ..scratch()
-    };
+    let coredns = Config { entrypoint: vec!["/coredns".to_owned()], ..scratch() };
+    let traefik = Config { entrypoint: vec!["/traefik".to_owned()], ..scratch() };
     Ok(Images {
-        system: vec![
-            pause(cache)?,
-            of_program(cache, COREDNS, "coredns", &coredns)?,
-            of_program(cache, TRAEFIK, "traefik", &traefik)?,
-        ],
+        system: vec![pause(cache)?, of_program(cache, COREDNS, "coredns", &coredns)?, of_program(cache, TRAEFIK, "traefik", &traefik)?],
         database: postgis(cache)?,
     })
 }
 
 /// An image that holds nothing but a static program.
 fn scratch() -> Config {
-    Config {
-        user: "65532:65532".to_owned(),
-        working_dir: "/".to_owned(),
-        ..Config::default()
-    }
+    Config { user: "65532:65532".to_owned(), working_dir: "/".to_owned(), ..Config::default() }
 }
 
 fn archive(cache: &Cache, reference: &str, key: &str) -> PathBuf {
-    let name = reference
-        .rsplit('/')
-        .next()
-        .unwrap_or(reference)
-        .replace(':', "-");
+    let name = reference.rsplit('/').next().unwrap_or(reference).replace(':', "-");
     cache.images().join(format!("{name}-{key}.tar"))
 }
 
-fn of_program(
-    cache: &Cache,
-    reference: &'static str,
-    module: &str,
-    config: &Config,
-) -> Result<PathBuf, Error> {
+fn of_program(cache: &Cache, reference: &'static str, module: &str, config: &Config) -> Result<PathBuf, Error> {
     let program = Program::named(module).ok_or(Error::NoProgram(reference))?;
     let folder = programs::build(cache, program)?;
     // The folder's name tells what the program was built from.
@@ -115,10 +92,7 @@ fn of_program(
 }
 
 fn pause(cache: &Cache) -> Result<PathBuf, Error> {
-    let failed = |source| Error::Run {
-        image: PAUSE,
-        source,
-    };
+    let failed = |source| Error::Run { image: PAUSE, source };
     let source = Path::new(SOURCES).join("pause.rs");
     let version = run::output(Command::new("rustc").arg("--version")).map_err(failed)?;
     let key = cache::key([version.as_bytes(), files::read(&source)?.as_bytes()]);
@@ -130,28 +104,12 @@ fn pause(cache: &Cache) -> Result<PathBuf, Error> {
     files::make_folder(&cache.scratch())?;
     let mut rustc = Command::new("rustc");
     rustc
-        .args([
-            "--edition",
-            "2024",
-            "-O",
-            "-C",
-            "panic=abort",
-            "-C",
-            "strip=symbols",
-        ])
-        .args([
-            "-C",
-            "target-feature=+crt-static",
-            "--target",
-            "x86_64-unknown-linux-gnu",
-        ])
+        .args(["--edition", "2024", "-O", "-C", "panic=abort", "-C", "strip=symbols"])
+        .args(["-C", "target-feature=+crt-static", "--target", "x86_64-unknown-linux-gnu"])
         .arg("-o")
         .args([&program, &source]);
     run::output(&mut rustc).map_err(failed)?;
-    let config = Config {
-        entrypoint: vec!["/pause".to_owned()],
-        ..scratch()
-    };
+    let config = Config { entrypoint: vec!["/pause".to_owned()], ..scratch() };
     let entry = Entry::new("pause", 0o755, Content::File(program));
     oci::write(&archive, PAUSE, &config, vec![entry])?;
     Ok(archive)
@@ -159,10 +117,7 @@ fn pause(cache: &Cache) -> Result<PathBuf, Error> {
 
 /// PostgreSQL and PostGIS of Debian, as they were when the image was first built here.
 fn postgis(cache: &Cache) -> Result<PathBuf, Error> {
-    let failed = |source| Error::Run {
-        image: POSTGIS,
-        source,
-    };
+    let failed = |source| Error::Run { image: POSTGIS, source };
     let script = files::read(&Path::new(SOURCES).join("postgis.sh"))?;
     let config = Config {
         env: vec![
@@ -180,16 +135,11 @@ fn postgis(cache: &Cache) -> Result<PathBuf, Error> {
     if archive.exists() {
         return Ok(archive);
     }
-    let mirror = packages::archive()
-        .map_err(failed)?
-        .ok_or(Error::NoArchive)?;
+    let mirror = packages::archive().map_err(failed)?.ok_or(Error::NoArchive)?;
     let root = cache.scratch().join("postgis");
     files::make_folder(&cache.scratch())?;
     let mut bootstrap = confined("debootstrap");
-    bootstrap
-        .args(["--variant=minbase", "--include", SUITE_PACKAGES, SUITE])
-        .arg(&root)
-        .arg(mirror);
+    bootstrap.args(["--variant=minbase", "--include", SUITE_PACKAGES, SUITE]).arg(&root).arg(mirror);
     run::follow("fetch and unpack PostgreSQL for its image", &mut bootstrap).map_err(failed)?;
     let mut finish = confined("chroot");
     finish.arg(&root).args(["/bin/sh", "-c", &script]);
@@ -202,16 +152,6 @@ fn postgis(cache: &Cache) -> Result<PathBuf, Error> {
 /// A program whose mounts and processes end with it.
 fn confined(program: &str) -> Command {
     let mut command = run::tied("unshare");
-    command
-        .args([
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child=KILL",
-            "--",
-            program,
-        ])
-        .env("LC_ALL", "C")
-        .env_remove("TMPDIR");
+    command.args(["--mount", "--pid", "--fork", "--kill-child=KILL", "--", program]).env("LC_ALL", "C").env_remove("TMPDIR");
     command
 }

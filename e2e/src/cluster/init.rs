@@ -72,10 +72,7 @@ pub fn init(place: &Place, ports: Ports, fsync: bool) -> Result<(), Error> {
     tell(doors.ports()?)?;
     doors.serve();
     let mut running = HashMap::new();
-    let supervisor = Supervisor {
-        logs: place.logs(),
-        kubeconfig: keys.kubeconfig(ADMIN),
-    };
+    let supervisor = Supervisor { logs: place.logs(), kubeconfig: keys.kubeconfig(ADMIN) };
     for component in components::all(place, &keys, fsync) {
         running.insert(supervisor.start(&component)?, component);
     }
@@ -111,11 +108,7 @@ impl Supervisor {
     fn start(&self, component: &Component) -> Result<i32, Error> {
         let name = component.name;
         let told = |source| Error::Start { name, source };
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log(component))
-            .map_err(told)?;
+        let log = File::options().create(true).append(true).open(self.log(component)).map_err(told)?;
         let mut words = component.command.iter();
         let mut command = if component.after_api {
             let mut command = Command::new("/proc/self/exe");
@@ -143,11 +136,7 @@ impl Supervisor {
     /// Says in the program's log that it ended; one that can't be written must not end the cluster.
     fn note(&self, component: &Component, status: WaitStatus) {
         if let Ok(mut log) = File::options().append(true).open(self.log(component)) {
-            let _ = writeln!(
-                log,
-                "=== {} ended: {status:?}; starting it again",
-                component.name
-            );
+            let _ = writeln!(log, "=== {} ended: {status:?}; starting it again", component.name);
         }
     }
 }

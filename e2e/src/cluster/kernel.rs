@@ -34,8 +34,8 @@ fn is_there(part: &str) -> Result<bool, Error> {
     Ok(match part {
         "br_netfilter" => Path::new("/proc/sys/net/bridge").exists(),
         "loop" => Path::new("/dev/loop-control").exists(),
-        filesystem => files::read(Path::new("/proc/filesystems"))?
-            .lines()
-            .any(|line| line.split_whitespace().next_back() == Some(filesystem)),
+        filesystem => {
+            files::read(Path::new("/proc/filesystems"))?.lines().any(|line| line.split_whitespace().next_back() == Some(filesystem))
+        }
     })
 }

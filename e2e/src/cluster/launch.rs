@@ -48,8 +48,7 @@ pub fn launch(place: &Place, ports: Ports, fsync: bool) -> Result<(), Error> {
     // Groups that the new namespace sees from their root have no process in it any more.
     cgroups::step_aside(&place.group)?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
-        .map_err(failed("part from the machine's mounts"))?;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(failed("part from the machine's mounts"))?;
     let mut init = Command::new("/proc/self/exe");
     init.args(["init", &place.name]);
     for port in [ports.api, ports.http, ports.https] {

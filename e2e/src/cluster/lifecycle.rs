@@ -91,11 +91,7 @@ pub struct Cluster {
 impl Cluster {
     /// The cluster of this name. `tool` is the program `dhis2-cluster`, which runs inside as well.
     pub fn new(cache: &Cache, name: &str, tool: PathBuf) -> Result<Self, Error> {
-        Ok(Self {
-            place: Place::new(cache, name)?,
-            cache: cache.clone(),
-            tool,
-        })
+        Ok(Self { place: Place::new(cache, name)?, cache: cache.clone(), tool })
     }
 
     /// Builds what is missing and starts the cluster; returns when it is whole. One that is up is
@@ -111,10 +107,7 @@ impl Cluster {
         let begun = Instant::now();
         eprintln!("start the cluster {} …", self.place.name);
         self.end()?;
-        state = State {
-            ports: state.ports,
-            ..State::default()
-        };
+        state = State { ports: state.ports, ..State::default() };
         kernel::check()?;
         let since = Timestamp::now();
         let process = self.launch(&built, &mut state, fsync)?;
@@ -146,11 +139,7 @@ impl Cluster {
     /// Copies what the cluster's programs and its pods logged, this run and the one before, for
     /// somebody to read when the cluster is gone.
     pub fn collect_logs(&self, into: &Path) -> Result<(), Error> {
-        for (from, to) in [
-            ("log", "programs"),
-            ("log.previous", "programs.previous"),
-            ("node/var/log/pods", "pods"),
-        ] {
+        for (from, to) in [("log", "programs"), ("log.previous", "programs.previous"), ("node/var/log/pods", "pods")] {
             files::copy_tree(&self.place.folder.join(from), &into.join(to), &|_| true)?;
         }
         Ok(())
@@ -240,26 +229,15 @@ impl Cluster {
         Ok(process)
     }
 
-    async fn settle(
-        &self,
-        process: FirstProcess,
-        built: &Built,
-        since: Timestamp,
-        begun: Instant,
-    ) -> Result<(), Error> {
-        let late = |source| Error::NotReady {
-            logs: self.place.logs(),
-            source,
-        };
+    async fn settle(&self, process: FirstProcess, built: &Built, since: Timestamp, begun: Instant) -> Result<(), Error> {
+        let late = |source| Error::NotReady { logs: self.place.logs(), source };
         // Before their pods are: the kubelet waits long before it looks again for a missing image.
         let load = |images: &[PathBuf]| {
             let (programs, images) = (built.programs.clone(), images.to_vec());
             tokio::task::spawn_blocking(move || load_all(process, &programs, &images))
         };
         let loading = load(&built.images.system);
-        let client = ready::api(&self.place.kubeconfig(), LIMIT)
-            .await
-            .map_err(late)?;
+        let client = ready::api(&self.place.kubeconfig(), LIMIT).await.map_err(late)?;
         phase("API server answers", begun);
         self.apply(built, include_str!("../../cluster/manifests/rights.yaml"))?;
         loading.await??;
@@ -271,9 +249,7 @@ impl Cluster {
         let pod = |namespace, label| ready::pod(&client, namespace, label, since, LIMIT);
         pod("kube-system", "k8s-app=kube-dns").await.map_err(late)?;
         phase("DNS Ready", begun);
-        pod("ingress", "app.kubernetes.io/name=traefik")
-            .await
-            .map_err(late)?;
+        pod("ingress", "app.kubernetes.io/name=traefik").await.map_err(late)?;
         phase("ingress Ready", begun);
         loading.await??;
         phase("images loaded", begun);
@@ -302,8 +278,7 @@ fn rotate_logs(place: &Place) -> Result<(), files::Error> {
     files::make_folder(&place.logs())?;
     // The kubeconfig and the keys are an administrator's.
     let private = fs::Permissions::from_mode(0o700);
-    fs::set_permissions(&place.folder, private)
-        .map_err(|e| files::Error::new("close to others", &place.folder, e))
+    fs::set_permissions(&place.folder, private).map_err(|e| files::Error::new("close to others", &place.folder, e))
 }
 
 fn search_path(built: &Built) -> std::ffi::OsString {
@@ -312,11 +287,7 @@ fn search_path(built: &Built) -> std::ffi::OsString {
     env::join_paths(folders).unwrap_or_default()
 }
 
-fn load_all(
-    process: FirstProcess,
-    programs: &[PathBuf],
-    images: &[PathBuf],
-) -> Result<(), node::Error> {
+fn load_all(process: FirstProcess, programs: &[PathBuf], images: &[PathBuf]) -> Result<(), node::Error> {
     let begun = Instant::now();
     let socket = node::containerd_socket(process);
     while !socket.exists() && begun.elapsed() < LIMIT && process.is_alive() {

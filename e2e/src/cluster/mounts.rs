@@ -45,12 +45,7 @@ const MACHINE_SETTINGS: &[(&str, &str)] = &[
 ];
 
 /// Folders of the machine that the cluster has its own of, kept in its folder.
-const KEPT: &[&str] = &[
-    "/var/lib/kubelet",
-    "/var/lib/containerd",
-    "/var/log/pods",
-    "/var/log/containers",
-];
+const KEPT: &[&str] = &["/var/lib/kubelet", "/var/lib/containerd", "/var/log/pods", "/var/log/containers"];
 
 /// Makes all mounts, in a mount namespace that is new and private.
 pub fn make(place: &Place) -> Result<(), Error> {
@@ -60,18 +55,11 @@ pub fn make(place: &Place) -> Result<(), Error> {
     filesystem("sysfs", "/sys", "")?;
     remount_cgroups(&hierarchies)?;
     for folder in ["/run", "/var/lib", "/var/log", "/tmp"] {
-        let mode = if folder == "/tmp" {
-            "mode=1777"
-        } else {
-            "mode=755"
-        };
+        let mode = if folder == "/tmp" { "mode=1777" } else { "mode=755" };
         filesystem("tmpfs", folder, mode)?;
     }
     for target in KEPT {
-        let source = place
-            .folder
-            .join("node")
-            .join(target.trim_start_matches('/'));
+        let source = place.folder.join("node").join(target.trim_start_matches('/'));
         files::make_folder(&source)?;
         files::make_folder(Path::new(target))?;
         bind(&source, target)?;
@@ -114,11 +102,7 @@ fn volumes(folder: &Path) -> Result<(), Error> {
 fn remount_cgroups(hierarchies: &[Hierarchy]) -> Result<(), Error> {
     filesystem("tmpfs", "/sys/fs/cgroup", "mode=755")?;
     for hierarchy in hierarchies {
-        let Hierarchy {
-            mount_point,
-            kind,
-            options,
-        } = hierarchy;
+        let Hierarchy { mount_point, kind, options } = hierarchy;
         files::make_folder(mount_point)?;
         filesystem(kind, &mount_point.display().to_string(), options)?;
         cgroups::delegate(hierarchy)?;
@@ -142,15 +126,6 @@ fn bind(source: &Path, target: &str) -> Result<(), Error> {
     apply(source.to_str(), target, None, MsFlags::MS_BIND, "")
 }
 
-fn apply(
-    source: Option<&str>,
-    target: &str,
-    kind: Option<&str>,
-    flags: MsFlags,
-    options: &str,
-) -> Result<(), Error> {
-    mount(source, target, kind, flags, Some(options)).map_err(|source| Error::Mount {
-        target: target.to_owned(),
-        source,
-    })
+fn apply(source: Option<&str>, target: &str, kind: Option<&str>, flags: MsFlags, options: &str) -> Result<(), Error> {
+    mount(source, target, kind, flags, Some(options)).map_err(|source| Error::Mount { target: target.to_owned(), source })
 }

@@ -60,11 +60,7 @@ pub fn make() -> Result<(), Error> {
     ] {
         run::output(Command::new("ip").args(arguments))?;
     }
-    for setting in [
-        "ipv4/ip_forward",
-        "bridge/bridge-nf-call-iptables",
-        "ipv4/conf/all/route_localnet",
-    ] {
+    for setting in ["ipv4/ip_forward", "bridge/bridge-nf-call-iptables", "ipv4/conf/all/route_localnet"] {
         files::write(&Path::new("/proc/sys/net").join(setting), "1")?;
     }
     Ok(())
@@ -80,9 +76,7 @@ impl Doors {
     /// Listens, on the same ports as before where they are free.
     pub fn open(wanted: Ports) -> Result<Self, Error> {
         let [api, http, https] = [wanted.api, wanted.http, wanted.https].map(listen);
-        Ok(Self {
-            listeners: [api?, http?, https?],
-        })
+        Ok(Self { listeners: [api?, http?, https?] })
     }
 
     /// The ports.
@@ -91,11 +85,7 @@ impl Doors {
             let address = listener.local_addr();
             address.map_err(|source| Error::Listen { port: 0, source })
         });
-        Ok(Ports {
-            api: api?.port(),
-            http: http?.port(),
-            https: https?.port(),
-        })
+        Ok(Ports { api: api?.port(), http: http?.port(), https: https?.port() })
     }
 
     /// Passes connections on into the namespace that this process is in now, until it ends.

@@ -27,9 +27,7 @@ pub enum Error {
 
 /// The first process of a cluster that runs.
 pub fn first_process(place: &Place) -> Result<FirstProcess, Error> {
-    place
-        .running()?
-        .ok_or_else(|| Error::Down(place.name.clone()))
+    place.running()?.ok_or_else(|| Error::Down(place.name.clone()))
 }
 
 /// A program in the namespaces of the node: sees its network, mounts and processes.
@@ -37,9 +35,7 @@ pub fn inside(process: FirstProcess, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("nsenter");
     command
         .args(["--target", &process.pid.to_string()])
-        .args([
-            "--mount", "--net", "--pid", "--ipc", "--uts", "--cgroup", "--",
-        ])
+        .args(["--mount", "--net", "--pid", "--ipc", "--uts", "--cgroup", "--"])
         .arg(program);
     command
 }
@@ -53,27 +49,17 @@ pub fn kubectl(place: &Place, programs: &[PathBuf]) -> Command {
 
 /// A built program.
 pub fn find(programs: &[PathBuf], name: &str) -> PathBuf {
-    programs
-        .iter()
-        .map(|folder| folder.join(name))
-        .find(|path| path.exists())
-        .unwrap_or_else(|| PathBuf::from(name))
+    programs.iter().map(|folder| folder.join(name)).find(|path| path.exists()).unwrap_or_else(|| PathBuf::from(name))
 }
 
 /// Where the machine finds the node's containerd.
 pub fn containerd_socket(process: FirstProcess) -> PathBuf {
-    PathBuf::from(format!(
-        "/proc/{}/root/run/containerd/containerd.sock",
-        process.pid
-    ))
+    PathBuf::from(format!("/proc/{}/root/run/containerd/containerd.sock", process.pid))
 }
 
 fn ctr(process: FirstProcess, programs: &[PathBuf]) -> Command {
     let mut command = Command::new(find(programs, "ctr"));
-    command
-        .arg("--address")
-        .arg(containerd_socket(process))
-        .args(["--namespace", "k8s.io", "images"]);
+    command.arg("--address").arg(containerd_socket(process)).args(["--namespace", "k8s.io", "images"]);
     command
 }
 

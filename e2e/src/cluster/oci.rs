@@ -65,23 +65,14 @@ pub struct Entry {
 impl Entry {
     /// An entry that root owns.
     pub fn new(path: &str, mode: u32, content: Content) -> Self {
-        Self {
-            path: PathBuf::from(path.trim_start_matches('/')),
-            mode,
-            owner: (0, 0),
-            content,
-        }
+        Self { path: PathBuf::from(path.trim_start_matches('/')), mode, owner: (0, 0), content }
     }
 
     /// A file of this machine that root owns, for all to read, and to run if anybody may run it here:
     /// the rest of its mode depends on who built it.
     pub fn of_file(from: &Path, to: &str) -> Result<Self, files::Error> {
         let told = fs::metadata(from).map_err(|e| files::Error::new("stat", from, e))?;
-        let mode = if told.mode() & 0o111 == 0 {
-            0o644
-        } else {
-            0o755
-        };
+        let mode = if told.mode() & 0o111 == 0 { 0o644 } else { 0o755 };
         Ok(Self::new(to, mode, Content::File(from.to_owned())))
     }
 
@@ -100,8 +91,7 @@ pub fn tree(root: &Path) -> Result<Vec<Entry>, files::Error> {
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         for path in files::list(&folder)? {
-            let told =
-                fs::symlink_metadata(&path).map_err(|e| files::Error::new("stat", &path, e))?;
+            let told = fs::symlink_metadata(&path).map_err(|e| files::Error::new("stat", &path, e))?;
             let inside = path.strip_prefix(root).unwrap_or(&path).to_owned();
             let content = if told.is_dir() {
                 if !["dev", "proc", "sys"].iter().any(|k| inside.starts_with(k)) {
@@ -109,20 +99,13 @@ pub fn tree(root: &Path) -> Result<Vec<Entry>, files::Error> {
                 }
                 Content::Folder
             } else if told.is_symlink() {
-                Content::Link(
-                    fs::read_link(&path).map_err(|e| files::Error::new("read", &path, e))?,
-                )
+                Content::Link(fs::read_link(&path).map_err(|e| files::Error::new("read", &path, e))?)
             } else if told.is_file() {
                 Content::File(path)
             } else {
                 continue;
             };
-            entries.push(Entry {
-                path: inside,
-                mode: told.mode() & 0o7777,
-                owner: (told.uid(), told.gid()),
-                content,
-            });
+            entries.push(Entry { path: inside, mode: told.mode() & 0o7777, owner: (told.uid(), told.gid()), content });
         }
     }
     Ok(entries)
@@ -132,30 +115,14 @@ pub fn tree(root: &Path) -> Result<Vec<Entry>, files::Error> {
 ///
 /// # Errors
 /// A file that can't be read or written.
-pub fn write(
-    archive: &Path,
-    reference: &str,
-    config: &Config,
-    mut entries: Vec<Entry>,
-) -> Result<String, files::Error> {
+pub fn write(archive: &Path, reference: &str, config: &Config, mut entries: Vec<Entry>) -> Result<String, files::Error> {
     let told = |e| files::Error::new("write the image", archive, e);
-    entries.sort_by(|a, b| {
-        a.path
-            .as_os_str()
-            .as_bytes()
-            .cmp(b.path.as_os_str().as_bytes())
-    });
+    entries.sort_by(|a, b| a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes()));
     let folder = archive.parent().unwrap_or(Path::new("."));
     files::make_folder(folder)?;
     let beside = archive.with_extension("part");
     let layer_path = archive.with_extension("layer");
-    let layer_file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&layer_path)
-        .map_err(told)?;
+    let layer_file = File::options().read(true).write(true).create(true).truncate(true).open(&layer_path).map_err(told)?;
     let mut layer = Blob::new(layer_file);
     write_layer(&mut layer, &entries)?;
     let (digest, size, file) = layer.finish().map_err(told)?;
@@ -170,8 +137,7 @@ fn write_layer(out: &mut impl Write, entries: &[Entry]) -> Result<(), files::Err
     for entry in entries {
         append(&mut tar, entry).map_err(|e| files::Error::new("pack", &entry.path, e))?;
     }
-    tar.finish()
-        .map_err(|e| files::Error::new("pack", Path::new("the layer"), e))
+    tar.finish().map_err(|e| files::Error::new("pack", Path::new("the layer"), e))
 }
 
 fn append(tar: &mut Builder<impl Write>, entry: &Entry) -> io::Result<()> {
@@ -202,14 +168,7 @@ fn append(tar: &mut Builder<impl Write>, entry: &Entry) -> io::Result<()> {
     }
 }
 
-fn assemble(
-    archive: &Path,
-    reference: &str,
-    config: &Config,
-    layer: &str,
-    size: u64,
-    content: File,
-) -> io::Result<String> {
+fn assemble(archive: &Path, reference: &str, config: &Config, layer: &str, size: u64, content: File) -> io::Result<String> {
     let config = serde_json::to_vec(&json!({
         "architecture": "amd64",
         "os": "linux",
@@ -237,20 +196,10 @@ fn assemble(
         "manifests": [index],
     }))?;
     let mut tar = Builder::new(File::create(archive)?);
-    file(
-        &mut tar,
-        "oci-layout",
-        30,
-        br#"{"imageLayoutVersion":"1.0.0"}"#.as_slice(),
-    )?;
+    file(&mut tar, "oci-layout", 30, br#"{"imageLayoutVersion":"1.0.0"}"#.as_slice())?;
     file(&mut tar, "index.json", index.len() as u64, index.as_slice())?;
     for blob in [&config, &manifest] {
-        file(
-            &mut tar,
-            &place(&digest(blob)),
-            blob.len() as u64,
-            blob.as_slice(),
-        )?;
+        file(&mut tar, &place(&digest(blob)), blob.len() as u64, blob.as_slice())?;
     }
     file(&mut tar, &place(layer), size, content)?;
     tar.finish()?;
@@ -286,24 +235,13 @@ struct Blob {
 
 impl Blob {
     fn new(file: File) -> Self {
-        Self {
-            file: io::BufWriter::with_capacity(1 << 20, file),
-            digest: Sha256::new(),
-            size: 0,
-        }
+        Self { file: io::BufWriter::with_capacity(1 << 20, file), digest: Sha256::new(), size: 0 }
     }
 
     fn finish(self) -> io::Result<(String, u64, File)> {
-        let mut file = self
-            .file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
+        let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
-        Ok((
-            format!("sha256:{}", hex(&self.digest.finalize())),
-            self.size,
-            file,
-        ))
+        Ok((format!("sha256:{}", hex(&self.digest.finalize())), self.size, file))
     }
 }
 
@@ -352,10 +290,7 @@ mod tests {
         let archive = folder.path().join("image.tar");
         let digest = write(&archive, "localhost/x:1", &Config::default(), entries()).unwrap();
         let named = Named::read(&archive).unwrap();
-        assert_eq!(
-            (named.reference(), named.digest),
-            ("localhost/x:1".to_owned(), digest)
-        );
+        assert_eq!((named.reference(), named.digest), ("localhost/x:1".to_owned(), digest));
         let left: Vec<_> = files::list(folder.path()).unwrap();
         assert_eq!(left, [archive]);
     }

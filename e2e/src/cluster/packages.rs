@@ -19,10 +19,8 @@ const NEEDED: &[(&str, &str)] = &[
 ];
 
 /// What tests without a cluster need: a PostgreSQL with PostGIS of the machine's own Debian.
-const TESTED_WITH: &[(&str, &str)] = &[
-    ("postgresql", "/usr/share/doc/postgresql"),
-    ("postgresql-postgis", "/usr/share/doc/postgresql-postgis"),
-];
+const TESTED_WITH: &[(&str, &str)] =
+    &[("postgresql", "/usr/share/doc/postgresql"), ("postgresql-postgis", "/usr/share/doc/postgresql-postgis")];
 
 /// Installs what clusters need and is missing; asks nobody, and nothing when all is there.
 pub fn install() -> Result<(), run::Error> {
@@ -35,22 +33,14 @@ pub fn install_for_tests() -> Result<(), run::Error> {
 }
 
 fn install_missing(packages: &[(&'static str, &str)]) -> Result<(), run::Error> {
-    let missing: Vec<&str> = packages
-        .iter()
-        .filter(|(_, file)| !std::path::Path::new(file).exists())
-        .map(|(package, _)| *package)
-        .collect();
+    let missing: Vec<&str> =
+        packages.iter().filter(|(_, file)| !std::path::Path::new(file).exists()).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let what = format!("install {}", missing.join(", "));
     run::follow("read the package lists", apt().arg("update"))?;
-    run::follow(
-        &what,
-        apt()
-            .args(["install", "-y", "--no-install-recommends"])
-            .args(missing),
-    )
+    run::follow(&what, apt().args(["install", "-y", "--no-install-recommends"]).args(missing))
 }
 
 fn apt() -> Command {
@@ -62,15 +52,6 @@ fn apt() -> Command {
 /// The archive that this machine installs Debian's packages from.
 pub fn archive() -> Result<Option<String>, run::Error> {
     let format = "$(REPO_URI) $(LABEL)";
-    let targets = run::output(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        format,
-        "Created-By: Packages",
-    ]))?;
-    Ok(targets
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .find(|(_, label)| *label == "Debian")
-        .map(|(uri, _)| uri.to_owned()))
+    let targets = run::output(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
+    Ok(targets.lines().filter_map(|line| line.split_once(' ')).find(|(_, label)| *label == "Debian").map(|(uri, _)| uri.to_owned()))
 }

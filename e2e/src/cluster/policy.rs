@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::networking::v1::{
-    NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
-};
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
@@ -27,26 +25,17 @@ impl Endpoint {
     /// The endpoint that a pod is at this address, if it is one now.
     pub fn at(pod: &Pod, address: &str) -> Option<Self> {
         let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
-        let ended = ["Succeeded", "Failed"]
-            .map(Some)
-            .contains(&status.phase.as_deref());
+        let ended = ["Succeeded", "Failed"].map(Some).contains(&status.phase.as_deref());
         if spec.host_network == Some(true) || ended {
             return None;
         }
         let sidecars = spec.init_containers.iter().flatten();
         let containers = spec.containers.iter().chain(sidecars);
-        let ports = containers
-            .flat_map(|c| c.ports.iter().flatten())
-            .filter_map(|port| {
-                let protocol = port.protocol.as_deref().unwrap_or("TCP").to_lowercase();
-                Some((port.name.clone()?, protocol, port.container_port))
-            });
-        Some(Self {
-            namespace: pod.namespace()?,
-            labels: pod.labels().clone(),
-            address: address.to_owned(),
-            ports: ports.collect(),
-        })
+        let ports = containers.flat_map(|c| c.ports.iter().flatten()).filter_map(|port| {
+            let protocol = port.protocol.as_deref().unwrap_or("TCP").to_lowercase();
+            Some((port.name.clone()?, protocol, port.container_port))
+        });
+        Some(Self { namespace: pod.namespace()?, labels: pod.labels().clone(), address: address.to_owned(), ports: ports.collect() })
     }
 
     /// Its address.
@@ -79,10 +68,7 @@ impl Cluster {
     pub fn table(&self) -> String {
         let (mut chains, mut inward, mut outward) = (String::new(), Vec::new(), Vec::new());
         for endpoint in &self.endpoints {
-            for (direction, jumps) in [
-                (Direction::Ingress, &mut inward),
-                (Direction::Egress, &mut outward),
-            ] {
+            for (direction, jumps) in [(Direction::Ingress, &mut inward), (Direction::Egress, &mut outward)] {
                 if let Some(rules) = self.rules(endpoint, direction) {
                     let chain = chain(endpoint, direction);
                     let _ = writeln!(chains, "  chain {chain} {{\n{rules}    counter drop\n  }}");
@@ -124,8 +110,7 @@ impl Cluster {
                     for peer in &peers {
                         for port in &ports {
                             let name = policy.name_any();
-                            let rule =
-                                format!("{peer} {port} return comment \"{namespace}/{name}\"");
+                            let rule = format!("{peer} {port} return comment \"{namespace}/{name}\"");
                             let _ = writeln!(rules, "    {}", rule.trim_start());
                         }
                     }
@@ -167,12 +152,7 @@ impl Cluster {
     }
 
     /// Matches for a list of peers. No list is everybody; peers that match nobody are no match.
-    fn peers(
-        &self,
-        namespace: &str,
-        peers: Option<&[NetworkPolicyPeer]>,
-        field: &str,
-    ) -> Vec<String> {
+    fn peers(&self, namespace: &str, peers: Option<&[NetworkPolicyPeer]>, field: &str) -> Vec<String> {
         let Some(peers) = peers.filter(|p| !p.is_empty()) else {
             return vec![String::new()];
         };
@@ -185,10 +165,7 @@ impl Cluster {
                 }
                 matches.push(text);
             } else if peer.ip_block.is_none() {
-                let chosen = self
-                    .endpoints
-                    .iter()
-                    .filter(|e| self.is_peer(e, namespace, peer));
+                let chosen = self.endpoints.iter().filter(|e| self.is_peer(e, namespace, peer));
                 addresses.extend(chosen.map(|e| e.address.as_str()));
             }
         }
@@ -203,10 +180,7 @@ impl Cluster {
     fn is_peer(&self, endpoint: &Endpoint, namespace: &str, peer: &NetworkPolicyPeer) -> bool {
         let namespace_fits = match &peer.namespace_selector {
             None => endpoint.namespace == namespace,
-            Some(selector) => self
-                .namespaces
-                .get(&endpoint.namespace)
-                .is_some_and(|labels| matches(selector, labels)),
+            Some(selector) => self.namespaces.get(&endpoint.namespace).is_some_and(|labels| matches(selector, labels)),
         };
         namespace_fits && selects(peer.pod_selector.as_ref(), &endpoint.labels)
     }
@@ -307,12 +281,7 @@ mod tests {
 
     fn cluster(spec: &Value) -> Cluster {
         let policy = json!({"metadata": {"name": "np", "namespace": "a"}, "spec": spec});
-        let labels = |name: &str| {
-            (
-                name.to_owned(),
-                Labels::from([("name".into(), name.into())]),
-            )
-        };
+        let labels = |name: &str| (name.to_owned(), Labels::from([("name".into(), name.into())]));
         Cluster {
             endpoints: vec![
                 pod("a", &json!({"app": "web"}), "10.244.0.2"),
@@ -332,10 +301,7 @@ mod tests {
     #[test]
     fn an_empty_policy_closes_its_own_namespace_only() {
         let table = cluster(&json!({"podSelector": {}, "policyTypes": ["Ingress"]})).table();
-        assert_eq!(
-            chain_of(&table, "to_10_244_0_2"),
-            Some("    counter drop\n")
-        );
+        assert_eq!(chain_of(&table, "to_10_244_0_2"), Some("    counter drop\n"));
         assert_eq!(chain_of(&table, "to_10_244_0_4"), None);
         assert_eq!(chain_of(&table, "from_10_244_0_2"), None);
     }

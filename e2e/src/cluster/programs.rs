@@ -29,12 +29,7 @@ pub struct Program {
 
 /// All of them, the quick ones first.
 pub const ALL: &[Program] = &[
-    Program {
-        module: "etcd",
-        packages: &["go.etcd.io/etcd/server/v3"],
-        binary: Some("etcd"),
-        linker_flags: PLAIN,
-    },
+    Program { module: "etcd", packages: &["go.etcd.io/etcd/server/v3"], binary: Some("etcd"), linker_flags: PLAIN },
     Program {
         module: "containerd",
         packages: &[
@@ -45,12 +40,7 @@ pub const ALL: &[Program] = &[
         binary: None,
         linker_flags: PLAIN,
     },
-    Program {
-        module: "coredns",
-        packages: &["."],
-        binary: Some("coredns"),
-        linker_flags: PLAIN,
-    },
+    Program { module: "coredns", packages: &["."], binary: Some("coredns"), linker_flags: PLAIN },
     Program {
         module: "kubernetes",
         packages: &[
@@ -64,24 +54,9 @@ pub const ALL: &[Program] = &[
         binary: None,
         linker_flags: KUBERNETES,
     },
-    Program {
-        module: TRAEFIK,
-        packages: &["github.com/traefik/traefik/v3/cmd/traefik"],
-        binary: Some("traefik"),
-        linker_flags: PLAIN,
-    },
-    Program {
-        module: "helm",
-        packages: &["helm.sh/helm/v4/cmd/helm"],
-        binary: Some("helm"),
-        linker_flags: PLAIN,
-    },
-    Program {
-        module: RESTIC,
-        packages: &["github.com/restic/restic/cmd/restic"],
-        binary: Some("restic"),
-        linker_flags: PLAIN,
-    },
+    Program { module: TRAEFIK, packages: &["github.com/traefik/traefik/v3/cmd/traefik"], binary: Some("traefik"), linker_flags: PLAIN },
+    Program { module: "helm", packages: &["helm.sh/helm/v4/cmd/helm"], binary: Some("helm"), linker_flags: PLAIN },
+    Program { module: RESTIC, packages: &["github.com/restic/restic/cmd/restic"], binary: Some("restic"), linker_flags: PLAIN },
     Program {
         module: "kubeconform",
         packages: &["github.com/yannh/kubeconform/cmd/kubeconform"],
@@ -100,14 +75,7 @@ const RESTIC_SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/agent/
 const LEGO: &str = "lego";
 
 /// What the ACME library is without: what nobody imports, and the providers' cloud SDKs.
-const LEFT_OUT: &[&str] = &[
-    "providers/dns",
-    "cmd",
-    "main.go",
-    "e2e",
-    "docs",
-    "platform/tester",
-];
+const LEFT_OUT: &[&str] = &["providers/dns", "cmd", "main.go", "e2e", "docs", "platform/tester"];
 
 impl Program {
     /// The module of that name.
@@ -122,11 +90,7 @@ impl Program {
 
     /// The folder of its module.
     fn folder(&self) -> PathBuf {
-        if self.module == RESTIC {
-            PathBuf::from(RESTIC_SOURCES)
-        } else {
-            Path::new(SOURCES).join(self.module)
-        }
+        if self.module == RESTIC { PathBuf::from(RESTIC_SOURCES) } else { Path::new(SOURCES).join(self.module) }
     }
 }
 
@@ -149,26 +113,18 @@ pub enum Error {
 /// The folder of a module's built programs; builds them if they are not there.
 /// Who calls holds the build lock.
 pub fn build(cache: &Cache, program: &Program) -> Result<PathBuf, Error> {
-    let folder = cache
-        .programs()
-        .join(format!("{}-{}", program.module, key(program)?));
+    let folder = cache.programs().join(format!("{}-{}", program.module, key(program)?));
     if folder.is_dir() {
         return Ok(folder);
     }
     let work = cache.scratch().join(program.module);
     let made = work.join("bin");
     files::make_folder(&made)?;
-    let output = program
-        .binary
-        .map_or_else(|| made.clone(), |name| made.join(name));
+    let output = program.binary.map_or_else(|| made.clone(), |name| made.join(name));
     let sources = sources(cache, program, &work)?;
     let mut command = go(cache, run::tied("go"), &sources);
-    command
-        .args(["build", "-v", "-ldflags", program.linker_flags, "-o"])
-        .arg(output)
-        .args(program.packages);
-    run::follow(&format!("build {}", program.module), &mut command)
-        .map_err(|source| failed(program, source))?;
+    command.args(["build", "-v", "-ldflags", program.linker_flags, "-o"]).arg(output).args(program.packages);
+    run::follow(&format!("build {}", program.module), &mut command).map_err(|source| failed(program, source))?;
     files::make_folder(&cache.programs())?;
     files::rename(&made, &folder)?;
     files::remove_tree(&work)?;
@@ -176,10 +132,7 @@ pub fn build(cache: &Cache, program: &Program) -> Result<PathBuf, Error> {
 }
 
 fn failed(program: &Program, source: run::Error) -> Error {
-    Error::Build {
-        module: program.module,
-        source,
-    }
+    Error::Build { module: program.module, source }
 }
 
 fn go(cache: &Cache, mut command: Command, folder: &Path) -> Command {
@@ -195,12 +148,7 @@ fn go(cache: &Cache, mut command: Command, folder: &Path) -> Command {
 
 /// What a build depends on: the Go version, how it is called, and every file of the module.
 fn key(program: &Program) -> Result<String, Error> {
-    let version = run::output(
-        Command::new("go")
-            .arg("version")
-            .env("GOTOOLCHAIN", "local"),
-    )
-    .map_err(|source| failed(program, source))?;
+    let version = run::output(Command::new("go").arg("version").env("GOTOOLCHAIN", "local")).map_err(|source| failed(program, source))?;
     let mut inputs = vec![version, FLAGS.to_owned(), program.linker_flags.to_owned()];
     inputs.extend(program.packages.iter().map(|&p| p.to_owned()));
     let mut folders = vec![program.folder()];
@@ -247,9 +195,6 @@ fn sources(cache: &Cache, program: &Program, work: &Path) -> Result<PathBuf, Err
     files::copy_tree(Path::new(library.trim()), &trimmed, &is_wanted)?;
     let providers = trimmed.join("providers/dns");
     files::make_folder(&providers)?;
-    files::write(
-        &providers.join("dns.go"),
-        files::read(&lego.join("dns.go"))?,
-    )?;
+    files::write(&providers.join("dns.go"), files::read(&lego.join("dns.go"))?)?;
     Ok(copy)
 }

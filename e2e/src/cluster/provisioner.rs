@@ -46,25 +46,16 @@ struct Context {
 /// Serves claims for ever.
 pub async fn serve(kubeconfig: &Path, folder: &Path) -> Result<(), ready::Error> {
     let client = ready::client(kubeconfig).await?;
-    let context = Arc::new(Context {
-        client: client.clone(),
-        volumes: Volumes::new(folder),
-    });
-    let claims = Controller::new(
-        Api::<PersistentVolumeClaim>::all(client.clone()),
-        watcher::Config::default(),
-    )
-    .run(serve_claim, again, context.clone());
-    let volumes = Controller::new(
-        Api::<PersistentVolume>::all(client),
-        watcher::Config::default(),
-    )
-    .run(serve_volume, again, context);
+    let context = Arc::new(Context { client: client.clone(), volumes: Volumes::new(folder) });
+    let claims = Controller::new(Api::<PersistentVolumeClaim>::all(client.clone()), watcher::Config::default()).run(
+        serve_claim,
+        again,
+        context.clone(),
+    );
+    let volumes = Controller::new(Api::<PersistentVolume>::all(client), watcher::Config::default()).run(serve_volume, again, context);
     let claims = claims.filter_map(async |outcome| outcome.err().map(|e| told(&e)));
     let volumes = volumes.filter_map(async |outcome| outcome.err().map(|e| told(&e)));
-    stream::select(claims, volumes)
-        .for_each(async |error| eprintln!("{error}"))
-        .await;
+    stream::select(claims, volumes).for_each(async |error| eprintln!("{error}")).await;
     Ok(())
 }
 
@@ -86,10 +77,7 @@ fn again<K>(_: Arc<K>, _: &Error, _: Arc<Context>) -> Action {
     Action::requeue(Duration::from_secs(1))
 }
 
-async fn serve_claim(
-    claim: Arc<PersistentVolumeClaim>,
-    context: Arc<Context>,
-) -> Result<Action, Error> {
+async fn serve_claim(claim: Arc<PersistentVolumeClaim>, context: Arc<Context>) -> Result<Action, Error> {
     let annotation = |name: &str| claim.annotations().get(name).map(String::as_str);
     let is_ours = annotation("volume.kubernetes.io/storage-provisioner") == Some(PROVISIONER);
     if is_ours && claim.metadata.deletion_timestamp.is_none() {
@@ -169,10 +157,7 @@ async fn provision(claim: &PersistentVolumeClaim, context: &Context) -> Result<(
 /// The volume first, then the claim's status: who sees the new size may use it.
 async fn grow(claim: &PersistentVolumeClaim, context: &Context) -> Result<(), Error> {
     let (size, wanted) = wanted(claim)?;
-    let capacity = claim
-        .status
-        .as_ref()
-        .and_then(|s| s.capacity.as_ref()?.get("storage"));
+    let capacity = claim.status.as_ref().and_then(|s| s.capacity.as_ref()?.get("storage"));
     let now = capacity.map_or(Ok(u64::MAX), bytes)?;
     if wanted <= now {
         return Ok(());
@@ -181,31 +166,17 @@ async fn grow(claim: &PersistentVolumeClaim, context: &Context) -> Result<(), Er
     context.volumes.grow(&name, wanted)?;
     let capacity = json!({"capacity": {"storage": size}});
     Api::<PersistentVolume>::all(context.client.clone())
-        .patch(
-            &name,
-            &PatchParams::default(),
-            &Patch::Merge(json!({"spec": capacity})),
-        )
+        .patch(&name, &PatchParams::default(), &Patch::Merge(json!({"spec": capacity})))
         .await?;
     let namespace = claim.namespace().unwrap_or_default();
     Api::<PersistentVolumeClaim>::namespaced(context.client.clone(), &namespace)
-        .patch_status(
-            &claim.name_any(),
-            &PatchParams::default(),
-            &Patch::Merge(json!({"status": capacity})),
-        )
+        .patch_status(&claim.name_any(), &PatchParams::default(), &Patch::Merge(json!({"status": capacity})))
         .await?;
     Ok(())
 }
 
-async fn serve_volume(
-    volume: Arc<PersistentVolume>,
-    context: Arc<Context>,
-) -> Result<Action, Error> {
-    let is_ours = volume
-        .annotations()
-        .get(PROVISIONED_BY)
-        .is_some_and(|p| p == PROVISIONER);
+async fn serve_volume(volume: Arc<PersistentVolume>, context: Arc<Context>) -> Result<Action, Error> {
+    let is_ours = volume.annotations().get(PROVISIONED_BY).is_some_and(|p| p == PROVISIONER);
     let phase = volume.status.as_ref().and_then(|s| s.phase.as_deref());
     let policy = volume.spec.as_ref();
     let policy = policy.and_then(|s| s.persistent_volume_reclaim_policy.as_deref());

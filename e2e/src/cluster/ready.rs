@@ -65,39 +65,18 @@ async fn answers(client: &Client) -> bool {
 /// Waits until the node is Ready, as its kubelet said after `since`.
 pub async fn node(client: &Client, since: Timestamp, limit: Duration) -> Result<(), Error> {
     let is_ready = |node: &Node| {
-        let conditions = node
-            .status
-            .iter()
-            .flat_map(|s| s.conditions.iter().flatten());
-        conditions
-            .filter(|c| c.type_ == "Ready" && c.status == "True")
-            .any(|c| c.last_heartbeat_time.as_ref().is_some_and(|t| t.0 > since))
+        let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        conditions.filter(|c| c.type_ == "Ready" && c.status == "True").any(|c| c.last_heartbeat_time.as_ref().is_some_and(|t| t.0 > since))
     };
-    until(
-        "the node",
-        Api::all(client.clone()),
-        NODE_FIELD,
-        limit,
-        is_ready,
-    )
-    .await
+    until("the node", Api::all(client.clone()), NODE_FIELD, limit, is_ready).await
 }
 
 const NODE_FIELD: Selector = Selector::Name(NODE);
 
 /// Waits until a pod with this label runs and is Ready, in a container that started after `since`.
-pub async fn pod(
-    client: &Client,
-    namespace: &str,
-    label: &'static str,
-    since: Timestamp,
-    limit: Duration,
-) -> Result<(), Error> {
+pub async fn pod(client: &Client, namespace: &str, label: &'static str, since: Timestamp, limit: Duration) -> Result<(), Error> {
     let is_ready = |pod: &Pod| {
-        let containers = pod
-            .status
-            .iter()
-            .flat_map(|s| s.container_statuses.iter().flatten());
+        let containers = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten());
         containers.filter(|c| c.ready).any(|c| {
             let running = c.state.as_ref().and_then(|s| s.running.as_ref());
             let started = running.and_then(|r| r.started_at.as_ref());
@@ -113,13 +92,7 @@ enum Selector {
     Label(&'static str),
 }
 
-async fn until<K>(
-    what: &str,
-    api: Api<K>,
-    selector: Selector,
-    limit: Duration,
-    is_ready: impl Fn(&K) -> bool,
-) -> Result<(), Error>
+async fn until<K>(what: &str, api: Api<K>, selector: Selector, limit: Duration, is_ready: impl Fn(&K) -> bool) -> Result<(), Error>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
@@ -141,15 +114,6 @@ where
     within(what, limit, found).await?
 }
 
-async fn within<T>(
-    what: &str,
-    limit: Duration,
-    future: impl Future<Output = T>,
-) -> Result<T, Error> {
-    tokio::time::timeout(limit, future)
-        .await
-        .map_err(|_| Error::Late {
-            what: what.to_owned(),
-            limit,
-        })
+async fn within<T>(what: &str, limit: Duration, future: impl Future<Output = T>) -> Result<T, Error> {
+    tokio::time::timeout(limit, future).await.map_err(|_| Error::Late { what: what.to_owned(), limit })
 }

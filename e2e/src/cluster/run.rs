@@ -43,26 +43,15 @@ fn name(command: &Command) -> String {
 /// Runs a program and returns what it wrote to standard output.
 pub fn output(command: &mut Command) -> Result<String, Error> {
     let program = name(command);
-    let output = command.output().map_err(|source| Error::Start {
-        program: program.clone(),
-        source,
-    })?;
+    let output = command.output().map_err(|source| Error::Start { program: program.clone(), source })?;
     check(program, &output)
 }
 
 /// Runs a program that reads `input`.
 pub fn feed(command: &mut Command, input: &[u8]) -> Result<String, Error> {
     let program = name(command);
-    let start = |source| Error::Start {
-        program: program.clone(),
-        source,
-    };
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
+    let start = |source| Error::Start { program: program.clone(), source };
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that ends early closes its end; its status tells more than the broken pipe.
         let _ = io::Write::write_all(&mut stdin, input);
@@ -75,16 +64,8 @@ fn check(program: String, output: &Output) -> Result<String, Error> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Err(Error::Failed {
-        program,
-        status: output.status,
-        said: said.trim_end().to_owned(),
-    })
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Err(Error::Failed { program, status: output.status, said: said.trim_end().to_owned() })
 }
 
 /// A long-running program with the given arguments, which is ended when this process is.
@@ -100,37 +81,18 @@ pub fn follow(what: &str, command: &mut Command) -> Result<(), Error> {
     let program = what.to_owned();
     let begun = Instant::now();
     eprintln!("{what} …");
-    let (reader, writer) = io::pipe().map_err(|source| Error::Start {
-        program: program.clone(),
-        source,
-    })?;
+    let (reader, writer) = io::pipe().map_err(|source| Error::Start { program: program.clone(), source })?;
     let mut child = writer
         .try_clone()
-        .and_then(|second| {
-            command
-                .stdout(writer)
-                .stderr(second)
-                .stdin(Stdio::null())
-                .spawn()
-        })
-        .map_err(|source| Error::Start {
-            program: program.clone(),
-            source,
-        })?;
+        .and_then(|second| command.stdout(writer).stderr(second).stdin(Stdio::null()).spawn())
+        .map_err(|source| Error::Start { program: program.clone(), source })?;
     // The command holds the writing ends of the pipe, which would keep it open.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let said = tell(what, begun, BufReader::new(reader));
-    let status = child.wait().map_err(|source| Error::Start {
-        program: program.clone(),
-        source,
-    })?;
+    let status = child.wait().map_err(|source| Error::Start { program: program.clone(), source })?;
     if !status.success() {
         let said = said.into_iter().collect::<Vec<_>>().join("\n");
-        return Err(Error::Failed {
-            program,
-            status,
-            said,
-        });
+        return Err(Error::Failed { program, status, said });
     }
     eprintln!("{what}: done in {} s", begun.elapsed().as_secs());
     Ok(())
@@ -158,10 +120,7 @@ fn tell(what: &str, begun: Instant, lines: impl BufRead + Send + 'static) -> Vec
             Err(RecvTimeoutError::Timeout) => {
                 let last = kept.back().map_or("", String::as_str);
                 let last: String = last.chars().take(70).collect();
-                eprintln!(
-                    "{what}: {} s, {count} steps, now {last}",
-                    begun.elapsed().as_secs()
-                );
+                eprintln!("{what}: {} s, {count} steps, now {last}", begun.elapsed().as_secs());
                 told = Instant::now();
             }
             Err(RecvTimeoutError::Disconnected) => return kept,

@@ -41,11 +41,7 @@ impl FirstProcess {
         let ended = matches!(fields.next()?, "Z" | "X");
         let started = fields.nth(18)?.parse().ok()?;
         let namespace = fs::metadata(format!("/proc/{pid}/ns/pid")).ok()?.ino();
-        (!ended).then_some(Self {
-            pid,
-            started,
-            namespace,
-        })
+        (!ended).then_some(Self { pid, started, namespace })
     }
 
     /// Whether it still runs.
@@ -102,11 +98,7 @@ impl Place {
         if name.is_empty() || name.len() > 20 || name.starts_with('-') || !name.chars().all(plain) {
             return Err(Error::Name(name.to_owned()));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            folder: cache.clusters().join(name),
-            group: format!("{}{name}", group_prefix(cache)),
-        })
+        Ok(Self { name: name.to_owned(), folder: cache.clusters().join(name), group: format!("{}{name}", group_prefix(cache)) })
     }
 
     /// The kubeconfig for programs of the machine.
@@ -129,17 +121,14 @@ impl Place {
         let path = self.state_file();
         match files::read_if_there(&path)? {
             None => Ok(State::default()),
-            Some(text) => {
-                serde_json::from_str(&text).map_err(|source| Error::Content { path, source })
-            }
+            Some(text) => serde_json::from_str(&text).map_err(|source| Error::Content { path, source }),
         }
     }
 
     /// Writes the state file.
     pub fn keep(&self, state: &State) -> Result<(), Error> {
         let path = self.state_file();
-        let text = serde_json::to_string_pretty(state)
-            .map_err(|e| files::Error::new("write", &path, io::Error::other(e)))?;
+        let text = serde_json::to_string_pretty(state).map_err(|e| files::Error::new("write", &path, io::Error::other(e)))?;
         Ok(files::replace(&path, text)?)
     }
 
@@ -180,27 +169,16 @@ mod tests {
     fn a_process_is_known_by_more_than_its_number() {
         let own = FirstProcess::read(std::process::id().cast_signed()).unwrap();
         assert!(own.is_alive());
-        let earlier = FirstProcess {
-            started: own.started - 1,
-            ..own
-        };
+        let earlier = FirstProcess { started: own.started - 1, ..own };
         assert!(!earlier.is_alive());
     }
 
     #[test]
     fn state_is_read_back_as_it_was_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place {
-            name: "x".to_owned(),
-            folder: folder.path().to_owned(),
-            group: "g".to_owned(),
-        };
+        let place = Place { name: "x".to_owned(), folder: folder.path().to_owned(), group: "g".to_owned() };
         assert_eq!(place.state().unwrap(), State::default());
-        let state = State {
-            process: FirstProcess::read(std::process::id().cast_signed()),
-            ready: true,
-            ..State::default()
-        };
+        let state = State { process: FirstProcess::read(std::process::id().cast_signed()), ready: true, ..State::default() };
         place.keep(&state).unwrap();
         assert_eq!(place.state().unwrap(), state);
     }
@@ -210,10 +188,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for name in ["", "../x", "-x", "Dev", "a-name-that-is-much-too-long"] {
             let cache = Cache::at(folder.path());
-            assert!(
-                matches!(Place::new(&cache, name), Err(Error::Name(_))),
-                "{name}"
-            );
+            assert!(matches!(Place::new(&cache, name), Err(Error::Name(_))), "{name}");
         }
     }
 }

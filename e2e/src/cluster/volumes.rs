@@ -29,9 +29,7 @@ pub struct Volumes {
 impl Volumes {
     /// Those in this folder.
     pub fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-        }
+        Self { folder: folder.to_owned() }
     }
 
     /// The file that holds a volume.
@@ -54,27 +52,16 @@ impl Volumes {
         let file = File::create(&image).map_err(|e| files::Error::new("make", &image, e))?;
         resize(&image, &file, bytes)?;
         run::output(Command::new("mkfs.xfs").args(["-q", "-f"]).arg(&image))?;
-        run::output(
-            Command::new("mount")
-                .args(["-o", "loop"])
-                .args([image, target]),
-        )?;
+        run::output(Command::new("mount").args(["-o", "loop"]).args([image, target]))?;
         Ok(())
     }
 
     /// Makes a volume larger while it is in use.
     pub fn grow(&self, name: &str, bytes: u64) -> Result<(), Error> {
         let (image, target) = (self.image(name), self.target(name));
-        let file = File::options()
-            .write(true)
-            .open(&image)
-            .map_err(|e| files::Error::new("open", &image, e))?;
+        let file = File::options().write(true).open(&image).map_err(|e| files::Error::new("open", &image, e))?;
         resize(&image, &file, bytes)?;
-        let device = run::output(
-            Command::new("findmnt")
-                .args(["-n", "-o", "SOURCE", "--mountpoint"])
-                .arg(&target),
-        )?;
+        let device = run::output(Command::new("findmnt").args(["-n", "-o", "SOURCE", "--mountpoint"]).arg(&target))?;
         run::output(Command::new("losetup").args(["--set-capacity", device.trim()]))?;
         run::output(Command::new("xfs_growfs").arg(&target))?;
         Ok(())
@@ -97,8 +84,7 @@ impl Volumes {
 /// The file is sparse: it takes up what is written. It never gets shorter.
 fn resize(image: &Path, file: &File, bytes: u64) -> Result<(), files::Error> {
     let now = file.metadata().map_or(0, |m| m.len());
-    file.set_len(bytes.max(LEAST).max(now))
-        .map_err(|e| files::Error::new("resize", image, e))
+    file.set_len(bytes.max(LEAST).max(now)).map_err(|e| files::Error::new("resize", image, e))
 }
 
 fn is_mounted(target: &Path) -> bool {

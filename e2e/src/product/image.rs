@@ -58,10 +58,7 @@ pub struct Images {
 pub fn build(cache: &Cache) -> Result<Images, Error> {
     let binaries = binaries::build().map_err(Error::Binaries)?;
     let operator = operator(cache, &binaries)?;
-    let standin = STANDIN_VERSIONS
-        .into_iter()
-        .map(|version| of_standin(cache, &binaries, version))
-        .collect::<Result<_, _>>()?;
+    let standin = STANDIN_VERSIONS.into_iter().map(|version| of_standin(cache, &binaries, version)).collect::<Result<_, _>>()?;
     Ok(Images { operator, standin })
 }
 
@@ -72,13 +69,7 @@ pub fn build(cache: &Cache) -> Result<Images, Error> {
 pub fn operator_entries(cache: &Cache, binaries: &Binaries) -> Result<Vec<Entry>, Error> {
     let restic = restic(cache)?;
     let folder = |path: &str| Entry::new(path, 0o755, Content::Folder);
-    let program = |name: &str, from: &Path| {
-        Entry::new(
-            &format!("usr/local/bin/{name}"),
-            0o755,
-            Content::File(from.to_owned()),
-        )
-    };
+    let program = |name: &str, from: &Path| Entry::new(&format!("usr/local/bin/{name}"), 0o755, Content::File(from.to_owned()));
     Ok(vec![
         folder("usr"),
         folder("usr/local"),
@@ -103,41 +94,33 @@ pub fn operator_config() -> Config {
 
 fn restic(cache: &Cache) -> Result<PathBuf, Error> {
     let program = Program::named("restic").ok_or(Error::Version("restic"))?;
-    Ok(build::program(cache, program)
-        .map_err(Error::Restic)?
-        .join("restic"))
+    Ok(build::program(cache, program).map_err(Error::Restic)?.join("restic"))
 }
 
 fn operator(cache: &Cache, binaries: &Binaries) -> Result<Image, Error> {
     let entries = operator_entries(cache, binaries)?;
     let key = content_key(&entries)?;
-    image(
-        cache,
-        format!("{OPERATOR}:{key}"),
-        &operator_config(),
-        entries,
-    )
+    image(cache, format!("{OPERATOR}:{key}"), &operator_config(), entries)
 }
 
 fn of_standin(cache: &Cache, binaries: &Binaries, version: &'static str) -> Result<Image, Error> {
     let parsed: standin::version::Version = version.parse().map_err(|_| Error::Version(version))?;
-    let entries: Vec<Entry> = standin::image::entries(parsed, &binaries.standin)
-        .into_iter()
-        .map(entry)
-        .collect();
+    let entries: Vec<Entry> = standin::image::entries(parsed, &binaries.standin).into_iter().map(entry).collect();
     let config = standin::image::config(parsed, standin::image::QUICK);
-    let list = |key: &str| config.get(key).and_then(serde_json::Value::as_array).into_iter().flatten().filter_map(|value| value.as_str().map(str::to_owned)).collect::<Vec<_>>();
+    let list = |key: &str| {
+        config
+            .get(key)
+            .and_then(serde_json::Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|value| value.as_str().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
     let text = |key: &str| config.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     let config = Config { user: text("User"), env: list("Env"), entrypoint: Vec::new(), cmd: list("Cmd"), working_dir: text("WorkingDir") };
     let archive_key = content_key(&entries)?;
     let reference = format!("{}:{}", standin::image::NAME, standin::image::tag(parsed));
-    named(
-        cache,
-        &format!("standin-{version}-{archive_key}"),
-        reference,
-        &config,
-        entries,
-    )
+    named(cache, &format!("standin-{version}-{archive_key}"), reference, &config, entries)
 }
 
 fn entry(of: standin::image::Entry) -> Entry {
@@ -146,31 +129,15 @@ fn entry(of: standin::image::Entry) -> Entry {
         standin::image::Content::Bytes(bytes) => Content::Bytes(bytes),
         standin::image::Content::Copy(path) => Content::File(path),
     };
-    Entry {
-        path: of.path,
-        mode: of.mode,
-        owner: (of.owner, of.owner),
-        content,
-    }
+    Entry { path: of.path, mode: of.mode, owner: (of.owner, of.owner), content }
 }
 
-fn image(
-    cache: &Cache,
-    reference: String,
-    config: &Config,
-    entries: Vec<Entry>,
-) -> Result<Image, Error> {
+fn image(cache: &Cache, reference: String, config: &Config, entries: Vec<Entry>) -> Result<Image, Error> {
     let name = reference.replace(['/', ':'], "-");
     named(cache, &name, reference, config, entries)
 }
 
-fn named(
-    cache: &Cache,
-    name: &str,
-    reference: String,
-    config: &Config,
-    entries: Vec<Entry>,
-) -> Result<Image, Error> {
+fn named(cache: &Cache, name: &str, reference: String, config: &Config, entries: Vec<Entry>) -> Result<Image, Error> {
     let archive = cache.images().join(format!("{name}.tar"));
     if !archive.exists() {
         oci::write(&archive, &reference, config, entries)?;
@@ -182,18 +149,9 @@ fn named(
 fn content_key(entries: &[Entry]) -> Result<String, Error> {
     let mut inputs = Vec::new();
     for entry in entries {
-        inputs.push(
-            format!(
-                "{} {:o} {:?}",
-                entry.path.display(),
-                entry.mode,
-                entry.owner
-            )
-            .into_bytes(),
-        );
+        inputs.push(format!("{} {:o} {:?}", entry.path.display(), entry.mode, entry.owner).into_bytes());
         match &entry.content {
-            Content::File(path) => inputs
-                .push(std::fs::read(path).map_err(|error| files::Error::new("read", path, error))?),
+            Content::File(path) => inputs.push(std::fs::read(path).map_err(|error| files::Error::new("read", path, error))?),
             Content::Bytes(bytes) => inputs.push(bytes.clone()),
             Content::Folder | Content::Link(_) => {}
         }

@@ -74,11 +74,7 @@ impl Request {
 
     /// Verb and resource, as in `create pods`.
     pub fn what(&self) -> String {
-        let Object {
-            resource,
-            subresource,
-            ..
-        } = &self.object_ref;
+        let Object { resource, subresource, .. } = &self.object_ref;
         let slash = if subresource.is_empty() { "" } else { "/" };
         format!("{} {resource}{slash}{subresource}", self.verb)
     }
@@ -104,16 +100,10 @@ impl Log {
             file.read_to_string(&mut text).map(|_| text)
         };
         let text = read().map_err(|error| files::Error::new("read", &self.file, error))?;
-        let ended =
-            |request: &Request| request.stage != "ResponseStarted" && request.user.username == user;
-        let counts =
-            |request: &Request| request.verb != "watch" && request.object_ref.resource != "leases";
+        let ended = |request: &Request| request.stage != "ResponseStarted" && request.user.username == user;
+        let counts = |request: &Request| request.verb != "watch" && request.object_ref.resource != "leases";
         // The last line may be half written.
-        Ok(text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .filter(|request| ended(request) && counts(request))
-            .collect())
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(|request| ended(request) && counts(request)).collect())
     }
 }
 
@@ -131,9 +121,5 @@ pub fn told(counts: &BTreeMap<String, usize>) -> String {
     if counts.is_empty() {
         return "none".to_owned();
     }
-    counts
-        .iter()
-        .map(|(what, number)| format!("{number} {what}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    counts.iter().map(|(what, number)| format!("{number} {what}")).collect::<Vec<_>>().join(", ")
 }

@@ -15,15 +15,8 @@ pub struct Chance {
 impl Chance {
     /// From `E2E_SEED`, or from the clock.
     pub fn new() -> Self {
-        let clock = || {
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_secs()
-        };
-        let seed = given::text("E2E_SEED")
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(clock);
+        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seed = given::text("E2E_SEED").and_then(|text| text.parse().ok()).unwrap_or_else(clock);
         Self { state: seed, seed }
     }
 

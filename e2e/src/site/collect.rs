@@ -24,32 +24,16 @@ pub fn collect(story: &Story) -> PathBuf {
             command.args(["--namespace", &namespace]).args(arguments);
             command
         };
-        keep(
-            &place.join("objects.yaml"),
-            &mut kubectl(&["get", KINDS, "--output", "yaml"]),
-        );
-        keep(
-            &place.join("overview.txt"),
-            &mut kubectl(&["get", KINDS, "--output", "wide"]),
-        );
-        keep(
-            &place.join("secrets.txt"),
-            &mut kubectl(&["get", "secrets", "--output", "name"]),
-        );
-        keep(
-            &place.join("events.txt"),
-            &mut kubectl(&["get", "events", "--sort-by", ".metadata.creationTimestamp"]),
-        );
-        let pods =
-            run::output(&mut kubectl(&["get", "pods", "--output", "name"])).unwrap_or_default();
+        keep(&place.join("objects.yaml"), &mut kubectl(&["get", KINDS, "--output", "yaml"]));
+        keep(&place.join("overview.txt"), &mut kubectl(&["get", KINDS, "--output", "wide"]));
+        keep(&place.join("secrets.txt"), &mut kubectl(&["get", "secrets", "--output", "name"]));
+        keep(&place.join("events.txt"), &mut kubectl(&["get", "events", "--sort-by", ".metadata.creationTimestamp"]));
+        let pods = run::output(&mut kubectl(&["get", "pods", "--output", "name"])).unwrap_or_default();
         for pod in pods.lines() {
             let name = pod.trim_start_matches("pod/");
             let logs = ["logs", pod, "--all-containers", "--prefix", "--timestamps"];
             keep(&place.join(format!("{name}.log")), &mut kubectl(&logs));
-            keep(
-                &place.join(format!("{name}.previous.log")),
-                kubectl(&logs).arg("--previous"),
-            );
+            keep(&place.join(format!("{name}.previous.log")), kubectl(&logs).arg("--previous"));
         }
     }
     audit(story, &folder.join("audit.log"));
@@ -65,9 +49,6 @@ fn keep(file: &Path, command: &mut Command) {
 fn audit(story: &Story, file: &Path) {
     let Some(own) = &story.site.own else { return };
     let log = fs::read_to_string(own.place().logs().join("audit.log")).unwrap_or_default();
-    let about: Vec<&str> = log
-        .lines()
-        .filter(|line| line.contains(&story.namespace))
-        .collect();
+    let about: Vec<&str> = log.lines().filter(|line| line.contains(&story.namespace)).collect();
     let _ = fs::write(file, about.join("\n"));
 }

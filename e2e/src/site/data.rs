@@ -37,39 +37,19 @@ pub async fn put(door: &Door, admin: &Account) -> Outcome<Data> {
         move || create(&door, &admin).map_err(|error| error.to_string())
     })
     .await??;
-    wait::ask("DHIS2 to store the upload", STORED, async || {
-        check(&door, &admin, &data)
-    })
-    .await?;
+    wait::ask("DHIS2 to store the upload", STORED, async || check(&door, &admin, &data)).await?;
     Ok(data)
 }
 
 fn create(door: &Door, admin: &Account) -> Outcome<Data> {
     let unit = json!({ "name": UNIT, "shortName": "São João", "openingDate": "2020-01-01" });
-    let answer = door.send(
-        "POST",
-        Scheme::Http,
-        "/api/organisationUnits",
-        Some(admin),
-        Some(&unit),
-    )?;
-    let unit = uid(&answer.body, "/response/uid")
-        .ok_or_else(|| format!("create an organisation unit: {answer:?}"))?;
+    let answer = door.send("POST", Scheme::Http, "/api/organisationUnits", Some(admin), Some(&unit))?;
+    let unit = uid(&answer.body, "/response/uid").ok_or_else(|| format!("create an organisation unit: {answer:?}"))?;
     // Not all alike, so that a part in the wrong place is noticed.
-    let file: Vec<u8> = (0..300_000_u32)
-        .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
-        .collect();
+    let file: Vec<u8> = (0..300_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     // Files of data values are not given back by the path that they were sent to (dhis2-core, `FileResourceController`, read).
-    let answer = door.upload(
-        Scheme::Http,
-        "/api/fileResources?domain=DOCUMENT",
-        admin,
-        "scan.pdf",
-        "application/pdf",
-        &file,
-    )?;
-    let upload = uid(&answer.body, "/response/fileResource/id")
-        .ok_or_else(|| format!("upload a file: {answer:?}"))?;
+    let answer = door.upload(Scheme::Http, "/api/fileResources?domain=DOCUMENT", admin, "scan.pdf", "application/pdf", &file)?;
+    let upload = uid(&answer.body, "/response/fileResource/id").ok_or_else(|| format!("upload a file: {answer:?}"))?;
     Ok(Data { unit, upload, file })
 }
 
@@ -83,38 +63,16 @@ fn uid(body: &str, pointer: &str) -> Option<String> {
 /// # Errors
 /// What it says instead.
 pub fn check(door: &Door, admin: &Account, data: &Data) -> Result<(), String> {
-    let ask = |path: &str| {
-        door.get(Scheme::Http, path, Some(admin))
-            .map_err(|error| error.to_string())
-    };
+    let ask = |path: &str| door.get(Scheme::Http, path, Some(admin)).map_err(|error| error.to_string());
     let units = ask("/api/organisationUnits?fields=id,name&paging=false")?;
     if !units.body.contains(&data.unit) {
-        return Err(format!(
-            "the organisation unit is not there: {} {}",
-            units.status, units.body
-        ));
+        return Err(format!("the organisation unit is not there: {} {}", units.status, units.body));
     }
-    let file = door
-        .bytes(
-            Scheme::Http,
-            &format!("/api/fileResources/{}/data", data.upload),
-            admin,
-        )
-        .map_err(|error| error.to_string())?;
-    if file == data.file {
-        Ok(())
-    } else {
-        Err(format!(
-            "the file has {} bytes and is not the one that was uploaded",
-            file.len()
-        ))
-    }
+    let file = door.bytes(Scheme::Http, &format!("/api/fileResources/{}/data", data.upload), admin).map_err(|error| error.to_string())?;
+    if file == data.file { Ok(()) } else { Err(format!("the file has {} bytes and is not the one that was uploaded", file.len())) }
 }
 
 /// Salted digest of a key, as the manifest of a set has it.
 pub fn digest(salt: &str, key: &[u8]) -> String {
-    hex(&Sha256::new()
-        .chain_update(salt.as_bytes())
-        .chain_update(key)
-        .finalize())
+    hex(&Sha256::new().chain_update(salt.as_bytes()).chain_update(key).finalize())
 }

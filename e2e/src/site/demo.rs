@@ -40,9 +40,7 @@ pub enum Failed {
     #[error("reach the cluster")]
     Api(#[from] ready::Error),
     /// It did not become ready.
-    #[error(
-        "the instance does not serve yet; see `make kubectl CLUSTER={CLUSTER} ARGS=\"-n {NAMESPACE} get dhis2 -o wide\"`"
-    )]
+    #[error("the instance does not serve yet; see `make kubectl CLUSTER={CLUSTER} ARGS=\"-n {NAMESPACE} get dhis2 -o wide\"`")]
     Late(#[source] wait::Error),
 }
 
@@ -56,14 +54,8 @@ pub async fn demo(tool: &Path, logs: &Path) -> Result<(), Failed> {
     install(&site).map_err(Failed::Install)?;
     eprintln!("apply {EXAMPLE} …");
     let example = example(&site)?;
-    run::feed(
-        site.kubectl().args(["apply", "-n", NAMESPACE, "-f", "-"]),
-        example.as_bytes(),
-    )
-    .map_err(Failed::Apply)?;
-    follow(&site, site.client().await?)
-        .await
-        .map_err(Failed::Late)?;
+    run::feed(site.kubectl().args(["apply", "-n", NAMESPACE, "-f", "-"]), example.as_bytes()).map_err(Failed::Apply)?;
+    follow(&site, site.client().await?).await.map_err(Failed::Late)?;
     tell(&site);
     Ok(())
 }
@@ -75,37 +67,19 @@ fn install(site: &Site) -> Result<(), run::Error> {
         "postgresImage": site.images.postgres,
         "ingressNamespace": site.ingress_namespace,
     });
-    site.release(
-        "dhis2-operator",
-        "dhis2-operator",
-        &checkout(helm::OPERATOR_CHART),
-        &values,
-    )?;
-    run::output(site.kubectl().args([
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        "crd/dhis2instances.dhis2.hosting",
-    ]))?;
+    site.release("dhis2-operator", "dhis2-operator", &checkout(helm::OPERATOR_CHART), &values)?;
+    run::output(site.kubectl().args(["wait", "--for=condition=Established", "--timeout=60s", "crd/dhis2instances.dhis2.hosting"]))?;
     let namespace = serde_json::json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": NAMESPACE, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
     });
-    run::feed(
-        site.kubectl().args(["apply", "-f", "-"]),
-        namespace.to_string().as_bytes(),
-    )
-    .map(|_| ())
+    run::feed(site.kubectl().args(["apply", "-f", "-"]), namespace.to_string().as_bytes()).map(|_| ())
 }
 
 /// The example as it is, but for the version: that of the image at hand.
 fn example(site: &Site) -> Result<String, Failed> {
     let text = files::read(&checkout(EXAMPLE))?;
-    let line = text
-        .lines()
-        .find(|line| line.trim_start().starts_with("version:"))
-        .unwrap_or_default()
-        .to_owned();
+    let line = text.lines().find(|line| line.trim_start().starts_with("version:")).unwrap_or_default().to_owned();
     Ok(text.replace(&line, &format!("  version: {}", site.version())))
 }
 
@@ -115,26 +89,20 @@ async fn follow(site: &Site, client: Client) -> Result<(), wait::Error> {
     let begun = Instant::now();
     let last = RefCell::new(String::new());
     let serves = |instance: &Dhis2Instance| {
-        let told = condition(instance, "Ready")
-            .map(|ready| format!("{}: {}", ready.reason, ready.message))
-            .unwrap_or_default();
+        let told = condition(instance, "Ready").map(|ready| format!("{}: {}", ready.reason, ready.message)).unwrap_or_default();
         if !told.is_empty() && *last.borrow() != told {
             eprintln!("{:>6.1} s  {told}", begun.elapsed().as_secs_f64());
             last.replace(told);
         }
         holds(instance, "Ready")
     };
-    wait::until(&instances, INSTANCE, "Ready", site.patience(), serves)
-        .await
-        .map(|_| ())
+    wait::until(&instances, INSTANCE, "Ready", site.patience(), serves).await.map(|_| ())
 }
 
 fn tell(site: &Site) {
     let [http, https] = site.ingress.map(|address| address.port());
     if site.is_stand_in() {
-        println!(
-            "\nWhat runs is a stand-in for DHIS2, not DHIS2: make demo DHIS2_IMAGE=… runs the real one."
-        );
+        println!("\nWhat runs is a stand-in for DHIS2, not DHIS2: make demo DHIS2_IMAGE=… runs the real one.");
     }
     println!("
 Login page:  http://{INSTANCE}.localhost:{http}    (https://{INSTANCE}.localhost:{https} with a certificate that nobody signed)

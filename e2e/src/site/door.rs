@@ -26,10 +26,7 @@ pub struct Account {
 impl Account {
     /// An account.
     pub fn new(username: &str, password: &str) -> Self {
-        Self {
-            username: username.to_owned(),
-            password: password.to_owned(),
-        }
+        Self { username: username.to_owned(), password: password.to_owned() }
     }
 
     /// The account that every new DHIS2 has.
@@ -39,10 +36,7 @@ impl Account {
 
     /// As the header `Authorization` has it.
     pub fn basic(&self) -> String {
-        format!(
-            "Basic {}",
-            BASE64_STANDARD.encode(format!("{}:{}", self.username, self.password))
-        )
+        format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{}", self.username, self.password)))
     }
 }
 
@@ -81,12 +75,7 @@ pub struct Door {
 struct At(SocketAddr);
 
 impl Resolver for At {
-    fn resolve(
-        &self,
-        _: &Uri,
-        _: &ureq::config::Config,
-        _: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+    fn resolve(&self, _: &Uri, _: &ureq::config::Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut addresses = self.empty();
         addresses.push(self.0);
         Ok(addresses)
@@ -96,11 +85,7 @@ impl Resolver for At {
 impl Door {
     /// The door of this host. Any certificate will do.
     pub fn new(site: &Site, host: &str) -> Self {
-        Self::with(
-            site,
-            host,
-            TlsConfig::builder().disable_verification(true).build(),
-        )
+        Self::with(site, host, TlsConfig::builder().disable_verification(true).build())
     }
 
     /// The door of this host, whose certificate must be this one or signed by it.
@@ -109,13 +94,7 @@ impl Door {
     /// When it is no certificate.
     pub fn trusting(site: &Site, host: &str, certificate: &str) -> Outcome<Self> {
         let root = Certificate::from_pem(certificate.as_bytes())?;
-        Ok(Self::with(
-            site,
-            host,
-            TlsConfig::builder()
-                .root_certs(RootCerts::new_with_certs(&[root]))
-                .build(),
-        ))
+        Ok(Self::with(site, host, TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).build()))
     }
 
     fn with(site: &Site, host: &str, tls: TlsConfig) -> Self {
@@ -126,30 +105,16 @@ impl Door {
             .timeout_global(Some(Duration::from_secs(20)))
             .tls_config(tls)
             .build();
-        let agent = |address| {
-            (
-                Agent::with_parts(config.clone(), DefaultConnector::default(), At(address)),
-                address,
-            )
-        };
+        let agent = |address| (Agent::with_parts(config.clone(), DefaultConnector::default(), At(address)), address);
         let [plain, encrypted] = site.ingress.map(agent);
-        Self {
-            host: host.to_owned(),
-            plain,
-            encrypted,
-        }
+        Self { host: host.to_owned(), plain, encrypted }
     }
 
     /// Asks for a path. Blocks.
     ///
     /// # Errors
     /// When there is no answer at all.
-    pub fn get(
-        &self,
-        scheme: Scheme,
-        path: &str,
-        account: Option<&Account>,
-    ) -> Result<Answer, ureq::Error> {
+    pub fn get(&self, scheme: Scheme, path: &str, account: Option<&Account>) -> Result<Answer, ureq::Error> {
         self.send("GET", scheme, path, account, None)
     }
 
@@ -167,26 +132,16 @@ impl Door {
     ) -> Result<Answer, ureq::Error> {
         let (agent, request) = self.request(verb, scheme, path, account);
         let response = match body {
-            None => request
-                .body(())
-                .map(|request| request.with_agent(agent).run()),
+            None => request.body(()).map(|request| request.with_agent(agent).run()),
             Some(body) => {
                 let typed = request.header(header::CONTENT_TYPE, "application/json");
-                typed
-                    .body(body.to_string())
-                    .map(|request| request.with_agent(agent).run())
+                typed.body(body.to_string()).map(|request| request.with_agent(agent).run())
             }
         }??;
         Ok(answer(response))
     }
 
-    fn request(
-        &self,
-        verb: &str,
-        scheme: Scheme,
-        path: &str,
-        account: Option<&Account>,
-    ) -> (&Agent, Builder) {
+    fn request(&self, verb: &str, scheme: Scheme, path: &str, account: Option<&Account>) -> (&Agent, Builder) {
         let ((agent, address), name) = match scheme {
             Scheme::Http => (&self.plain, "http"),
             Scheme::Https => (&self.encrypted, "https"),
@@ -214,20 +169,11 @@ impl Door {
         file: &[u8],
     ) -> Result<Answer, ureq::Error> {
         const BORDER: &str = "part-of-the-story";
-        let head = format!(
-            "--{BORDER}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n"
-        );
-        let body = [
-            head.as_bytes(),
-            file,
-            format!("\r\n--{BORDER}--\r\n").as_bytes(),
-        ]
-        .concat();
+        let head =
+            format!("--{BORDER}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n");
+        let body = [head.as_bytes(), file, format!("\r\n--{BORDER}--\r\n").as_bytes()].concat();
         let (agent, request) = self.request("POST", scheme, path, Some(account));
-        let typed = request.header(
-            header::CONTENT_TYPE,
-            format!("multipart/form-data; boundary={BORDER}"),
-        );
+        let typed = request.header(header::CONTENT_TYPE, format!("multipart/form-data; boundary={BORDER}"));
         Ok(answer(typed.body(body)?.with_agent(agent).run()?))
     }
 
@@ -235,34 +181,19 @@ impl Door {
     ///
     /// # Errors
     /// When there is no answer at all.
-    pub fn bytes(
-        &self,
-        scheme: Scheme,
-        path: &str,
-        account: &Account,
-    ) -> Result<Vec<u8>, ureq::Error> {
+    pub fn bytes(&self, scheme: Scheme, path: &str, account: &Account) -> Result<Vec<u8>, ureq::Error> {
         let (agent, request) = self.request("GET", scheme, path, Some(account));
-        request
-            .body(())?
-            .with_agent(agent)
-            .run()?
-            .into_body()
-            .read_to_vec()
+        request.body(())?.with_agent(agent).run()?.into_body().read_to_vec()
     }
 
     /// Whether the account is let in; what came back, when that is neither yes nor no.
     pub async fn lets_in(&self, scheme: Scheme, account: &Account) -> Result<bool, String> {
         let (door, account) = (self.clone(), account.clone());
-        let asked =
-            tokio::task::spawn_blocking(move || door.get(scheme, "/api/me", Some(&account))).await;
+        let asked = tokio::task::spawn_blocking(move || door.get(scheme, "/api/me", Some(&account))).await;
         match asked {
             Ok(Ok(Answer { status: 200, .. })) => Ok(true),
             Ok(Ok(Answer { status: 401, .. })) => Ok(false),
-            Ok(Ok(other)) => Err(format!(
-                "{}: {}",
-                other.status,
-                other.body.chars().take(200).collect::<String>()
-            )),
+            Ok(Ok(other)) => Err(format!("{}: {}", other.status, other.body.chars().take(200).collect::<String>())),
             Ok(Err(error)) => Err(error.to_string()),
             Err(error) => Err(error.to_string()),
         }
@@ -275,18 +206,12 @@ impl Door {
     pub fn login_page(&self, scheme: Scheme) -> Result<Answer, String> {
         let mut path = "/".to_owned();
         for _ in 0..6 {
-            let answer = self
-                .get(scheme, &path, None)
-                .map_err(|error| format!("{path}: {error}"))?;
+            let answer = self.get(scheme, &path, None).map_err(|error| format!("{path}: {error}"))?;
             match (answer.status, answer.location.clone()) {
                 (200, _) if answer.kind.starts_with("text/html") => return Ok(answer),
                 (301 | 302 | 303 | 307 | 308, Some(next)) => path = next,
                 (status, _) => {
-                    return Err(format!(
-                        "{path}: {status} {}: {}",
-                        answer.kind,
-                        answer.body.chars().take(200).collect::<String>()
-                    ));
+                    return Err(format!("{path}: {status} {}: {}", answer.kind, answer.body.chars().take(200).collect::<String>()));
                 }
             }
         }
@@ -310,32 +235,16 @@ impl Door {
 /// The path of an address, with its query.
 fn path_of(location: &str) -> String {
     match location.parse::<Uri>() {
-        Ok(uri) => uri
-            .path_and_query()
-            .map_or_else(|| "/".to_owned(), ToString::to_string),
+        Ok(uri) => uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         Err(_) => location.to_owned(),
     }
 }
 
 fn answer(response: ureq::http::Response<Body>) -> Answer {
-    let header = |name| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
-    let (location, kind) = (
-        header(header::LOCATION),
-        header(header::CONTENT_TYPE).unwrap_or_default(),
-    );
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (location, kind) = (header(header::LOCATION), header(header::CONTENT_TYPE).unwrap_or_default());
     let location = location.map(|location| path_of(&location));
     let status = response.status().as_u16();
     let body = response.into_body().read_to_string().unwrap_or_default();
-    Answer {
-        status,
-        location,
-        kind,
-        body,
-    }
+    Answer { status, location, kind, body }
 }

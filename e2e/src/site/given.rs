@@ -13,11 +13,7 @@ pub fn text(name: &str) -> Option<String> {
 }
 
 fn needed(name: &'static str, wrong: &str) -> Result<String, Error> {
-    text(name).ok_or_else(|| Error::Variable {
-        name,
-        value: String::new(),
-        wrong: wrong.to_owned(),
-    })
+    text(name).ok_or_else(|| Error::Variable { name, value: String::new(), wrong: wrong.to_owned() })
 }
 
 /// The cluster of this kubeconfig.
@@ -25,30 +21,17 @@ fn needed(name: &'static str, wrong: &str) -> Result<String, Error> {
 /// # Errors
 /// When a variable is missing or wrong.
 pub fn site(kubeconfig: &Path, logs: &Path) -> Result<Site, Error> {
-    let dhis2 = needed(
-        "DHIS2_IMAGE",
-        "name DHIS2's image, such as docker.io/dhis2/core:2.42.4.1",
-    )?;
+    let dhis2 = needed("DHIS2_IMAGE", "name DHIS2's image, such as docker.io/dhis2/core:2.42.4.1")?;
     if Path::new(&dhis2).exists() {
-        let wrong =
-            "an archive can be loaded into our own cluster only; push it to a registry and name it"
-                .to_owned();
-        return Err(Error::Variable {
-            name: "DHIS2_IMAGE",
-            value: dhis2,
-            wrong,
-        });
+        let wrong = "an archive can be loaded into our own cluster only; push it to a registry and name it".to_owned();
+        return Err(Error::Variable { name: "DHIS2_IMAGE", value: dhis2, wrong });
     }
     let (dhis2, version) = reference(&dhis2)?;
     let images = Images {
-        operator: needed(
-            "OPERATOR_IMAGE",
-            "name the operator's image in a registry that the cluster reaches",
-        )?,
+        operator: needed("OPERATOR_IMAGE", "name the operator's image in a registry that the cluster reaches")?,
         dhis2,
         versions: vec![version],
-        postgres: text("POSTGRES_IMAGE")
-            .unwrap_or_else(|| "docker.io/postgis/postgis:17-3.5".to_owned()),
+        postgres: text("POSTGRES_IMAGE").unwrap_or_else(|| "docker.io/postgis/postgis:17-3.5".to_owned()),
     };
     let cache = Cache::locate()?;
     Ok(Site {
@@ -80,30 +63,14 @@ pub fn reference(image: &str) -> Result<(String, String), Error> {
 
 /// Where the ingress controller answers: `http://10.0.0.1`, `10.0.0.1:30080`, `ingress.example.org`.
 fn address(name: &'static str, port: u16) -> Result<SocketAddr, Error> {
-    let value = needed(
-        name,
-        "say where the ingress controller answers, such as 10.0.0.1:30080",
-    )?;
-    let host = value
-        .trim_start_matches("http://")
-        .trim_start_matches("https://")
-        .trim_end_matches('/');
-    let found = host
-        .to_socket_addrs()
-        .or_else(|_| (host, port).to_socket_addrs());
+    let value = needed(name, "say where the ingress controller answers, such as 10.0.0.1:30080")?;
+    let host = value.trim_start_matches("http://").trim_start_matches("https://").trim_end_matches('/');
+    let found = host.to_socket_addrs().or_else(|_| (host, port).to_socket_addrs());
     let first = found.map(|mut addresses| addresses.next());
     match first {
         Ok(Some(address)) => Ok(address),
-        Ok(None) => Err(Error::Variable {
-            name,
-            value,
-            wrong: "no such host".to_owned(),
-        }),
-        Err(error) => Err(Error::Variable {
-            name,
-            value,
-            wrong: error.to_string(),
-        }),
+        Ok(None) => Err(Error::Variable { name, value, wrong: "no such host".to_owned() }),
+        Err(error) => Err(Error::Variable { name, value, wrong: error.to_string() }),
     }
 }
 
@@ -114,14 +81,8 @@ mod tests {
     #[test]
     fn the_tag_of_an_image_is_its_version() {
         let parts = |image| reference(image).ok();
-        assert_eq!(
-            parts("docker.io/dhis2/core:2.42.4.1"),
-            Some(("docker.io/dhis2/core".into(), "2.42.4.1".into()))
-        );
-        assert_eq!(
-            parts("localhost:5000/core:2.42.4.1"),
-            Some(("localhost:5000/core".into(), "2.42.4.1".into()))
-        );
+        assert_eq!(parts("docker.io/dhis2/core:2.42.4.1"), Some(("docker.io/dhis2/core".into(), "2.42.4.1".into())));
+        assert_eq!(parts("localhost:5000/core:2.42.4.1"), Some(("localhost:5000/core".into(), "2.42.4.1".into())));
         assert_eq!(parts("localhost:5000/core"), None);
     }
 }

@@ -19,11 +19,7 @@ pub const DEFINITIONS_CHART: &str = "charts/dhis2-operator-crds";
 
 /// helm, built when it is not in the cache.
 pub fn program(cache: &Cache) -> Result<PathBuf, Error> {
-    let missing = || Error::Variable {
-        name: "PATH",
-        value: String::new(),
-        wrong: "no module builds helm".to_owned(),
-    };
+    let missing = || Error::Variable { name: "PATH", value: String::new(), wrong: "no module builds helm".to_owned() };
     let program = Program::named("helm").ok_or_else(missing)?;
     Ok(build::program(cache, program)?.join("helm"))
 }
@@ -35,10 +31,7 @@ impl Site {
         let home = self.logs.join("helm");
         command.env("KUBECONFIG", &self.kubeconfig);
         for folder in ["CACHE", "CONFIG", "DATA"] {
-            command.env(
-                format!("HELM_{folder}_HOME"),
-                home.join(folder.to_lowercase()),
-            );
+            command.env(format!("HELM_{folder}_HOME"), home.join(folder.to_lowercase()));
         }
         command
     }
@@ -47,24 +40,9 @@ impl Site {
     ///
     /// # Errors
     /// What helm says.
-    pub fn release(
-        &self,
-        name: &str,
-        namespace: &str,
-        chart: &Path,
-        values: &serde_json::Value,
-    ) -> Result<String, run::Error> {
+    pub fn release(&self, name: &str, namespace: &str, chart: &Path, values: &serde_json::Value) -> Result<String, run::Error> {
         let mut command = self.helm();
-        command
-            .args(["upgrade", "--install", name])
-            .arg(chart)
-            .args([
-                "--namespace",
-                namespace,
-                "--create-namespace",
-                "--values",
-                "-",
-            ]);
+        command.args(["upgrade", "--install", name]).arg(chart).args(["--namespace", namespace, "--create-namespace", "--values", "-"]);
         run::feed(&mut command, values.to_string().as_bytes())
     }
 
@@ -73,26 +51,13 @@ impl Site {
     /// # Errors
     /// What helm says.
     pub fn uninstall(&self, name: &str, namespace: &str) -> Result<String, run::Error> {
-        run::output(
-            self.helm()
-                .args(["uninstall", name, "--namespace", namespace, "--wait"]),
-        )
+        run::output(self.helm().args(["uninstall", name, "--namespace", namespace, "--wait"]))
     }
 }
 
 /// Brings the definitions of this checkout to the site.
 pub fn definitions(site: &Site) -> Result<(), run::Error> {
-    site.release(
-        DEFINITIONS,
-        DEFINITIONS_NAMESPACE,
-        &checkout(DEFINITIONS_CHART),
-        &serde_json::json!({}),
-    )?;
-    run::output(site.kubectl().args([
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        "crd/dhis2instances.dhis2.hosting",
-    ]))?;
+    site.release(DEFINITIONS, DEFINITIONS_NAMESPACE, &checkout(DEFINITIONS_CHART), &serde_json::json!({}))?;
+    run::output(site.kubectl().args(["wait", "--for=condition=Established", "--timeout=60s", "crd/dhis2instances.dhis2.hosting"]))?;
     Ok(())
 }

@@ -38,22 +38,12 @@ pub enum Progress {
 
 /// What kstatus makes of an instance.
 pub fn progress(instance: &Dhis2Instance) -> Progress {
-    let observed = instance
-        .status
-        .as_ref()
-        .and_then(|status| status.observed_generation);
-    let holds =
-        |kind| condition(instance, kind).is_some_and(|condition| condition.status == "True");
-    if instance.metadata.deletion_timestamp.is_some()
-        || observed.is_some_and(|seen| Some(seen) != instance.metadata.generation)
-    {
+    let observed = instance.status.as_ref().and_then(|status| status.observed_generation);
+    let holds = |kind| condition(instance, kind).is_some_and(|condition| condition.status == "True");
+    if instance.metadata.deletion_timestamp.is_some() || observed.is_some_and(|seen| Some(seen) != instance.metadata.generation) {
         return Progress::InProgress;
     }
-    match (
-        holds("Reconciling"),
-        holds("Stalled"),
-        condition(instance, "Ready"),
-    ) {
+    match (holds("Reconciling"), holds("Stalled"), condition(instance, "Ready")) {
         (true, ..) => Progress::InProgress,
         (_, true, _) => Progress::Failed,
         (_, _, Some(ready)) if ready.status != "True" => Progress::InProgress,
@@ -63,19 +53,13 @@ pub fn progress(instance: &Dhis2Instance) -> Progress {
 
 /// A condition of an instance.
 pub fn condition<'a>(instance: &'a Dhis2Instance, kind: &str) -> Option<&'a Condition> {
-    instance
-        .status
-        .iter()
-        .flat_map(|status| &status.conditions)
-        .find(|condition| condition.type_ == kind)
+    instance.status.iter().flat_map(|status| &status.conditions).find(|condition| condition.type_ == kind)
 }
 
 /// Whether a condition holds, of the spec as it is now.
 pub fn holds(instance: &Dhis2Instance, kind: &str) -> bool {
     let generation = instance.metadata.generation;
-    condition(instance, kind).is_some_and(|condition| {
-        condition.status == "True" && condition.observed_generation == generation
-    })
+    condition(instance, kind).is_some_and(|condition| condition.status == "True" && condition.observed_generation == generation)
 }
 
 /// Whether everything is as the spec says, and nothing is under way.
@@ -141,10 +125,7 @@ impl Instance {
     /// What the API server says.
     pub async fn apply(&self, manifest: &Value) -> Outcome<Dhis2Instance> {
         let parameters = PatchParams::apply("story").force();
-        Ok(self
-            .api
-            .patch(&self.name, &parameters, &Patch::Apply(manifest))
-            .await?)
+        Ok(self.api.patch(&self.name, &parameters, &Patch::Apply(manifest)).await?)
     }
 
     /// Changes the spec.
@@ -153,10 +134,7 @@ impl Instance {
     /// What the API server says.
     pub async fn change(&self, spec: &Value) -> Outcome<Dhis2Instance> {
         let patch = json!({ "spec": spec });
-        Ok(self
-            .api
-            .patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch))
-            .await?)
+        Ok(self.api.patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await?)
     }
 
     /// Waits until everything is as the spec says.
@@ -164,14 +142,7 @@ impl Instance {
     /// # Errors
     /// When it is not in time.
     pub async fn settled(&self) -> Outcome<Dhis2Instance> {
-        Ok(wait::until(
-            &self.api,
-            &self.name,
-            "the instance to be Ready",
-            self.patience,
-            settled,
-        )
-        .await?)
+        Ok(wait::until(&self.api, &self.name, "the instance to be Ready", self.patience, settled).await?)
     }
 
     /// Waits until a condition holds.
@@ -179,23 +150,14 @@ impl Instance {
     /// # Errors
     /// When it does not in time.
     pub async fn until(&self, kind: &str) -> Outcome<Dhis2Instance> {
-        Ok(
-            wait::until(&self.api, &self.name, kind, self.patience, |instance| {
-                holds(instance, kind)
-            })
-            .await?,
-        )
+        Ok(wait::until(&self.api, &self.name, kind, self.patience, |instance| holds(instance, kind)).await?)
     }
 
     /// Waits for something else about it.
     ///
     /// # Errors
     /// When it does not happen in time.
-    pub async fn when(
-        &self,
-        what: &str,
-        holds: impl Fn(&Dhis2Instance) -> bool,
-    ) -> Outcome<Dhis2Instance> {
+    pub async fn when(&self, what: &str, holds: impl Fn(&Dhis2Instance) -> bool) -> Outcome<Dhis2Instance> {
         Ok(wait::until(&self.api, &self.name, what, self.patience, holds).await?)
     }
 
@@ -206,11 +168,8 @@ impl Instance {
     pub async fn admin(&self) -> Outcome<Account> {
         let secret = self.secret("admin").await?;
         let text = |key: &str| {
-            let bytes = secret
-                .data
-                .as_ref()
-                .and_then(|data| data.get(key))
-                .ok_or_else(|| format!("Secret {}-admin lacks {key}", self.name))?;
+            let bytes =
+                secret.data.as_ref().and_then(|data| data.get(key)).ok_or_else(|| format!("Secret {}-admin lacks {key}", self.name))?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(String::from_utf8(bytes.0.clone())?)
         };
         Ok(Account::new(&text("username")?, &text("password")?))

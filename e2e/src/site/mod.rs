@@ -139,8 +139,7 @@ impl Site {
             let runtime = tokio::runtime::Runtime::new().map_err(Error::Runtime)?;
             runtime.block_on(Self::open(tool, logs))
         };
-        SITE.get_or_init(|| open().map(Arc::new).map_err(|error| chain(&error)))
-            .clone()
+        SITE.get_or_init(|| open().map(Arc::new).map_err(|error| chain(&error))).clone()
     }
 
     async fn open(tool: &Path, logs: &Path) -> Result<Self, Error> {
@@ -173,11 +172,7 @@ impl Site {
 
     /// How long a new instance may take: the real DHIS2 needs minutes for its first start.
     pub fn patience(&self) -> Duration {
-        if self.is_stand_in() {
-            Duration::from_mins(6)
-        } else {
-            Duration::from_mins(25)
-        }
+        if self.is_stand_in() { Duration::from_mins(6) } else { Duration::from_mins(25) }
     }
 
     /// Whether instances run the stand-in instead of DHIS2.

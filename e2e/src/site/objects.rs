@@ -23,15 +23,7 @@ const KINDS: [(&str, &str, &str); 9] = [
 ];
 
 /// What the cluster writes into metadata.
-const OF_THE_CLUSTER: [&str; 7] = [
-    "uid",
-    "resourceVersion",
-    "creationTimestamp",
-    "generation",
-    "managedFields",
-    "selfLink",
-    "finalizers",
-];
+const OF_THE_CLUSTER: [&str; 7] = ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink", "finalizers"];
 
 /// The objects of instances in a namespace.
 ///
@@ -42,13 +34,9 @@ pub async fn list(story: &Story, namespace: &str) -> Outcome<Vec<DynamicObject>>
     let mut objects = Vec::new();
     for (group, version, kind) in KINDS {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(story.client.clone(), namespace, &resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(story.client.clone(), namespace, &resource);
         objects.extend(api.list(&mine).await?.items.into_iter().map(|mut object| {
-            object.types.get_or_insert_with(|| kube::api::TypeMeta {
-                api_version: version.to_owned(),
-                kind: kind.to_owned(),
-            });
+            object.types.get_or_insert_with(|| kube::api::TypeMeta { api_version: version.to_owned(), kind: kind.to_owned() });
             object
         }));
     }
@@ -57,38 +45,20 @@ pub async fn list(story: &Story, namespace: &str) -> Outcome<Vec<DynamicObject>>
 
 /// Kind and name.
 pub fn name(object: &DynamicObject) -> String {
-    format!(
-        "{} {}",
-        object
-            .types
-            .as_ref()
-            .map_or("", |types| types.kind.as_str()),
-        object.name_any()
-    )
+    format!("{} {}", object.types.as_ref().map_or("", |types| types.kind.as_str()), object.name_any())
 }
 
 /// uid and resourceVersion of each, by kind and name: the same when nothing was written.
 pub fn versions(objects: &[DynamicObject]) -> BTreeMap<String, String> {
-    let version = |object: &DynamicObject| {
-        format!(
-            "{} {}",
-            object.uid().unwrap_or_default(),
-            object.resource_version().unwrap_or_default()
-        )
-    };
-    objects
-        .iter()
-        .map(|object| (name(object), version(object)))
-        .collect()
+    let version =
+        |object: &DynamicObject| format!("{} {}", object.uid().unwrap_or_default(), object.resource_version().unwrap_or_default());
+    objects.iter().map(|object| (name(object), version(object))).collect()
 }
 
 /// Each object by kind and name, without what differs between two instances that are alike: what the cluster gave it,
 /// generated values, and these `words` (namespaces, hosts, uids), which are put in place of each other.
 pub fn alike(objects: &[DynamicObject], words: &[(&str, &str)]) -> BTreeMap<String, Value> {
-    objects
-        .iter()
-        .map(|object| (name(object), plain(object, words)))
-        .collect()
+    objects.iter().map(|object| (name(object), plain(object, words))).collect()
 }
 
 fn plain(object: &DynamicObject, words: &[(&str, &str)]) -> Value {
@@ -98,21 +68,14 @@ fn plain(object: &DynamicObject, words: &[(&str, &str)]) -> Value {
     }
     let mut value: Value = serde_json::from_str(&text).unwrap_or_default();
     let fields = value.as_object_mut();
-    let secret = object
-        .types
-        .as_ref()
-        .is_some_and(|types| types.kind == "Secret");
+    let secret = object.types.as_ref().is_some_and(|types| types.kind == "Secret");
     for (field, content) in fields.into_iter().flatten() {
         match field.as_str() {
             "metadata" => metadata(content),
             "status" => *content = Value::Null,
             "spec" => spec(content),
             // Generated: only which keys there are.
-            "data" if secret => content
-                .as_object_mut()
-                .into_iter()
-                .flatten()
-                .for_each(|(_, generated)| *generated = Value::Null),
+            "data" if secret => content.as_object_mut().into_iter().flatten().for_each(|(_, generated)| *generated = Value::Null),
             _ => {}
         }
     }
@@ -126,12 +89,7 @@ fn metadata(metadata: &mut Value) {
     for field in OF_THE_CLUSTER {
         fields.remove(field);
     }
-    for owner in fields
-        .get_mut("ownerReferences")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for owner in fields.get_mut("ownerReferences").and_then(Value::as_array_mut).into_iter().flatten() {
         owner["uid"] = Value::Null;
     }
     if let Some(annotations) = fields.get_mut("annotations").and_then(Value::as_object_mut) {
@@ -155,8 +113,6 @@ fn spec(spec: &mut Value) {
             fields.remove(given);
         }
     }
-    let template = spec
-        .pointer_mut("/template/metadata/annotations")
-        .and_then(Value::as_object_mut);
+    let template = spec.pointer_mut("/template/metadata/annotations").and_then(Value::as_object_mut);
     template.into_iter().for_each(digests);
 }

@@ -36,12 +36,7 @@ impl Operator {
     /// # Errors
     /// What helm says, or when it does not get ready.
     pub async fn install(story: &Story) -> Outcome<Self> {
-        Self::install_in(
-            story,
-            &story.operator_namespace(),
-            &values(story, &story.namespace),
-        )
-        .await
+        Self::install_in(story, &story.operator_namespace(), &values(story, &story.namespace)).await
     }
 
     /// Installs it in this namespace with these values, or upgrades it, and waits until it is ready.
@@ -49,9 +44,7 @@ impl Operator {
     /// # Errors
     /// What helm says, or when it does not get ready.
     pub async fn install_in(story: &Story, namespace: &str, values: &Value) -> Outcome<Self> {
-        story
-            .site
-            .release(RELEASE, namespace, &checkout(OPERATOR_CHART), values)?;
+        story.site.release(RELEASE, namespace, &checkout(OPERATOR_CHART), values)?;
         let operator = Self::of(story, namespace);
         operator.ready().await?;
         Ok(operator)
@@ -72,20 +65,9 @@ impl Operator {
     /// When none does.
     pub async fn leads(&self, not: &str) -> Outcome<String> {
         let leader = |lease: &Lease| {
-            lease
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.holder_identity.clone())
-                .filter(|holder| !holder.is_empty() && holder != not)
+            lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).filter(|holder| !holder.is_empty() && holder != not)
         };
-        let lease = wait::until(
-            &self.leases,
-            RELEASE,
-            "an operator to lead",
-            LIMIT,
-            |lease| leader(lease).is_some(),
-        )
-        .await?;
+        let lease = wait::until(&self.leases, RELEASE, "an operator to lead", LIMIT, |lease| leader(lease).is_some()).await?;
         Ok(leader(&lease).unwrap_or_default())
     }
 
@@ -103,20 +85,9 @@ impl Operator {
             let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
             let status = deployment.status.clone().unwrap_or_default();
             status.observed_generation == deployment.metadata.generation
-                && [
-                    status.ready_replicas,
-                    status.updated_replicas,
-                    status.replicas,
-                ] == [wanted; 3]
+                && [status.ready_replicas, status.updated_replicas, status.replicas] == [wanted; 3]
         };
-        wait::until(
-            &self.deployments,
-            RELEASE,
-            "the operator to be ready",
-            LIMIT,
-            is_ready,
-        )
-        .await?;
+        wait::until(&self.deployments, RELEASE, "the operator to be ready", LIMIT, is_ready).await?;
         Ok(())
     }
 
@@ -125,14 +96,8 @@ impl Operator {
     /// # Errors
     /// When it does not answer.
     pub async fn metrics(&self, story: &Story, pod: &str) -> Outcome<String> {
-        let path = format!(
-            "/api/v1/namespaces/{}/pods/{pod}:8080/proxy/metrics",
-            self.namespace
-        );
-        Ok(story
-            .client
-            .request_text(http::Request::get(path).body(Vec::new())?)
-            .await?)
+        let path = format!("/api/v1/namespaces/{}/pods/{pod}:8080/proxy/metrics", self.namespace);
+        Ok(story.client.request_text(http::Request::get(path).body(Vec::new())?).await?)
     }
 
     /// Waits until the leader has looked at an instance and found nothing that it could not do.
@@ -141,19 +106,10 @@ impl Operator {
     /// When it does not.
     pub async fn has_looked(&self, story: &Story, pod: &str) -> Outcome {
         let ask = async || {
-            let text = self
-                .metrics(story, pod)
-                .await
-                .map_err(|error| error.to_string())?;
+            let text = self.metrics(story, pod).await.map_err(|error| error.to_string())?;
             let passes = |line: &&str| line.starts_with("dhis2_operator_reconcile_total{");
-            let good = text.lines().filter(passes).find_map(|line| {
-                line.strip_prefix("dhis2_operator_reconcile_total{result=\"ok\"} ")
-            });
-            if good.is_some_and(|count| count != "0") {
-                Ok(())
-            } else {
-                Err(text.lines().filter(passes).collect::<String>())
-            }
+            let good = text.lines().filter(passes).find_map(|line| line.strip_prefix("dhis2_operator_reconcile_total{result=\"ok\"} "));
+            if good.is_some_and(|count| count != "0") { Ok(()) } else { Err(text.lines().filter(passes).collect::<String>()) }
         };
         Ok(wait::ask("the operator to look at its instances", LIMIT, ask).await?)
     }
@@ -181,9 +137,7 @@ impl Operator {
 
     async fn scale(&self, replicas: i32) -> Outcome {
         let patch = json!({ "spec": { "replicas": replicas } });
-        self.deployments
-            .patch(RELEASE, &PatchParams::default(), &Patch::Merge(&patch))
-            .await?;
+        self.deployments.patch(RELEASE, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         Ok(())
     }
 
@@ -193,10 +147,7 @@ impl Operator {
     /// When there is none.
     pub async fn pod(&self) -> Outcome<Pod> {
         let pods = self.pods.list(&ListParams::default()).await?;
-        let living = pods
-            .items
-            .into_iter()
-            .find(|pod| pod.metadata.deletion_timestamp.is_none());
+        let living = pods.items.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
         Ok(living.ok_or("the operator has no pod")?)
     }
 
@@ -218,15 +169,10 @@ impl Operator {
     /// When there is nothing to kill.
     pub async fn kill(&self, story: &Story) -> Outcome<String> {
         let pod = self.pod().await?;
-        if story.site.own.is_some()
-            && !process::kill(pod.metadata.uid.as_deref().unwrap_or_default(), PROGRAM)?
-        {
+        if story.site.own.is_some() && !process::kill(pod.metadata.uid.as_deref().unwrap_or_default(), PROGRAM)? {
             return Err("no process of the operator runs in its pod".into());
         }
-        let at_once = DeleteParams {
-            grace_period_seconds: Some(0),
-            ..DeleteParams::default()
-        };
+        let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         self.pods.delete(&pod.name_any(), &at_once).await?;
         Ok(pod.name_any())
     }
@@ -244,10 +190,7 @@ pub fn values(story: &Story, watched: &str) -> Value {
         "dhis2Repository": site.images.dhis2,
         "postgresImage": site.images.postgres,
     });
-    for (key, value) in [
-        ("ingressClass", &site.ingress_class),
-        ("ingressNamespace", &site.ingress_namespace),
-    ] {
+    for (key, value) in [("ingressClass", &site.ingress_class), ("ingressNamespace", &site.ingress_namespace)] {
         if let (Some(value), Some(values)) = (value, values.as_object_mut()) {
             values.insert(key.to_owned(), json!(value));
         }
@@ -260,10 +203,7 @@ pub fn image(reference: &str) -> Value {
     if let Some((repository, digest)) = reference.split_once('@') {
         return json!({ "repository": repository, "digest": digest });
     }
-    match reference
-        .rsplit_once(':')
-        .filter(|(_, tag)| !tag.contains('/'))
-    {
+    match reference.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
         Some((repository, tag)) => json!({ "repository": repository, "tag": tag }),
         None => json!({ "repository": reference }),
     }

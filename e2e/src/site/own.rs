@@ -74,11 +74,7 @@ pub async fn named(name: &str, tool: &Path, logs: &Path) -> Result<Site, Error> 
         ingress_class: None,
         ingress_namespace: Some("ingress".to_owned()),
         storage_class: None,
-        own: Some(Own {
-            cluster,
-            process,
-            programs: built.programs,
-        }),
+        own: Some(Own { cluster, process, programs: built.programs }),
         run: run(),
         helm: helm::program(&cache)?,
         kubectl,
@@ -101,11 +97,7 @@ fn what_to_load(cache: &Cache) -> Result<(Images, Vec<PathBuf>), Error> {
     };
     let [operator, dhis2] = given.map(|image| image.map(&mut take).transpose());
     let (operator, dhis2) = (operator?, dhis2?);
-    let made = if operator.is_some() && dhis2.is_some() {
-        None
-    } else {
-        Some(image::build(cache)?)
-    };
+    let made = if operator.is_some() && dhis2.is_some() { None } else { Some(image::build(cache)?) };
     let operator = match (operator, &made) {
         (None, Some(made)) => {
             archives.push(made.operator.archive.clone());
@@ -116,10 +108,7 @@ fn what_to_load(cache: &Cache) -> Result<(Images, Vec<PathBuf>), Error> {
     let (dhis2, versions) = match (dhis2, &made) {
         (None, Some(made)) => {
             archives.extend(made.standin.iter().map(|image| image.archive.clone()));
-            (
-                standin::image::NAME.to_owned(),
-                image::STANDIN_VERSIONS.map(str::to_owned).to_vec(),
-            )
+            (standin::image::NAME.to_owned(), image::STANDIN_VERSIONS.map(str::to_owned).to_vec())
         }
         (given, _) => {
             let (name, version) = given::reference(&given.unwrap_or_default())?;
@@ -127,23 +116,13 @@ fn what_to_load(cache: &Cache) -> Result<(Images, Vec<PathBuf>), Error> {
         }
     };
     let postgres = given::text("POSTGRES_IMAGE").unwrap_or_else(|| POSTGRES.to_owned());
-    Ok((
-        Images {
-            operator,
-            dhis2,
-            versions,
-            postgres,
-        },
-        archives,
-    ))
+    Ok((Images { operator, dhis2, versions, postgres }, archives))
 }
 
 /// A name for a run: six letters and digits that no run of the last weeks had.
 pub fn run() -> String {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let number = now.as_millis() / 10;
     let digit = |place: u32| {
         let index = usize::try_from((number >> (5 * place)) & 31).unwrap_or_default();
@@ -157,12 +136,6 @@ mod tests {
     #[test]
     fn a_run_has_a_name_that_kubernetes_takes() {
         let name = super::run();
-        assert!(
-            name.len() == 6
-                && name
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()),
-            "{name}"
-        );
+        assert!(name.len() == 6 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{name}");
     }
 }

@@ -21,15 +21,10 @@ pub fn of(pod: &str, program: &str) -> Result<Vec<i32>, files::Error> {
         let executable = fs::read_link(folder.join("exe")).unwrap_or_default();
         let name = executable.file_name().unwrap_or_default().to_string_lossy();
         // systemd's driver writes the uid with underscores.
-        (groups.contains(pod) || groups.contains(&pod.replace('-', "_")))
-            && name.trim_end_matches(" (deleted)") == program
+        (groups.contains(pod) || groups.contains(&pod.replace('-', "_"))) && name.trim_end_matches(" (deleted)") == program
     };
-    let found = files::list(Path::new("/proc"))?
-        .into_iter()
-        .filter(|folder| runs(folder));
-    Ok(found
-        .filter_map(|folder| folder.file_name()?.to_str()?.parse().ok())
-        .collect())
+    let found = files::list(Path::new("/proc"))?.into_iter().filter(|folder| runs(folder));
+    Ok(found.filter_map(|folder| folder.file_name()?.to_str()?.parse().ok()).collect())
 }
 
 /// Kills them, as a lack of memory does. Returns whether there was any.
@@ -51,8 +46,6 @@ pub fn kill(pod: &str, program: &str) -> io::Result<bool> {
 /// The most memory that a process ever had, in KiB.
 pub fn peak_memory(process: i32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()
 }

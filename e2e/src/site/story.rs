@@ -36,23 +36,14 @@ pub struct Story {
 ///
 /// # Errors
 /// What the story says.
-pub fn run<F>(
-    name: &'static str,
-    tool: &Path,
-    logs: &Path,
-    of: impl FnOnce(Arc<Story>) -> F,
-) -> Result<(), String>
+pub fn run<F>(name: &'static str, tool: &Path, logs: &Path, of: impl FnOnce(Arc<Story>) -> F) -> Result<(), String>
 where
     F: Future<Output = Outcome> + 'static,
 {
     let site = Site::shared(tool, logs)?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| chain(&error))?;
     runtime.block_on(async {
-        let story = Arc::new(
-            Story::begin(name, site)
-                .await
-                .map_err(|error| chain(error.as_ref()))?,
-        );
+        let story = Arc::new(Story::begin(name, site).await.map_err(|error| chain(error.as_ref()))?);
         // A task, so that a failed assertion comes back as an error.
         let tasks = LocalSet::new();
         let task = tasks.spawn_local(of(Arc::clone(&story)));
@@ -68,10 +59,7 @@ where
             }
             Err(error) => {
                 let folder = collect::collect(&story);
-                Err(format!(
-                    "story {name} failed after {seconds:.1} s: {error}\n  what was seen is in {}",
-                    folder.display()
-                ))
+                Err(format!("story {name} failed after {seconds:.1} s: {error}\n  what was seen is in {}", folder.display()))
             }
         }
     })
@@ -92,13 +80,7 @@ impl Story {
     async fn begin(name: &'static str, site: Arc<Site>) -> Outcome<Self> {
         let client = site.client().await?;
         let namespace = format!("e2e-{}-{name}", site.run);
-        let story = Self {
-            name,
-            site,
-            client,
-            namespace,
-            began: Instant::now(),
-        };
+        let story = Self { name, site, client, namespace, began: Instant::now() };
         story.make_namespace(&story.namespace).await?;
         story.make_namespace(&story.operator_namespace()).await?;
         Ok(story)
@@ -117,23 +99,11 @@ impl Story {
         let labels = BTreeMap::from([
             (RUN.to_owned(), self.site.run.clone()),
             ("dhis2.hosting/story".to_owned(), self.name.to_owned()),
-            (
-                "pod-security.kubernetes.io/enforce".to_owned(),
-                "restricted".to_owned(),
-            ),
+            ("pod-security.kubernetes.io/enforce".to_owned(), "restricted".to_owned()),
         ]);
-        let metadata = ObjectMeta {
-            name: Some(name.to_owned()),
-            labels: Some(labels),
-            ..ObjectMeta::default()
-        };
-        let namespace = Namespace {
-            metadata,
-            ..Namespace::default()
-        };
-        Api::all(self.client.clone())
-            .create(&PostParams::default(), &namespace)
-            .await?;
+        let metadata = ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        Api::all(self.client.clone()).create(&PostParams::default(), &namespace).await?;
         Ok(())
     }
 
@@ -155,14 +125,8 @@ impl Story {
     pub async fn namespaces(&self) -> Outcome<Vec<String>> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let mine = format!("{RUN}={},dhis2.hosting/story={}", self.site.run, self.name);
-        let found = api
-            .list_metadata(&kube::api::ListParams::default().labels(&mine))
-            .await?;
-        Ok(found
-            .items
-            .into_iter()
-            .filter_map(|namespace| namespace.metadata.name)
-            .collect())
+        let found = api.list_metadata(&kube::api::ListParams::default().labels(&mine)).await?;
+        Ok(found.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
     }
 
     async fn end(&self) -> Outcome {

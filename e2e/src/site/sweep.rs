@@ -32,8 +32,7 @@ pub async fn sweep(client: &Client, own: bool) -> Result<(), Error> {
     let mut going = Vec::new();
     for namespace in left.iter().filter(|namespace| is_dead(namespace)) {
         eprintln!("sweep what a run left: namespace {}", namespace.name_any());
-        api.delete(&namespace.name_any(), &DeleteParams::default())
-            .await?;
+        api.delete(&namespace.name_any(), &DeleteParams::default()).await?;
         going.push(namespace.name_any());
     }
     for name in going {

@@ -41,29 +41,16 @@ pub enum Error {
 ///
 /// # Errors
 /// When it does not in time.
-pub async fn until<K>(
-    api: &Api<K>,
-    name: &str,
-    what: &str,
-    limit: Duration,
-    holds: impl Fn(&K) -> bool,
-) -> Result<K, Error>
+pub async fn until<K>(api: &Api<K>, name: &str, what: &str, limit: Duration, holds: impl Fn(&K) -> bool) -> Result<K, Error>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + 'static,
 {
     let mut last = None;
-    let found = watched(api, name, &mut last, |object: Option<&K>| {
-        object.is_some_and(&holds)
-    });
+    let found = watched(api, name, &mut last, |object: Option<&K>| object.is_some_and(&holds));
     if let Ok(Some(object)) = tokio::time::timeout(limit, found).await {
         return Ok(object);
     }
-    Err(Error::Late {
-        what: what.to_owned(),
-        name: name.to_owned(),
-        limit,
-        seen: describe(last.as_ref()),
-    })
+    Err(Error::Late { what: what.to_owned(), name: name.to_owned(), limit, seen: describe(last.as_ref()) })
 }
 
 /// Waits until an object is gone.
@@ -79,20 +66,10 @@ where
     if tokio::time::timeout(limit, found).await.is_ok() {
         return Ok(());
     }
-    Err(Error::Late {
-        what: "to be gone".to_owned(),
-        name: name.to_owned(),
-        limit,
-        seen: describe(last.as_ref()),
-    })
+    Err(Error::Late { what: "to be gone".to_owned(), name: name.to_owned(), limit, seen: describe(last.as_ref()) })
 }
 
-async fn watched<K>(
-    api: &Api<K>,
-    name: &str,
-    last: &mut Option<K>,
-    holds: impl Fn(Option<&K>) -> bool,
-) -> Option<K>
+async fn watched<K>(api: &Api<K>, name: &str, last: &mut Option<K>, holds: impl Fn(Option<&K>) -> bool) -> Option<K>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -123,22 +100,14 @@ fn describe(object: Option<&impl Serialize>) -> String {
 ///
 /// # Errors
 /// When it is not in time.
-pub async fn ask<T, E: Display>(
-    what: &str,
-    limit: Duration,
-    mut question: impl AsyncFnMut() -> Result<T, E>,
-) -> Result<T, Error> {
+pub async fn ask<T, E: Display>(what: &str, limit: Duration, mut question: impl AsyncFnMut() -> Result<T, E>) -> Result<T, Error> {
     const EVERY: Duration = Duration::from_millis(200);
     let begun = Instant::now();
     loop {
         match question().await {
             Ok(answer) => return Ok(answer),
             Err(answer) if begun.elapsed() > limit => {
-                return Err(Error::Never {
-                    what: what.to_owned(),
-                    limit,
-                    answer: answer.to_string(),
-                });
+                return Err(Error::Never { what: what.to_owned(), limit, answer: answer.to_string() });
             }
             Err(_) => tokio::time::sleep(EVERY).await,
         }

@@ -34,11 +34,7 @@ impl Account {
     /// # Errors
     /// When the user has neither this authority nor ALL.
     pub fn require(&self, authority: &'static str) -> Result<(), Refusal> {
-        if self.is_superuser() || self.authorities.contains(authority) {
-            Ok(())
-        } else {
-            Err(Refusal::Forbidden(authority))
-        }
+        if self.is_superuser() || self.authorities.contains(authority) { Ok(()) } else { Err(Refusal::Forbidden(authority)) }
     }
 
     /// Whether the user may do everything.
@@ -64,10 +60,7 @@ pub struct Accounts {
 impl Accounts {
     /// Forgets all users, as clearing the caches does.
     pub fn clear(&self) {
-        self.cached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Counts a failed form login and tells how many there were; a success forgets them.
@@ -84,34 +77,19 @@ impl Accounts {
 
     /// How many form logins failed since the last success.
     pub fn failures(&self, username: &str) -> u32 {
-        self.failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(username)
-            .copied()
-            .unwrap_or(0)
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(username).copied().unwrap_or(0)
     }
 
     fn cached(&self, username: &str) -> Option<Account> {
-        self.cached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(username)
-            .cloned()
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).get(username).cloned()
     }
 
     fn cache(&self, account: &Account) {
-        self.cached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(account.username.clone(), account.clone());
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).insert(account.username.clone(), account.clone());
     }
 
     fn forget(&self, username: &str) {
-        self.cached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(username);
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).remove(username);
     }
 }
 
@@ -119,11 +97,7 @@ impl Accounts {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn authenticate(
-    dhis2: &Arc<Dhis2>,
-    username: &str,
-    password: &str,
-) -> Result<Option<Account>, Error> {
+pub async fn authenticate(dhis2: &Arc<Dhis2>, username: &str, password: &str) -> Result<Option<Account>, Error> {
     let account = match dhis2.accounts.cached(username) {
         Some(account) => Some(account),
         None => load(dhis2, username).await?,
@@ -138,10 +112,7 @@ pub async fn authenticate(
     let saved = dhis2
         .client()
         .await?
-        .execute(
-            "update userinfo set lastlogin = now(), password = $2 where userinfoid = $1",
-            &[&account.id, &account.hash],
-        )
+        .execute("update userinfo set lastlogin = now(), password = $2 where userinfoid = $1", &[&account.id, &account.hash])
         .await;
     match saved {
         // A database that can only be read does not keep people out.
@@ -181,32 +152,19 @@ pub async fn is_password(account: &Account, password: &str) -> bool {
 ///
 /// # Errors
 /// 409 when the rules refuse the password; when the database fails.
-pub async fn set_password(
-    dhis2: &Arc<Dhis2>,
-    username: &str,
-    password: &str,
-) -> Result<(), Refusal> {
-    let account = load(dhis2, username)
-        .await?
-        .ok_or_else(|| Refusal::NotFound(format!("User {username}")))?;
+pub async fn set_password(dhis2: &Arc<Dhis2>, username: &str, password: &str) -> Result<(), Refusal> {
+    let account = load(dhis2, username).await?.ok_or_else(|| Refusal::NotFound(format!("User {username}")))?;
     if let Some(why) = passwords::refusal(password, username) {
         return Err(Refusal::Conflict(why.to_owned()));
     }
     let mut client = dhis2.client().await?;
     let transaction = client.transaction().await?;
-    let former = transaction
-        .query(
-            "select previouspassword from previouspasswords where userid = $1 order by list_index",
-            &[&account.id],
-        )
-        .await?;
+    let former =
+        transaction.query("select previouspassword from previouspasswords where userid = $1 order by list_index", &[&account.id]).await?;
     let mut former: Vec<String> = former.iter().map(|row| row.get(0)).collect();
     for hash in &former {
         if verify(password.to_owned(), hash.clone()).await {
-            let why = format!(
-                "Password must not be one of the previous {} passwords",
-                passwords::HISTORY
-            );
+            let why = format!("Password must not be one of the previous {} passwords", passwords::HISTORY);
             return Err(Refusal::Conflict(why));
         }
     }
@@ -214,21 +172,14 @@ pub async fn set_password(
     former.push(hash.clone());
     let oldest_kept = former.len().saturating_sub(passwords::HISTORY);
     transaction
-        .execute("update userinfo set password = $2, passwordlastupdated = now(), lastupdated = now() where userinfoid = $1", &[&account.id, &hash])
-        .await?;
-    transaction
         .execute(
-            "delete from previouspasswords where userid = $1",
-            &[&account.id],
+            "update userinfo set password = $2, passwordlastupdated = now(), lastupdated = now() where userinfoid = $1",
+            &[&account.id, &hash],
         )
         .await?;
+    transaction.execute("delete from previouspasswords where userid = $1", &[&account.id]).await?;
     for (index, hash) in (0_i32..).zip(former.iter().skip(oldest_kept)) {
-        transaction
-            .execute(
-                "insert into previouspasswords values ($1, $2, $3)",
-                &[&account.id, &index, hash],
-            )
-            .await?;
+        transaction.execute("insert into previouspasswords values ($1, $2, $3)", &[&account.id, &index, hash]).await?;
     }
     transaction.commit().await?;
     dhis2.accounts.forget(username);
@@ -248,8 +199,7 @@ pub fn changed(dhis2: &Dhis2, username: &str) {
 /// When hashing fails, which takes a password with a NUL or beyond 72 bytes.
 pub async fn hash(password: &str) -> Result<String, Refusal> {
     let password = password.to_owned();
-    let hashed =
-        tokio::task::spawn_blocking(move || bcrypt::hash_with_result(password, COST)).await;
+    let hashed = tokio::task::spawn_blocking(move || bcrypt::hash_with_result(password, COST)).await;
     match hashed {
         Ok(Ok(parts)) => Ok(parts.format_for_version(bcrypt::Version::TwoA)),
         Ok(Err(error)) => Err(Refusal::Failed(error.to_string())),
@@ -258,7 +208,5 @@ pub async fn hash(password: &str) -> Result<String, Refusal> {
 }
 
 async fn verify(password: String, hash: String) -> bool {
-    tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false))
-        .await
-        .unwrap_or(false)
+    tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false)).await.unwrap_or(false)
 }

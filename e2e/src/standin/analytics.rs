@@ -47,22 +47,11 @@ impl Runs {
     }
 
     fn with(&self, uid: &str, change: impl FnOnce(&mut Run)) {
-        change(
-            self.runs
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(uid.to_owned())
-                .or_default(),
-        );
+        change(self.runs.lock().unwrap_or_else(PoisonError::into_inner).entry(uid.to_owned()).or_default());
     }
 
     fn get(&self, uid: &str) -> Run {
-        self.runs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(uid)
-            .cloned()
-            .unwrap_or_default()
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned().unwrap_or_default()
     }
 }
 
@@ -82,11 +71,7 @@ async fn ask(State(dhis2): Shared, Login(account): Login) -> Result<Json<Value>,
     let insert = "insert into jobconfiguration (jobconfigurationid, uid, name, jobtype, jobstatus, schedulingtype)
         values (nextval('hibernate_sequence'), $1, $2, 'ANALYTICS_TABLE', 'SCHEDULED', 'ONCE_ASAP')";
     let name = format!("ANALYTICS_TABLE ({uid})");
-    dhis2
-        .client()
-        .await?
-        .execute(insert, &[&uid, &name])
-        .await?;
+    dhis2.client().await?.execute(insert, &[&uid, &name]).await?;
     Ok(Json(json!({
         "httpStatus": "OK", "httpStatusCode": 200, "status": "OK", "message": "Initiated ANALYTICS_TABLE",
         "response": {
@@ -106,14 +91,11 @@ async fn progress(State(dhis2): Shared, _: Login, Path(uid): Path<String>) -> Js
     if run.stages.is_empty() {
         return Json(json!({ "sequence": [] }));
     }
-    Json(
-        json!({ "sequence": [{ "description": "Analytics table update process", "stages": run.stages }] }),
-    )
+    Json(json!({ "sequence": [{ "description": "Analytics table update process", "stages": run.stages }] }))
 }
 
 async fn list(State(dhis2): Shared, _: Login) -> Result<Json<Value>, Refusal> {
-    let select =
-        "select uid, name, jobtype, jobstatus from jobconfiguration order by jobconfigurationid";
+    let select = "select uid, name, jobtype, jobstatus from jobconfiguration order by jobconfigurationid";
     let rows = dhis2.client().await?.query(select, &[]).await?;
     let text = |row: &tokio_postgres::Row, at: usize| row.get::<_, String>(at);
     let jobs: Vec<Value> = rows
@@ -124,11 +106,7 @@ async fn list(State(dhis2): Shared, _: Login) -> Result<Json<Value>, Refusal> {
 }
 
 /// Frees the queue from a run whose server is gone.
-async fn revert(
-    State(dhis2): Shared,
-    Login(account): Login,
-    Path(uid): Path<String>,
-) -> Result<StatusCode, Refusal> {
+async fn revert(State(dhis2): Shared, Login(account): Login, Path(uid): Path<String>) -> Result<StatusCode, Refusal> {
     account.require("F_PERFORM_MAINTENANCE")?;
     let update = "update jobconfiguration set jobstatus = 'DISABLED', lastexecutedstatus = 'STOPPED', enabled = false where uid = $1 and jobstatus = 'RUNNING'";
     match dhis2.client().await?.execute(update, &[&uid]).await? {
@@ -156,39 +134,24 @@ async fn claim(dhis2: &Arc<Dhis2>) -> Result<Option<String>, Error> {
             and lastalive > now() - make_interval(secs => $1))
         returning uid";
     let dead = dhis2.timing.job_dead.as_secs_f64();
-    Ok(dhis2
-        .client()
-        .await?
-        .query_opt(update, &[&dead])
-        .await?
-        .map(|row| row.get(0)))
+    Ok(dhis2.client().await?.query_opt(update, &[&dead]).await?.map(|row| row.get(0)))
 }
 
 async fn run(dhis2: &Arc<Dhis2>, uid: &str) {
     let begun = log::date(log::now());
-    dhis2
-        .runs
-        .note(uid, "Analytics table update process started", false);
+    dhis2.runs.note(uid, "Analytics table update process started", false);
     for (description, sql) in stages(dhis2) {
         sleep(dhis2.timing.analytics / 3).await;
         let done = async {
             let mut client = dhis2.client().await?;
-            client
-                .execute(
-                    "update jobconfiguration set lastalive = now() where uid = $1",
-                    &[&uid],
-                )
-                .await?;
+            client.execute("update jobconfiguration set lastalive = now() where uid = $1", &[&uid]).await?;
             let transaction = client.transaction().await?;
             transaction.batch_execute(&sql).await?;
             transaction.commit().await
         };
         let error = done.await.err().map(|error: Error| error.to_string());
         if let Some(error) = &error {
-            dhis2.log.error(
-                "JdbcAnalyticsTableManager",
-                &format!("{description}: {error}"),
-            );
+            dhis2.log.error("JdbcAnalyticsTableManager", &format!("{description}: {error}"));
         }
         dhis2.runs.note(uid, description, false);
         let status = if error.is_some() { "ERROR" } else { "SUCCESS" };
@@ -196,13 +159,9 @@ async fn run(dhis2: &Arc<Dhis2>, uid: &str) {
     }
     let done = async {
         settings::store(dhis2, "keyLastSuccessfulAnalyticsTablesUpdate", &begun).await?;
-        let update = "update jobconfiguration set jobstatus = 'COMPLETED', lastexecutedstatus = 'COMPLETED', lastfinished = now() where uid = $1";
-        dhis2
-            .client()
-            .await?
-            .execute(update, &[&uid])
-            .await
-            .map_err(Refusal::from)
+        let update =
+            "update jobconfiguration set jobstatus = 'COMPLETED', lastexecutedstatus = 'COMPLETED', lastfinished = now() where uid = $1";
+        dhis2.client().await?.execute(update, &[&uid]).await.map_err(Refusal::from)
     };
     if done.await.is_ok() {
         dhis2.runs.note(uid, "Analytics tables updated", true);
@@ -211,14 +170,8 @@ async fn run(dhis2: &Arc<Dhis2>, uid: &str) {
 
 /// Tables that are rebuilt from others, under the names that backups leave out.
 fn stages(dhis2: &Dhis2) -> [(&'static str, String); 3] {
-    let unlogged = if dhis2.conf.is_on("analytics.table.unlogged", true) {
-        "unlogged"
-    } else {
-        ""
-    };
-    let rebuild = |name: &str, query: &str| {
-        format!("drop table if exists {name} cascade; create {unlogged} table {name} as {query}")
-    };
+    let unlogged = if dhis2.conf.is_on("analytics.table.unlogged", true) { "unlogged" } else { "" };
+    let rebuild = |name: &str, query: &str| format!("drop table if exists {name} cascade; create {unlogged} table {name} as {query}");
     [
         ("Generating organisation unit structures", rebuild(
             "analytics_rs_orgunitstructure",

@@ -24,38 +24,17 @@ pub struct Cipher {
 impl Cipher {
     /// The key that `password` makes; "" stands for the public default.
     pub fn new(password: &str) -> Self {
-        let password = if password.is_empty() {
-            DEFAULT
-        } else {
-            password
-        };
+        let password = if password.is_empty() { DEFAULT } else { password };
         let mut bytes = [0_u8; 32];
-        pbkdf2::derive(
-            pbkdf2::PBKDF2_HMAC_SHA256,
-            ITERATIONS,
-            b"dhis2-standin",
-            password.as_bytes(),
-            &mut bytes,
-        );
-        Self {
-            key: UnboundKey::new(&AES_256_GCM, &bytes)
-                .ok()
-                .map(LessSafeKey::new),
-        }
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ITERATIONS, b"dhis2-standin", password.as_bytes(), &mut bytes);
+        Self { key: UnboundKey::new(&AES_256_GCM, &bytes).ok().map(LessSafeKey::new) }
     }
 
     /// The text encrypted; `None` when the library refuses, which needs gigabytes of text.
     pub fn encrypt(&self, text: &str) -> Option<String> {
         let nonce: [u8; NONCE_LEN] = dhis2::token(NONCE_LEN).into_bytes().try_into().ok()?;
         let mut bytes = text.as_bytes().to_vec();
-        self.key
-            .as_ref()?
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::empty(),
-                &mut bytes,
-            )
-            .ok()?;
+        self.key.as_ref()?.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut bytes).ok()?;
         Some(BASE64_STANDARD.encode([&nonce[..], &bytes].concat()))
     }
 
@@ -65,11 +44,7 @@ impl Cipher {
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
         let mut sealed = sealed.to_vec();
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let open = self
-            .key
-            .as_ref()?
-            .open_in_place(nonce, Aad::empty(), &mut sealed)
-            .ok()?;
+        let open = self.key.as_ref()?.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?;
         String::from_utf8(open.to_vec()).ok()
     }
 }
@@ -80,20 +55,10 @@ mod tests {
 
     #[test]
     fn only_the_same_password_reads() {
-        let sealed = Cipher::new("one password of 24 chars")
-            .encrypt("smtp-secret")
-            .unwrap();
+        let sealed = Cipher::new("one password of 24 chars").encrypt("smtp-secret").unwrap();
         assert!(!sealed.contains("smtp"));
-        assert_eq!(
-            Cipher::new("one password of 24 chars")
-                .decrypt(&sealed)
-                .as_deref(),
-            Some("smtp-secret")
-        );
-        assert_eq!(
-            Cipher::new("other password of 24 chr").decrypt(&sealed),
-            None
-        );
+        assert_eq!(Cipher::new("one password of 24 chars").decrypt(&sealed).as_deref(), Some("smtp-secret"));
+        assert_eq!(Cipher::new("other password of 24 chr").decrypt(&sealed), None);
         assert_eq!(Cipher::new("").decrypt("plain text"), None);
     }
 }

@@ -51,9 +51,7 @@ impl Conf {
     fn parse(bytes: &[u8], lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfError> {
         let mut values = properties::parse(bytes)?;
         for value in values.values_mut() {
-            substitute::substitute(value, lookup)?
-                .trim()
-                .clone_into(value);
+            substitute::substitute(value, lookup)?.trim().clone_into(value);
         }
         Ok(Self { values })
     }
@@ -93,11 +91,7 @@ impl Conf {
         let wrong = || ConfError::Url(url.to_owned());
         let rest = url.strip_prefix("jdbc:postgresql://").ok_or_else(wrong)?;
         let (authority, path) = rest.split_once('/').ok_or_else(wrong)?;
-        let database = path
-            .split('?')
-            .next()
-            .filter(|name| !name.is_empty())
-            .ok_or_else(wrong)?;
+        let database = path.split('?').next().filter(|name| !name.is_empty()).ok_or_else(wrong)?;
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
             None => (authority, 5432),
@@ -126,9 +120,7 @@ mod tests {
 
     #[test]
     fn values_are_substituted_and_trimmed() {
-        let conf = conf(
-            "connection.password = ${DB_PASSWORD}\n${DB_PASSWORD}=x\nserver.https=ON\nconnection.username=dhis  \n",
-        );
+        let conf = conf("connection.password = ${DB_PASSWORD}\n${DB_PASSWORD}=x\nserver.https=ON\nconnection.username=dhis  \n");
         assert_eq!(conf.get("connection.password"), r"se\cret");
         assert_eq!(conf.get("${DB_PASSWORD}"), "x");
         assert_eq!(conf.get("connection.username"), "dhis");
@@ -138,22 +130,10 @@ mod tests {
     #[test]
     fn the_url_names_the_database() {
         let database = |url: &str| conf(&format!("connection.url={url}")).database();
-        let config =
-            database("jdbc:postgresql://play-database:5433/dhis2?sslmode=disable").unwrap();
-        assert_eq!(
-            (config.get_ports(), config.get_dbname()),
-            (&[5433][..], Some("dhis2"))
-        );
-        assert_eq!(
-            database("jdbc:postgresql://db/dhis2").unwrap().get_ports(),
-            &[5432]
-        );
-        for url in [
-            "",
-            "postgresql://db/dhis2",
-            "jdbc:postgresql://db",
-            "jdbc:postgresql://db:x/y",
-        ] {
+        let config = database("jdbc:postgresql://play-database:5433/dhis2?sslmode=disable").unwrap();
+        assert_eq!((config.get_ports(), config.get_dbname()), (&[5433][..], Some("dhis2")));
+        assert_eq!(database("jdbc:postgresql://db/dhis2").unwrap().get_ports(), &[5432]);
+        for url in ["", "postgresql://db/dhis2", "jdbc:postgresql://db", "jdbc:postgresql://db:x/y"] {
             assert!(database(url).is_err(), "{url}");
         }
     }

@@ -48,11 +48,7 @@ struct DataValueSet {
     data_values: Vec<DataValue>,
 }
 
-async fn write_values(
-    State(dhis2): Shared,
-    Login(account): Login,
-    Json(set): Json<DataValueSet>,
-) -> Result<Response, Refusal> {
+async fn write_values(State(dhis2): Shared, Login(account): Login, Json(set): Json<DataValueSet>) -> Result<Response, Refusal> {
     let mut client = dhis2.client().await?;
     let transaction = client.transaction().await?;
     let (mut imported, mut updated, mut conflicts) = (0, 0, Vec::new());
@@ -60,16 +56,14 @@ async fn write_values(
         match write_value(&transaction, value, &account.username).await? {
             Some(true) => imported += 1,
             Some(false) => updated += 1,
-            None => conflicts.push(json!({ "object": index, "value": "Data element, period, organisation unit or option combo not found" })),
+            None => {
+                conflicts.push(json!({ "object": index, "value": "Data element, period, organisation unit or option combo not found" }));
+            }
         }
     }
     // What is acknowledged is committed.
     transaction.commit().await?;
-    let (status, code) = if conflicts.is_empty() {
-        ("SUCCESS", StatusCode::OK)
-    } else {
-        ("WARNING", StatusCode::CONFLICT)
-    };
+    let (status, code) = if conflicts.is_empty() { ("SUCCESS", StatusCode::OK) } else { ("WARNING", StatusCode::CONFLICT) };
     let answer = json!({
         "httpStatus": code.canonical_reason(),
         "httpStatusCode": code.as_u16(),
@@ -86,11 +80,7 @@ async fn write_values(
 }
 
 /// Whether the value is new; `None` when it refers to what is not there.
-async fn write_value(
-    transaction: &Transaction<'_>,
-    value: &DataValue,
-    by: &str,
-) -> Result<Option<bool>, Refusal> {
+async fn write_value(transaction: &Transaction<'_>, value: &DataValue, by: &str) -> Result<Option<bool>, Refusal> {
     let Some((start, end, kind)) = period(&value.period) else {
         return Ok(None);
     };
@@ -108,20 +98,7 @@ async fn write_value(
         returning xmax = 0";
     let (combo, attribute) = (&value.category_option_combo, &value.attribute_option_combo);
     let row = transaction
-        .query_opt(
-            upsert,
-            &[
-                &value.data_element,
-                &start,
-                &end,
-                &kind,
-                &value.org_unit,
-                combo,
-                attribute,
-                &value.value,
-                &by,
-            ],
-        )
+        .query_opt(upsert, &[&value.data_element, &start, &end, &kind, &value.org_unit, combo, attribute, &value.value, &by])
         .await?;
     Ok(row.map(|row| row.get(0)))
 }
@@ -132,11 +109,7 @@ fn period(iso: &str) -> Option<(Date, Date, &'static str)> {
     let part = |range| i8::try_from(number(range)?).ok();
     let year = number(0..4)?;
     match iso.len() {
-        4 => Some((
-            Date::new(year, 1, 1).ok()?,
-            Date::new(year, 12, 31).ok()?,
-            "Yearly",
-        )),
+        4 => Some((Date::new(year, 1, 1).ok()?, Date::new(year, 12, 31).ok()?, "Yearly")),
         6 => {
             let first = Date::new(year, part(4..6)?, 1).ok()?;
             Some((first, first.last_of_month(), "Monthly"))
@@ -149,24 +122,17 @@ fn period(iso: &str) -> Option<(Date, Date, &'static str)> {
     }
 }
 
-async fn read_values(
-    State(dhis2): Shared,
-    _: Login,
-    Query(query): Query<BTreeMap<String, String>>,
-) -> Result<Json<Value>, Refusal> {
+async fn read_values(State(dhis2): Shared, _: Login, Query(query): Query<BTreeMap<String, String>>) -> Result<Json<Value>, Refusal> {
     let wanted = |name: &str| query.get(name).cloned();
-    let select = "select d.uid, to_char(p.startdate, case t.name when 'Yearly' then 'YYYY' when 'Monthly' then 'YYYYMM' else 'YYYYMMDD' end),
+    let select =
+        "select d.uid, to_char(p.startdate, case t.name when 'Yearly' then 'YYYY' when 'Monthly' then 'YYYYMM' else 'YYYYMMDD' end),
             o.uid, c.uid, a.uid, v.value
         from datavalue v join dataelement d using (dataelementid) join period p using (periodid) join periodtype t using (periodtypeid)
             join organisationunit o on o.organisationunitid = v.sourceid
             join categoryoptioncombo c on c.categoryoptioncomboid = v.categoryoptioncomboid
             join categoryoptioncombo a on a.categoryoptioncomboid = v.attributeoptioncomboid
         where not v.deleted and ($1::text is null or o.uid = $1) and ($2::text is null or d.uid = $2) order by 1, 2, 3";
-    let rows = dhis2
-        .client()
-        .await?
-        .query(select, &[&wanted("orgUnit"), &wanted("dataElement")])
-        .await?;
+    let rows = dhis2.client().await?.query(select, &[&wanted("orgUnit"), &wanted("dataElement")]).await?;
     let values: Vec<DataValue> = rows
         .iter()
         .map(|row| DataValue {
@@ -177,11 +143,7 @@ async fn read_values(
             attribute_option_combo: row.get(4),
             value: row.get(5),
         })
-        .filter(|value| {
-            query
-                .get("period")
-                .is_none_or(|period| *period == value.period)
-        })
+        .filter(|value| query.get("period").is_none_or(|period| *period == value.period))
         .collect();
     Ok(Json(json!({ "dataValues": values })))
 }

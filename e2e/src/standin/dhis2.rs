@@ -71,11 +71,7 @@ impl Dhis2 {
     /// The folder of the file store.
     pub fn files(&self) -> PathBuf {
         let container = self.conf.get("filestore.container");
-        self.home.join(if container.is_empty() {
-            Path::new("files")
-        } else {
-            Path::new(container)
-        })
+        self.home.join(if container.is_empty() { Path::new("files") } else { Path::new(container) })
     }
 }
 
@@ -114,20 +110,14 @@ pub fn token(length: usize) -> String {
 
 /// A name for a stored file.
 pub fn uuid() -> String {
-    [8, 4, 4, 4, 12]
-        .map(|length| pick(b"0123456789abcdef", length))
-        .join("-")
+    [8, 4, 4, 4, 12].map(|length| pick(b"0123456789abcdef", length)).join("-")
 }
 
 fn pick(from: &[u8], length: usize) -> String {
     let mut bytes = vec![0_u8; length];
     // The kernel's generator fails only on systems without one; the names would then collide and be refused.
     let _ = SystemRandom::new().fill(&mut bytes);
-    bytes
-        .iter()
-        .filter_map(|byte| from.get(usize::from(*byte) % from.len()))
-        .map(|byte| char::from(*byte))
-        .collect()
+    bytes.iter().filter_map(|byte| from.get(usize::from(*byte) % from.len())).map(|byte| char::from(*byte)).collect()
 }
 
 /// Bytes in hexadecimal.

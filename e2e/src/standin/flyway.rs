@@ -70,10 +70,7 @@ pub enum FlywayError {
 }
 
 fn detail(error: &Error) -> String {
-    error.as_db_error().map_or_else(
-        || error.to_string(),
-        |db| format!("ERROR: {}", db.message()),
-    )
+    error.as_db_error().map_or_else(|| error.to_string(), |db| format!("ERROR: {}", db.message()))
 }
 
 impl Migration {
@@ -84,9 +81,7 @@ impl Migration {
 
     fn description(&self) -> String {
         let name = self.script.trim_end_matches(".sql");
-        name.split_once("__")
-            .map_or(name, |(_, text)| text)
-            .replace('_', " ")
+        name.split_once("__").map_or(name, |(_, text)| text).replace('_', " ")
     }
 
     fn checksum(&self) -> i32 {
@@ -100,29 +95,18 @@ impl Migration {
 ///
 /// # Errors
 /// When the history is not one that this version can go on from, or a statement fails.
-pub async fn migrate(
-    client: &mut Client,
-    version: Version,
-    work: Duration,
-    log: &Log,
-) -> Result<usize, FlywayError> {
+pub async fn migrate(client: &mut Client, version: Version, work: Duration, log: &Log) -> Result<usize, FlywayError> {
     lock(client).await?;
     let done = migrate_locked(client, version, work, log).await;
     if !client.is_closed() {
-        client
-            .execute("select pg_advisory_unlock($1)", &[&LOCK])
-            .await?;
+        client.execute("select pg_advisory_unlock($1)", &[&LOCK]).await?;
     }
     done
 }
 
 async fn lock(client: &Client) -> Result<(), FlywayError> {
     for _ in 0..LOCK_TRIES {
-        if client
-            .query_one("select pg_try_advisory_lock($1)", &[&LOCK])
-            .await?
-            .get(0)
-        {
+        if client.query_one("select pg_try_advisory_lock($1)", &[&LOCK]).await?.get(0) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -130,66 +114,34 @@ async fn lock(client: &Client) -> Result<(), FlywayError> {
     Err(FlywayError::Locked)
 }
 
-async fn migrate_locked(
-    client: &mut Client,
-    version: Version,
-    work: Duration,
-    log: &Log,
-) -> Result<usize, FlywayError> {
+async fn migrate_locked(client: &mut Client, version: Version, work: Duration, log: &Log) -> Result<usize, FlywayError> {
     client.batch_execute(HISTORY).await?;
-    let local: Vec<&Migration> = MIGRATIONS
-        .iter()
-        .filter(|migration| migration.number.1 <= version.major)
-        .collect();
+    let local: Vec<&Migration> = MIGRATIONS.iter().filter(|migration| migration.number.1 <= version.major).collect();
     let highest = validate(client, &local).await?;
-    let pending: Vec<&Migration> = local
-        .into_iter()
-        .filter(|migration| highest.is_none_or(|top| migration.number > top))
-        .collect();
+    let pending: Vec<&Migration> = local.into_iter().filter(|migration| highest.is_none_or(|top| migration.number > top)).collect();
     if pending.is_empty() {
-        log.info(
-            "DbMigrate",
-            "Schema \"public\" is up to date. No migration necessary.",
-        );
+        log.info("DbMigrate", "Schema \"public\" is up to date. No migration necessary.");
         return Ok(0);
     }
     let transaction = client.transaction().await?;
     for migration in &pending {
-        log.info(
-            "DbMigrate",
-            &format!(
-                "Migrating schema \"public\" to version \"{} - {}\"",
-                migration.version(),
-                migration.description()
-            ),
-        );
-        apply(&transaction, migration)
-            .await
-            .map_err(|source| FlywayError::Migrate {
-                version: migration.version(),
-                source,
-            })?;
+        log.info("DbMigrate", &format!("Migrating schema \"public\" to version \"{} - {}\"", migration.version(), migration.description()));
+        apply(&transaction, migration).await.map_err(|source| FlywayError::Migrate { version: migration.version(), source })?;
     }
     tokio::time::sleep(work).await;
     transaction.commit().await?;
-    log.info(
-        "DbMigrate",
-        &format!(
-            "Successfully applied {} migrations to schema \"public\"",
-            pending.len()
-        ),
-    );
+    log.info("DbMigrate", &format!("Successfully applied {} migrations to schema \"public\"", pending.len()));
     Ok(pending.len())
 }
 
 /// The highest applied number, when all that was applied is known here. Flyway ignores `*:missing`, that is unknown numbers
 /// below the highest known one, and nothing else.
-async fn validate(
-    client: &Client,
-    local: &[&Migration],
-) -> Result<Option<(u16, u16, u16)>, FlywayError> {
+async fn validate(client: &Client, local: &[&Migration]) -> Result<Option<(u16, u16, u16)>, FlywayError> {
     let rows = client
-        .query("select version, description, success, checksum from flyway_schema_history where version is not null order by installed_rank", &[])
+        .query(
+            "select version, description, success, checksum from flyway_schema_history where version is not null order by installed_rank",
+            &[],
+        )
         .await?;
     let top = local.last().map(|migration| migration.number);
     let mut highest = None;
@@ -197,24 +149,14 @@ async fn validate(
         let text: String = row.get(0);
         let number = number(&text);
         if !row.get::<_, bool>(2) {
-            return Err(FlywayError::Invalid(format!(
-                "Detected failed migration to version {text} ({}).",
-                row.get::<_, String>(1)
-            )));
+            return Err(FlywayError::Invalid(format!("Detected failed migration to version {text} ({}).", row.get::<_, String>(1))));
         }
         let known = local.iter().find(|migration| migration.number == number);
         if known.is_none() && Some(number) > top {
-            return Err(FlywayError::Invalid(format!(
-                "Detected applied migration not resolved locally: {text}."
-            )));
+            return Err(FlywayError::Invalid(format!("Detected applied migration not resolved locally: {text}.")));
         }
-        if known.is_some_and(|migration| {
-            row.get::<_, Option<i32>>(3)
-                .is_some_and(|sum| sum != migration.checksum())
-        }) {
-            return Err(FlywayError::Invalid(format!(
-                "Migration checksum mismatch for migration version {text}"
-            )));
+        if known.is_some_and(|migration| row.get::<_, Option<i32>>(3).is_some_and(|sum| sum != migration.checksum())) {
+            return Err(FlywayError::Invalid(format!("Migration checksum mismatch for migration version {text}")));
         }
         highest = highest.max(Some(number));
     }

@@ -33,14 +33,7 @@ pub struct Held {
 impl Heap {
     /// An empty heap that may grow to `max` bytes.
     pub fn new(max: u64) -> Self {
-        Self {
-            state: Arc::new(Mutex::new(State {
-                max,
-                live: 0,
-                garbage: 0,
-                committed: Vec::new(),
-            })),
-        }
+        Self { state: Arc::new(Mutex::new(State { max, live: 0, garbage: 0, committed: Vec::new() })) }
     }
 
     /// Takes `bytes`.
@@ -61,10 +54,7 @@ impl Heap {
         while u64::try_from(state.committed.len()).unwrap_or(u64::MAX) < wanted {
             state.committed.push(touched());
         }
-        Ok(Held {
-            heap: self.clone(),
-            bytes,
-        })
+        Ok(Held { heap: self.clone(), bytes })
     }
 
     /// Bytes in use, bytes taken from the system, and the limit.
@@ -77,11 +67,7 @@ impl Heap {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut state = self
-            .heap
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.heap.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.live -= self.bytes;
         state.garbage += self.bytes;
     }
@@ -111,11 +97,7 @@ mod tests {
         for _ in 0..100 {
             heap.hold(CHUNK).unwrap();
         }
-        assert!(
-            (21..=32).contains(&committed(&heap)),
-            "{}",
-            committed(&heap)
-        );
+        assert!((21..=32).contains(&committed(&heap)), "{}", committed(&heap));
         let more = heap.hold(20 * CHUNK).unwrap();
         assert!(heap.hold(CHUNK).is_err());
         drop(more);

@@ -41,51 +41,25 @@ pub enum Content {
 
 /// All entries of the image of `version`; `program` is the stand-in, linked statically.
 pub fn entries(version: Version, program: &Path) -> Vec<Entry> {
-    let folder = |path: &str, mode, owner| Entry {
-        path: path.into(),
-        content: Content::Folder,
-        mode,
-        owner,
-    };
-    let file = |path: String, content, mode| Entry {
-        path: path.into(),
-        content,
-        mode,
-        owner: 0,
-    };
+    let folder = |path: &str, mode, owner| Entry { path: path.into(), content: Content::Folder, mode, owner };
+    let file = |path: String, content, mode| Entry { path: path.into(), content, mode, owner: 0 };
     let passwd = "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
     let mut entries = vec![
         folder("etc", 0o755, 0),
         file("etc/passwd".into(), Content::Bytes(passwd.into()), 0o644),
-        file(
-            "etc/group".into(),
-            Content::Bytes("root:x:0:\nnogroup:x:65534:\n".into()),
-            0o644,
-        ),
+        file("etc/group".into(), Content::Bytes("root:x:0:\nnogroup:x:65534:\n".into()), 0o644),
         folder("tmp", 0o1777, 0),
         folder("opt", 0o755, 0),
         folder("opt/dhis2", 0o755, USER),
     ];
     let mut path = String::new();
     for part in format!("{TOMCAT}/{LIBRARIES}").split('/') {
-        path = if path.is_empty() {
-            part.to_owned()
-        } else {
-            format!("{path}/{part}")
-        };
+        path = if path.is_empty() { part.to_owned() } else { format!("{path}/{part}") };
         entries.push(folder(&path, 0o755, 0));
     }
-    entries.push(file(
-        format!("{path}/dhis-api-{version}.jar"),
-        Content::Bytes(Vec::new()),
-        0o644,
-    ));
+    entries.push(file(format!("{path}/dhis-api-{version}.jar"), Content::Bytes(Vec::new()), 0o644));
     entries.push(folder(&format!("{TOMCAT}/bin"), 0o755, 0));
-    entries.push(file(
-        format!("{TOMCAT}/bin/catalina.sh"),
-        Content::Copy(program.to_owned()),
-        0o755,
-    ));
+    entries.push(file(format!("{TOMCAT}/bin/catalina.sh"), Content::Copy(program.to_owned()), 0o755));
     for name in ["logs", "temp", "work"] {
         entries.push(folder(&format!("{TOMCAT}/{name}"), 0o1777, USER));
     }
@@ -95,17 +69,12 @@ pub fn entries(version: Version, program: &Path) -> Vec<Entry> {
 /// The `config` of the image's OCI configuration. `seconds` are the durations that are baked in, as in `START`: 3.
 pub fn config(version: Version, seconds: &[(&str, f64)]) -> Value {
     let mut env = vec![
-        "PATH=/usr/local/tomcat/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-            .to_owned(),
+        "PATH=/usr/local/tomcat/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         "CATALINA_HOME=/usr/local/tomcat".to_owned(),
         "CATALINA_OPTS=-Dcontext.path=''".to_owned(),
         "DHIS2_HOME=/opt/dhis2".to_owned(),
     ];
-    env.extend(
-        seconds
-            .iter()
-            .map(|(name, value)| format!("STANDIN_{name}_SECONDS={value}")),
-    );
+    env.extend(seconds.iter().map(|(name, value)| format!("STANDIN_{name}_SECONDS={value}")));
     json!({
         "User": format!("{USER}:{USER}"),
         "WorkingDir": "/usr/local/tomcat",
@@ -121,15 +90,8 @@ pub fn config(version: Version, seconds: &[(&str, f64)]) -> Value {
 }
 
 /// The durations of images for tests.
-pub const QUICK: &[(&str, f64)] = &[
-    ("PORT", 0.5),
-    ("START", 3.0),
-    ("MIGRATE", 2.0),
-    ("FAIL", 4.0),
-    ("ANALYTICS_WAIT", 1.0),
-    ("ANALYTICS", 3.0),
-    ("STOP", 0.5),
-];
+pub const QUICK: &[(&str, f64)] =
+    &[("PORT", 0.5), ("START", 3.0), ("MIGRATE", 2.0), ("FAIL", 4.0), ("ANALYTICS_WAIT", 1.0), ("ANALYTICS", 3.0), ("STOP", 0.5)];
 
 /// The repository part of the image's name; the tag is [`tag`].
 pub const NAME: &str = "localhost/dhis2-standin";
@@ -166,9 +128,7 @@ mod tests {
         let entries = entries("2.43.1.0".parse().unwrap(), Path::new("/standin"));
         for (at, entry) in entries.iter().enumerate() {
             let parent = entry.path.parent().unwrap();
-            let known = entries[..at]
-                .iter()
-                .any(|before| before.path == parent && before.content == Content::Folder);
+            let known = entries[..at].iter().any(|before| before.path == parent && before.content == Content::Folder);
             assert!(parent == Path::new("") || known, "{}", entry.path.display());
         }
         let jar = Path::new("usr/local/tomcat/webapps/ROOT/WEB-INF/lib/dhis-api-2.43.1.jar");

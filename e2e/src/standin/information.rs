@@ -17,10 +17,7 @@ use super::refusal::Refusal;
 /// `/api/ping`, `/api/loginConfig`, `/api/system/…`.
 pub fn routes() -> Router<Arc<Dhis2>> {
     Router::new()
-        .route(
-            "/api/ping",
-            get(|| async { ([(CACHE_CONTROL, "no-store")], "") }),
-        )
+        .route("/api/ping", get(|| async { ([(CACHE_CONTROL, "no-store")], "") }))
         .route("/api/loginConfig", get(login_config))
         .route("/api/system/ping", get(|_: Login| async { "pong" }))
         .route("/api/system/id", get(id))
@@ -30,10 +27,7 @@ pub fn routes() -> Router<Arc<Dhis2>> {
 /// Answered from cached settings, but not without a session to the database.
 async fn login_config(State(dhis2): Shared) -> Result<Response, Refusal> {
     dhis2.watched.touch(&dhis2.pool).await?;
-    let title = dhis2
-        .settings
-        .get("applicationTitle")
-        .unwrap_or_else(|| "DHIS 2".to_owned());
+    let title = dhis2.settings.get("applicationTitle").unwrap_or_else(|| "DHIS 2".to_owned());
     Ok(Json(json!({
         "apiVersion": dhis2.version.to_string(),
         "applicationTitle": title,
@@ -52,12 +46,7 @@ async fn login_config(State(dhis2): Shared) -> Result<Response, Refusal> {
 }
 
 async fn system_id(dhis2: &Arc<Dhis2>) -> Result<String, Refusal> {
-    Ok(dhis2
-        .client()
-        .await?
-        .query_one("select systemid from configuration", &[])
-        .await?
-        .get(0))
+    Ok(dhis2.client().await?.query_one("select systemid from configuration", &[]).await?.get(0))
 }
 
 async fn id(State(dhis2): Shared, _: Login) -> Result<Json<Value>, Refusal> {
@@ -66,9 +55,7 @@ async fn id(State(dhis2): Shared, _: Login) -> Result<Json<Value>, Refusal> {
 
 async fn info(State(dhis2): Shared, Login(account): Login) -> Result<Json<Value>, Refusal> {
     let client = dhis2.client().await?;
-    let database = client
-        .query_one("select current_database(), version()", &[])
-        .await?;
+    let database = client.query_one("select current_database(), version()", &[]).await?;
     drop(client);
     let analytics = dhis2.settings.get("keyLastSuccessfulAnalyticsTablesUpdate");
     let mut info = json!({

@@ -19,11 +19,7 @@ impl Options {
     /// Reads the three variables; `memory` is what the container may use, in bytes.
     pub fn read(lookup: &dyn Fn(&str) -> Option<String>, memory: u64) -> Self {
         // A quarter of the memory is the JVM's default.
-        let mut options = Self {
-            context_path: None,
-            heap_max: memory / 4,
-            log_configuration: None,
-        };
+        let mut options = Self { context_path: None, heap_max: memory / 4, log_configuration: None };
         for variable in ["JAVA_TOOL_OPTIONS", "JAVA_OPTS", "CATALINA_OPTS"] {
             for token in tokens(&lookup(variable).unwrap_or_default()) {
                 options.apply(&token, memory);
@@ -36,19 +32,11 @@ impl Options {
         if let Some(path) = token.strip_prefix("-Dcontext.path=") {
             self.context_path = Some(path.trim_end_matches('/').to_owned());
         } else if let Some(path) = token.strip_prefix("-Dlog4j2.configurationFile=") {
-            self.log_configuration =
-                Some(PathBuf::from(path.strip_prefix("file:").unwrap_or(path)));
+            self.log_configuration = Some(PathBuf::from(path.strip_prefix("file:").unwrap_or(path)));
         } else if let Some(bytes) = token.strip_prefix("-Xmx").and_then(size) {
             self.heap_max = bytes;
-        } else if let Some(percent) = token
-            .strip_prefix("-XX:MaxRAMPercentage=")
-            .and_then(|p| p.parse::<f64>().ok())
-        {
-            #[allow(
-                clippy::cast_precision_loss,
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss
-            )]
+        } else if let Some(percent) = token.strip_prefix("-XX:MaxRAMPercentage=").and_then(|p| p.parse::<f64>().ok()) {
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let bytes = (memory as f64 * percent / 100.0) as u64;
             self.heap_max = bytes;
         }
@@ -88,20 +76,14 @@ fn tokens(text: &str) -> Vec<String> {
 
 /// What this container may use, in bytes: the limit of its cgroup (version 2), else the machine's memory.
 pub fn memory() -> u64 {
-    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
     limit.or_else(machine_memory).unwrap_or(1 << 30)
 }
 
 fn machine_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-    line.split_whitespace()
-        .nth(1)?
-        .parse::<u64>()
-        .ok()
-        .map(|kib| kib << 10)
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
 }
 
 #[cfg(test)]
@@ -120,22 +102,9 @@ mod tests {
     #[test]
     fn the_context_path_needs_its_option() {
         assert_eq!(read("", "").context_path, None);
-        assert_eq!(
-            read("-Dcontext.path=''", "").context_path.as_deref(),
-            Some("")
-        );
-        assert_eq!(
-            read("-Xms1g -Dcontext.path='/sub'", "")
-                .context_path
-                .as_deref(),
-            Some("/sub")
-        );
-        assert_eq!(
-            read("-Dcontext.path=/a", "-Dcontext.path=/b")
-                .context_path
-                .as_deref(),
-            Some("/a")
-        );
+        assert_eq!(read("-Dcontext.path=''", "").context_path.as_deref(), Some(""));
+        assert_eq!(read("-Xms1g -Dcontext.path='/sub'", "").context_path.as_deref(), Some("/sub"));
+        assert_eq!(read("-Dcontext.path=/a", "-Dcontext.path=/b").context_path.as_deref(), Some("/a"));
     }
 
     #[test]
@@ -148,13 +117,7 @@ mod tests {
     #[test]
     fn the_log_configuration_is_a_path_or_url() {
         let path = |text| read("", text).log_configuration.unwrap();
-        assert_eq!(
-            path("-Dlog4j2.configurationFile=/opt/dhis2/log4j2.xml"),
-            PathBuf::from("/opt/dhis2/log4j2.xml")
-        );
-        assert_eq!(
-            path("-Dlog4j2.configurationFile=file:/x.xml"),
-            PathBuf::from("/x.xml")
-        );
+        assert_eq!(path("-Dlog4j2.configurationFile=/opt/dhis2/log4j2.xml"), PathBuf::from("/opt/dhis2/log4j2.xml"));
+        assert_eq!(path("-Dlog4j2.configurationFile=file:/x.xml"), PathBuf::from("/x.xml"));
     }
 }

@@ -55,15 +55,11 @@ impl Log {
             Some(Ok(text)) if text.contains("JsonTemplateLayout") => Layout::Json,
             Some(Ok(_)) => Layout::Text(None),
             Some(Err(error)) => {
-                eprintln!(
-                    "ERROR StatusLogger Unable to access the configured log4j2.configurationFile: {error}"
-                );
+                eprintln!("ERROR StatusLogger Unable to access the configured log4j2.configurationFile: {error}");
                 Layout::Errors
             }
         };
-        Self {
-            layout: Arc::new(layout),
-        }
+        Self { layout: Arc::new(layout) }
     }
 
     /// A line of DHIS2 at INFO.
@@ -83,20 +79,14 @@ impl Log {
 
     /// A line of Tomcat, always text.
     pub fn tomcat(&self, level: &str, class: &str, message: &str) {
-        line(&format!(
-            "{} {level} [main] {class} {message}",
-            now().strftime("%d-%b-%Y %H:%M:%S.%3f")
-        ));
+        line(&format!("{} {level} [main] {class} {message}", now().strftime("%d-%b-%Y %H:%M:%S.%3f")));
     }
 
     fn write(&self, level: Level, class: &str, message: &str) {
         let thread = std::thread::current().name().unwrap_or("main").to_owned();
         let text = || {
             let time = now().strftime("%Y-%m-%dT%H:%M:%S,%3f");
-            format!(
-                "* {:<5} {time} {message} ({class}.java [{thread}])",
-                level.name()
-            )
+            format!("* {:<5} {time} {message} ({class}.java [{thread}])", level.name())
         };
         match &*self.layout {
             Layout::Json => line(&json_line(level, class, message, &thread)),
@@ -130,11 +120,7 @@ fn json_line(level: Level, class: &str, message: &str, thread: &str) -> String {
 fn open_file(home: &Path) -> Option<Mutex<File>> {
     let folder = home.join("logs");
     fs::create_dir_all(&folder).ok()?;
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join("dhis.log"))
-        .ok()?;
+    let file = File::options().create(true).append(true).open(folder.join("dhis.log")).ok()?;
     Some(Mutex::new(file))
 }
 

@@ -23,11 +23,7 @@ pub fn routes() -> Router<Arc<Dhis2>> {
         .route("/api/sqlViews", post(create_view))
 }
 
-async fn many(
-    State(dhis2): Shared,
-    Login(account): Login,
-    Query(query): Query<BTreeMap<String, String>>,
-) -> Result<StatusCode, Refusal> {
+async fn many(State(dhis2): Shared, Login(account): Login, Query(query): Query<BTreeMap<String, String>>) -> Result<StatusCode, Refusal> {
     account.require("F_PERFORM_MAINTENANCE")?;
     for (task, _) in query.iter().filter(|(_, wanted)| *wanted == "true") {
         perform(&dhis2, task).await?;
@@ -35,11 +31,7 @@ async fn many(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn one(
-    State(dhis2): Shared,
-    Login(account): Login,
-    Path(task): Path<String>,
-) -> Result<StatusCode, Refusal> {
+async fn one(State(dhis2): Shared, Login(account): Login, Path(task): Path<String>) -> Result<StatusCode, Refusal> {
     account.require("F_PERFORM_MAINTENANCE")?;
     perform(&dhis2, &task).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -53,25 +45,17 @@ async fn perform(dhis2: &Arc<Dhis2>, task: &str) -> Result<(), Refusal> {
             dhis2.settings.reload(&client, &dhis2.log).await?;
         }
         "sqlViewsDrop" | "sqlViewsCreate" => {
-            for row in client
-                .query("select name, sqlquery from sqlview order by sqlviewid", &[])
-                .await?
-            {
+            for row in client.query("select name, sqlquery from sqlview order by sqlviewid", &[]).await? {
                 let name = view_name(row.get(0));
                 let mut statement = format!("drop view if exists {name};");
                 if task == "sqlViewsCreate" {
-                    statement = format!(
-                        "{statement} create view {name} as {};",
-                        row.get::<_, String>(1)
-                    );
+                    statement = format!("{statement} create view {name} as {};", row.get::<_, String>(1));
                 }
                 client.batch_execute(&statement).await?;
             }
         }
         _ => {
-            return Err(Refusal::NotFound(format!(
-                "The stand-in has no maintenance task {task}"
-            )));
+            return Err(Refusal::NotFound(format!("The stand-in has no maintenance task {task}")));
         }
     }
     Ok(())
@@ -85,38 +69,18 @@ struct NewView {
     sql_query: String,
 }
 
-async fn create_view(
-    State(dhis2): Shared,
-    Login(account): Login,
-    Json(new): Json<NewView>,
-) -> Result<Response, Refusal> {
+async fn create_view(State(dhis2): Shared, Login(account): Login, Json(new): Json<NewView>) -> Result<Response, Refusal> {
     account.require("F_SQLVIEW_PUBLIC_ADD")?;
     let uid = new.id.unwrap_or_else(dhis2::uid);
     let client = dhis2.client().await?;
     let insert = "insert into sqlview (sqlviewid, uid, name, sqlquery, type) values (nextval('hibernate_sequence'), $1, $2, $3, 'VIEW')";
-    client
-        .execute(insert, &[&uid, &new.name, &new.sql_query])
-        .await?;
-    client
-        .batch_execute(&format!(
-            "create or replace view {} as {}",
-            view_name(&new.name),
-            new.sql_query
-        ))
-        .await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(report("SqlView", &uid, "Created", 201)),
-    )
-        .into_response())
+    client.execute(insert, &[&uid, &new.name, &new.sql_query]).await?;
+    client.batch_execute(&format!("create or replace view {} as {}", view_name(&new.name), new.sql_query)).await?;
+    Ok((StatusCode::CREATED, Json(report("SqlView", &uid, "Created", 201))).into_response())
 }
 
 /// Views are named `_view_<name>`, in lower case with anything but letters and digits replaced.
 fn view_name(name: &str) -> String {
-    let name: String = name
-        .to_lowercase()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect();
+    let name: String = name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     format!("_view_{name}")
 }

@@ -17,12 +17,7 @@ pub async fn tell(dhis2: Arc<Dhis2>) {
             Ok(()) => tokio::time::sleep(LOOK).await,
             Err(error) => {
                 for _ in 0..LINES {
-                    dhis2.log.warn(
-                        "JobScheduler",
-                        &format!(
-                            "Acquisition Attempt Failed!!! Clearing pending acquires. {error}"
-                        ),
-                    );
+                    dhis2.log.warn("JobScheduler", &format!("Acquisition Attempt Failed!!! Clearing pending acquires. {error}"));
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }

@@ -2,16 +2,7 @@
 //! `PasswordValidationRule`s at 2.42, read; the ones for length, characters, generic words and reuse observed at 2.42.4.1.
 
 /// Words that no password may hold, in any case.
-const GENERIC: [&str; 8] = [
-    "user",
-    "admin",
-    "system",
-    "administrator",
-    "username",
-    "password",
-    "login",
-    "manager",
-];
+const GENERIC: [&str; 8] = ["user", "admin", "system", "administrator", "username", "password", "login", "manager"];
 
 /// How many former passwords are remembered.
 pub const HISTORY: usize = 24;
@@ -48,10 +39,7 @@ mod tests {
         assert_eq!(refusal("Gr3en-hill", "maria"), None);
         for (password, says) in [
             ("Gr3-n", "at least 8, and at most 72"),
-            (
-                &*format!("Gr3-{}", "x".repeat(69)),
-                "at least 8, and at most 72",
-            ),
+            (&*format!("Gr3-{}", "x".repeat(69)), "at least 8, and at most 72"),
             ("Green-hill", "digit"),
             ("gr3en-hill", "upper"),
             ("GR3EN-HILL", "lower"),
@@ -59,10 +47,7 @@ mod tests {
             ("Gr3en-Admin", "generic word"),
             ("Gr3en-mAria", "Username"),
         ] {
-            assert!(
-                refusal(password, "maria").is_some_and(|why| why.contains(says)),
-                "{password}"
-            );
+            assert!(refusal(password, "maria").is_some_and(|why| why.contains(says)), "{password}");
         }
     }
 }

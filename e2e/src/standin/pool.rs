@@ -27,12 +27,7 @@ impl Pool {
     /// At most `max` connections. `tested`: dead ones are thrown away before they are handed out (`HikariCP`, from 2.43 on).
     pub fn new(config: Config, max: u64, tested: bool) -> Arc<Self> {
         let permits = usize::try_from(max).unwrap_or(80).clamp(1, 1000);
-        Arc::new(Self {
-            config,
-            idle: Mutex::default(),
-            permits: Arc::new(Semaphore::new(permits)),
-            tested,
-        })
+        Arc::new(Self { config, idle: Mutex::default(), permits: Arc::new(Semaphore::new(permits)), tested })
     }
 
     /// A connection of its own, outside the pool.
@@ -57,11 +52,7 @@ impl Pool {
             Some(client) => client,
             None => self.connect().await?,
         };
-        Ok(Lease {
-            client: Some(client),
-            pool: Arc::clone(self),
-            _permit: permit,
-        })
+        Ok(Lease { client: Some(client), pool: Arc::clone(self), _permit: permit })
     }
 
     /// Opens `count` connections ahead of the first requests.
@@ -78,10 +69,7 @@ impl Pool {
 
     /// Connections waiting for work, and those at work.
     pub fn figures(&self, max: usize) -> (usize, usize) {
-        (
-            self.idle().len(),
-            max.saturating_sub(self.permits.available_permits()),
-        )
+        (self.idle().len(), max.saturating_sub(self.permits.available_permits()))
     }
 
     fn take_idle(&self) -> Option<Client> {
@@ -127,25 +115,15 @@ impl Drop for Lease {
 impl Deref for Lease {
     type Target = Client;
 
-    #[allow(
-        clippy::expect_used,
-        reason = "the client is taken only when the lease is dropped"
-    )]
+    #[allow(clippy::expect_used, reason = "the client is taken only when the lease is dropped")]
     fn deref(&self) -> &Client {
-        self.client
-            .as_ref()
-            .expect("a lease holds its client until it is dropped")
+        self.client.as_ref().expect("a lease holds its client until it is dropped")
     }
 }
 
 impl DerefMut for Lease {
-    #[allow(
-        clippy::expect_used,
-        reason = "the client is taken only when the lease is dropped"
-    )]
+    #[allow(clippy::expect_used, reason = "the client is taken only when the lease is dropped")]
     fn deref_mut(&mut self) -> &mut Client {
-        self.client
-            .as_mut()
-            .expect("a lease holds its client until it is dropped")
+        self.client.as_mut().expect("a lease holds its client until it is dropped")
     }
 }

@@ -44,13 +44,9 @@ pub enum ProcessError {
 }
 
 fn given(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Given, ProcessError> {
-    let path = |name: &str, default: &str| {
-        PathBuf::from(lookup(name).unwrap_or_else(|| default.to_owned()))
-    };
+    let path = |name: &str, default: &str| PathBuf::from(lookup(name).unwrap_or_else(|| default.to_owned()));
     let catalina_home = path("CATALINA_HOME", "/usr/local/tomcat");
-    let mib = lookup("STANDIN_HEAP_BASE_MB")
-        .and_then(|text| text.parse::<u64>().ok())
-        .unwrap_or(120);
+    let mib = lookup("STANDIN_HEAP_BASE_MB").and_then(|text| text.parse::<u64>().ok()).unwrap_or(120);
     Ok(Given {
         begun: Instant::now(),
         home: path("DHIS2_HOME", "/opt/dhis2"),
@@ -80,18 +76,13 @@ pub async fn run() -> Result<ExitCode, ProcessError> {
     }
     let port = lookup("STANDIN_PORT").and_then(|port| port.parse().ok());
     let listener = listen(port.unwrap_or(8080)).await?;
-    log.tomcat(
-        "INFO",
-        PROTOCOL,
-        "Initializing ProtocolHandler [\"http-nio\"]",
-    );
+    log.tomcat("INFO", PROTOCOL, "Initializing ProtocolHandler [\"http-nio\"]");
 
     let (phase, phases) = watch::channel(Phase::Starting);
     let (cut, cuts) = watch::channel(false);
     let door = server::door(phases, cuts, given.options.context_path.clone());
     let mut ending = end.clone();
-    let serving =
-        axum::serve(listener, door).with_graceful_shutdown(async move { told(&mut ending).await });
+    let serving = axum::serve(listener, door).with_graceful_shutdown(async move { told(&mut ending).await });
     let serving = tokio::spawn(serving.into_future());
 
     tokio::select! {
@@ -114,9 +105,7 @@ const LISTENERS: &str = "One or more listeners failed to start. Full details wil
 const FAILED: &str = "Context [] startup failed due to previous errors";
 
 async fn listen(port: u16) -> Result<TcpListener, ProcessError> {
-    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
-        .await
-        .map_err(|source| ProcessError::Listen { port, source })
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.map_err(|source| ProcessError::Listen { port, source })
 }
 
 /// Starts, and tells what the port is to do from then on; `None`: DHIS2 ends the process.
@@ -162,11 +151,7 @@ fn end_signal() -> Result<watch::Receiver<bool>, ProcessError> {
 }
 
 /// The end takes a moment; requests that run longer than `cut` are answered with 500 and then it ends in any case.
-async fn finish(
-    timing: &Timing,
-    mut serving: JoinHandle<std::io::Result<()>>,
-    cut: &watch::Sender<bool>,
-) {
+async fn finish(timing: &Timing, mut serving: JoinHandle<std::io::Result<()>>, cut: &watch::Sender<bool>) {
     let rest = sleep(timing.stop);
     if timeout(timing.cut, &mut serving).await.is_err() {
         cut.send_replace(true);

@@ -37,11 +37,7 @@ fn logical_lines(text: &str) -> Vec<String> {
         }
         let mut line = open.take().unwrap_or_default();
         let continues = natural.chars().rev().take_while(|c| *c == '\\').count() % 2 == 1;
-        line.push_str(if continues {
-            natural.strip_suffix('\\').unwrap_or(natural)
-        } else {
-            natural
-        });
+        line.push_str(if continues { natural.strip_suffix('\\').unwrap_or(natural) } else { natural });
         if continues {
             open = Some(line);
         } else {
@@ -82,8 +78,7 @@ fn unescape(text: &str) -> Result<String, PropertiesError> {
                 Some('u') => {
                     let digits: String = chars.by_ref().take(4).collect();
                     let valid = digits.len() == 4 && digits.chars().all(|d| d.is_ascii_hexdigit());
-                    let unit = u16::from_str_radix(&digits, 16)
-                        .map_err(|_| PropertiesError::MalformedUnicode)?;
+                    let unit = u16::from_str_radix(&digits, 16).map_err(|_| PropertiesError::MalformedUnicode)?;
                     if !valid {
                         return Err(PropertiesError::MalformedUnicode);
                     }

@@ -64,21 +64,15 @@ impl IntoResponse for Refusal {
         match self {
             Self::Redirect(to) => (StatusCode::FOUND, [(header::LOCATION, to)]).into_response(),
             Self::Unauthorized => message(StatusCode::UNAUTHORIZED, "Unauthorized", None),
-            Self::Forbidden(authority) => message(
-                StatusCode::FORBIDDEN,
-                &format!("Access is denied, requires one Authority from [{authority}]"),
-                Some("E1006"),
-            ),
+            Self::Forbidden(authority) => {
+                message(StatusCode::FORBIDDEN, &format!("Access is denied, requires one Authority from [{authority}]"), Some("E1006"))
+            }
             Self::NotFound(what) => message(StatusCode::NOT_FOUND, &what, Some("E1005")),
             Self::Conflict(why) => message(StatusCode::CONFLICT, &why, Some("E1004")),
             Self::BadRequest(why) => message(StatusCode::BAD_REQUEST, &why, Some("E1003")),
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE.into_response(),
             Self::Failed(why) => {
-                let mut response = message(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "An unexpected error has occured",
-                    None,
-                );
+                let mut response = message(StatusCode::INTERNAL_SERVER_ERROR, "An unexpected error has occured", None);
                 response.extensions_mut().insert(Cause(why));
                 response
             }
@@ -87,11 +81,7 @@ impl IntoResponse for Refusal {
 }
 
 fn message(status: StatusCode, text: &str, code: Option<&str>) -> Response {
-    let level = if status.is_client_error() && status != StatusCode::CONFLICT {
-        "WARNING"
-    } else {
-        "ERROR"
-    };
+    let level = if status.is_client_error() && status != StatusCode::CONFLICT { "WARNING" } else { "ERROR" };
     let mut body = json!({
         "httpStatus": status.canonical_reason().unwrap_or_default(),
         "httpStatusCode": status.as_u16(),
@@ -113,9 +103,5 @@ pub fn tomcat_not_found() -> Response {
 
 /// Tomcat's own page for a request that it cut off.
 pub fn tomcat_cut() -> Response {
-    (
-        StatusCode::INTERNAL_SERVER_ERROR,
-        Html("<!doctype html><h1>HTTP Status 500 \u{2013} Internal Server Error</h1>"),
-    )
-        .into_response()
+    (StatusCode::INTERNAL_SERVER_ERROR, Html("<!doctype html><h1>HTTP Status 500 \u{2013} Internal Server Error</h1>")).into_response()
 }

@@ -16,10 +16,7 @@ use tower::ServiceExt as _;
 use super::dhis2::Dhis2;
 use super::login::Login;
 use super::refusal::{self, Cause, Refusal};
-use super::{
-    analytics, data_values, files, information, login, maintenance, metadata, metrics, settings,
-    tokens, users,
-};
+use super::{analytics, data_values, files, information, login, maintenance, metadata, metrics, settings, tokens, users};
 
 /// Memory that a request takes while it is answered, in bytes (60 parallel ones took some 10 MB each in a real server;
 /// less here, so that small limits can be tested).
@@ -37,27 +34,18 @@ pub enum Phase {
 }
 
 /// The router that the port serves from the first moment on. `cut` turns true when running requests are to be ended.
-pub fn door(
-    phase: watch::Receiver<Phase>,
-    cut: watch::Receiver<bool>,
-    context_path: Option<String>,
-) -> Router {
+pub fn door(phase: watch::Receiver<Phase>, cut: watch::Receiver<bool>, context_path: Option<String>) -> Router {
     Router::new().fallback(move |request: Request| {
         let (mut phase, mut cut, context_path) = (phase.clone(), cut.clone(), context_path.clone());
         async move {
             let answer = async {
                 // The sender lives as long as the process.
-                let phase = match phase
-                    .wait_for(|phase| !matches!(phase, Phase::Starting))
-                    .await
-                {
+                let phase = match phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await {
                     Ok(phase) => phase.clone(),
                     Err(_) => Phase::Failed,
                 };
                 match (phase, context_path) {
-                    (Phase::Serving(router), Some(context_path)) => {
-                        within(&router, &context_path, request).await
-                    }
+                    (Phase::Serving(router), Some(context_path)) => within(&router, &context_path, request).await,
                     _ => refusal::tomcat_not_found(),
                 }
             };
@@ -71,10 +59,7 @@ pub fn door(
 
 /// Hands the request on with the context path removed; other paths belong to no web application.
 async fn within(router: &Router, context_path: &str, mut request: Request) -> Response {
-    let path = request
-        .uri()
-        .path_and_query()
-        .map_or("/", PathAndQuery::as_str);
+    let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     let Some(rest) = path.strip_prefix(context_path) else {
         return refusal::tomcat_not_found();
     };
@@ -93,8 +78,7 @@ async fn within(router: &Router, context_path: &str, mut request: Request) -> Re
 
 /// All that a started server answers.
 pub fn router(dhis2: Arc<Dhis2>) -> Router {
-    let unknown =
-        |_: Login| async { Refusal::NotFound("The requested resource was not found".to_owned()) };
+    let unknown = |_: Login| async { Refusal::NotFound("The requested resource was not found".to_owned()) };
     Router::new()
         .merge(information::routes())
         .merge(login::routes(&dhis2))
@@ -108,32 +92,20 @@ pub fn router(dhis2: Arc<Dhis2>) -> Router {
         .merge(maintenance::routes())
         .merge(metrics::routes())
         .fallback(unknown)
-        .method_not_allowed_fallback(|_: Login| async {
-            axum::http::StatusCode::METHOD_NOT_ALLOWED
-        })
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&dhis2),
-            account_for,
-        ))
+        .method_not_allowed_fallback(|_: Login| async { axum::http::StatusCode::METHOD_NOT_ALLOWED })
+        .layer(middleware::from_fn_with_state(Arc::clone(&dhis2), account_for))
         .with_state(dhis2)
 }
 
 /// Takes memory for the request and logs why it failed.
-async fn account_for(
-    state: axum::extract::State<Arc<Dhis2>>,
-    request: Request<Body>,
-    next: Next,
-) -> Response {
+async fn account_for(state: axum::extract::State<Arc<Dhis2>>, request: Request<Body>, next: Next) -> Response {
     let dhis2 = &state.0;
     let path = request.uri().path().to_owned();
     // Probes ask for these all day long; they leave next to nothing behind.
     if matches!(&*path, "/api/ping" | "/api/loginConfig") {
         return log_failure(dhis2, &path, next.run(request).await);
     }
-    let length = request
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let response = match dhis2.heap.hold(REQUEST + length.unwrap_or(0)) {
         Ok(_held) => next.run(request).await,
         Err(error) => Refusal::from(error).into_response(),
@@ -143,9 +115,7 @@ async fn account_for(
 
 fn log_failure(dhis2: &Dhis2, path: &str, response: Response) -> Response {
     if let Some(Cause(why)) = response.extensions().get() {
-        dhis2
-            .log
-            .error("CrudControllerAdvice", &format!("{path}: {why}"));
+        dhis2.log.error("CrudControllerAdvice", &format!("{path}: {why}"));
     }
     response
 }

@@ -18,27 +18,17 @@ impl Sessions {
     /// A new session of this user; returns the value of the cookie.
     pub fn begin(&self, username: &str) -> String {
         let id = dhis2::token(32).to_uppercase();
-        self.users
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone(), username.to_owned());
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), username.to_owned());
         id
     }
 
     /// The user of this cookie.
     pub fn user(&self, id: &str) -> Option<String> {
-        self.users
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(id)
-            .cloned()
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// Ends all sessions of this user.
     pub fn end(&self, username: &str) {
-        self.users
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|_, user| user != username);
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, user| user != username);
     }
 }

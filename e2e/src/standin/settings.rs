@@ -19,12 +19,7 @@ use super::login::Login;
 use super::refusal::Refusal;
 
 /// Settings that are encrypted (dhis2-core's `SystemSettings`, annotated `@Confidential`, read).
-const CONFIDENTIAL: [&str; 4] = [
-    "keyEmailPassword",
-    "keyRemoteInstancePassword",
-    "keyGoogleMapsApiKey",
-    "recaptchaSecret",
-];
+const CONFIDENTIAL: [&str; 4] = ["keyEmailPassword", "keyRemoteInstancePassword", "keyGoogleMapsApiKey", "recaptchaSecret"];
 
 /// The settings as this server knows them.
 pub struct Settings {
@@ -46,11 +41,7 @@ impl Settings {
                 &format!("Encryption not configured: encryption password is too short, minimum {MINIMUM} characters"),
             );
         }
-        let settings = Self {
-            cipher: Cipher::new(password),
-            encryption,
-            cached: Mutex::default(),
-        };
+        let settings = Self { cipher: Cipher::new(password), encryption, cached: Mutex::default() };
         settings.reload(client, log).await?;
         Ok(settings)
     }
@@ -60,18 +51,13 @@ impl Settings {
     /// # Errors
     /// When the database fails.
     pub async fn reload(&self, client: &Client, log: &Log) -> Result<(), Error> {
-        let rows = client
-            .query("select name, coalesce(value, '') from systemsetting", &[])
-            .await?;
+        let rows = client.query("select name, coalesce(value, '') from systemsetting", &[]).await?;
         let mut values = BTreeMap::new();
         for row in rows {
             let (name, mut value): (String, String) = (row.get(0), row.get(1));
             if CONFIDENTIAL.contains(&&*name) {
                 value = self.cipher.decrypt(&value).unwrap_or_else(|| {
-                    log.warn(
-                        "SystemSettings",
-                        &format!("Could not decrypt system setting '{name}'"),
-                    );
+                    log.warn("SystemSettings", &format!("Could not decrypt system setting '{name}'"));
                     String::new()
                 });
             }
@@ -83,11 +69,7 @@ impl Settings {
 
     /// The value, if it was ever set.
     pub fn get(&self, name: &str) -> Option<String> {
-        self.cached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// Whether the key is one that DHIS2 is content with.
@@ -96,11 +78,7 @@ impl Settings {
     }
 
     fn all(&self) -> BTreeMap<String, String> {
-        let mut values = self
-            .cached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut values = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone();
         values.retain(|name, _| !CONFIDENTIAL.contains(&&**name));
         values
     }
@@ -113,10 +91,7 @@ impl Settings {
 pub async fn store(dhis2: &Arc<Dhis2>, name: &str, value: &str) -> Result<(), Refusal> {
     let settings = &dhis2.settings;
     let stored = if CONFIDENTIAL.contains(&name) {
-        settings
-            .cipher
-            .encrypt(value)
-            .ok_or_else(|| Refusal::Failed(format!("encrypt {name}")))?
+        settings.cipher.encrypt(value).ok_or_else(|| Refusal::Failed(format!("encrypt {name}")))?
     } else {
         value.to_owned()
     };
@@ -128,45 +103,26 @@ pub async fn store(dhis2: &Arc<Dhis2>, name: &str, value: &str) -> Result<(), Re
             &[&name, &stored],
         )
         .await?;
-    settings
-        .cached
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(name.to_owned(), value.to_owned());
+    settings.cached.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), value.to_owned());
     Ok(())
 }
 
 /// `/api/systemSettings`.
 pub fn routes() -> Router<Arc<Dhis2>> {
-    Router::new().route("/api/systemSettings", get(list)).route(
-        "/api/systemSettings/{name}",
-        get(read).post(write).delete(remove),
-    )
+    Router::new().route("/api/systemSettings", get(list)).route("/api/systemSettings/{name}", get(read).post(write).delete(remove))
 }
 
 async fn list(State(dhis2): Shared, _: Login) -> Json<BTreeMap<String, String>> {
     Json(dhis2.settings.all())
 }
 
-async fn read(
-    State(dhis2): Shared,
-    Login(account): Login,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Refusal> {
+async fn read(State(dhis2): Shared, Login(account): Login, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Refusal> {
     if CONFIDENTIAL.contains(&&*name) {
         account.require("F_SYSTEM_SETTING")?;
     }
     let value = dhis2.settings.get(&name).unwrap_or_default();
-    let json = headers
-        .get(ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|accept| accept.contains("json"));
-    Ok(if json {
-        Json(json!({ name: value })).into_response()
-    } else {
-        value.into_response()
-    })
+    let json = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("json"));
+    Ok(if json { Json(json!({ name: value })).into_response() } else { value.into_response() })
 }
 
 async fn write(
@@ -178,44 +134,20 @@ async fn write(
     body: String,
 ) -> Result<Response, Refusal> {
     account.require("F_SYSTEM_SETTING")?;
-    let is_json = headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
-    let body = if is_json {
-        serde_json::from_str(&body).unwrap_or(body)
-    } else {
-        body
-    };
+    let is_json = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    let body = if is_json { serde_json::from_str(&body).unwrap_or(body) } else { body };
     let value = query.get("value").cloned().unwrap_or(body);
     if value.is_empty() {
-        return Err(Refusal::Conflict(
-            "Value must be specified as query param or as payload".to_owned(),
-        ));
+        return Err(Refusal::Conflict("Value must be specified as query param or as payload".to_owned()));
     }
     store(&dhis2, &name, &value).await?;
     let message = format!("System setting '{name}' set to value '{value}'.");
-    Ok(Json(
-        json!({ "httpStatus": "OK", "httpStatusCode": 200, "status": "OK", "message": message }),
-    )
-    .into_response())
+    Ok(Json(json!({ "httpStatus": "OK", "httpStatusCode": 200, "status": "OK", "message": message })).into_response())
 }
 
-async fn remove(
-    State(dhis2): Shared,
-    Login(account): Login,
-    Path(name): Path<String>,
-) -> Result<StatusCode, Refusal> {
+async fn remove(State(dhis2): Shared, Login(account): Login, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
     account.require("F_SYSTEM_SETTING")?;
-    dhis2
-        .client()
-        .await?
-        .execute("delete from systemsetting where name = $1", &[&name])
-        .await?;
-    dhis2
-        .settings
-        .cached
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(&name);
+    dhis2.client().await?.execute("delete from systemsetting where name = $1", &[&name]).await?;
+    dhis2.settings.cached.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -61,17 +61,13 @@ pub enum StartError {
     #[error(transparent)]
     Memory(#[from] OutOfMemory),
     /// The database can't be reached, or refuses.
-    #[error(
-        "java.sql.SQLException: Connections could not be acquired from the underlying database! {0}"
-    )]
+    #[error("java.sql.SQLException: Connections could not be acquired from the underlying database! {0}")]
     Connect(#[source] Error),
     /// The schema is not what this version needs.
     #[error("org.flywaydb.core.api.FlywayException: {0}")]
     Flyway(#[from] FlywayError),
     /// Extensions that can't be made by DHIS2 itself.
-    #[error(
-        "java.lang.IllegalStateException: The following PostgreSQL extensions are missing: {0}"
-    )]
+    #[error("java.lang.IllegalStateException: The following PostgreSQL extensions are missing: {0}")]
     Extensions(String),
     /// A statement failed.
     #[error("org.postgresql.util.PSQLException: {0}")]
@@ -134,10 +130,7 @@ async fn begin(given: &Given, log: &Log) -> Result<Arc<Dhis2>, StartError> {
         settings,
     });
     files::make_icons(&mut client, &dhis2.files(), log).await?;
-    log.info(
-        ROUTINES,
-        "All startup routines done (DefaultStartupRoutineExecutor...)",
-    );
+    log.info(ROUTINES, "All startup routines done (DefaultStartupRoutineExecutor...)");
     Ok(dhis2)
 }
 
@@ -148,10 +141,7 @@ fn configure(home: &Path, log: &Log) -> Result<Conf, StartError> {
     let probe = home.join(".standin-write-test");
     std::fs::write(&probe, "")
         .and_then(|()| std::fs::remove_file(&probe))
-        .map_err(|source| StartError::Home {
-            home: home.to_owned(),
-            source,
-        })?;
+        .map_err(|source| StartError::Home { home: home.to_owned(), source })?;
     let conf = Conf::read(home, &|name| std::env::var(name).ok())?;
     let loaded = format!("File {} was loaded", home.join("dhis.conf").display());
     log.info("DefaultDhisConfigurationProvider", &loaded);
@@ -164,20 +154,10 @@ async fn prepare_database(client: &mut Client, given: &Given, log: &Log) -> Resu
     let migrated = flyway::migrate(client, given.version, given.timing.migrate, log).await?;
     refuse_missing_extensions(client).await?;
     // Two first starts at once both find no user; the second then dies on a duplicate key (observed).
-    let user = client
-        .query_opt("select 1 from userinfo limit 1", &[])
-        .await?;
-    let migrating = if migrated > 0 {
-        given.timing.migrate
-    } else {
-        Duration::ZERO
-    };
+    let user = client.query_opt("select 1 from userinfo limit 1", &[]).await?;
+    let migrating = if migrated > 0 { given.timing.migrate } else { Duration::ZERO };
     sleep_until(given.begun + given.timing.start + migrating).await;
-    if user.is_none() {
-        populate(client).await
-    } else {
-        Ok(())
-    }
+    if user.is_none() { populate(client).await } else { Ok(()) }
 }
 
 /// The first connection, tried as often as the pool is told to.
@@ -200,44 +180,23 @@ const EXTENSIONS: [&str; 3] = ["postgis", "pg_trgm", "btree_gin"];
 /// superuser. Failures show later.
 async fn prepare_extensions(client: &Client) {
     for name in EXTENSIONS {
-        let _ = client
-            .batch_execute(&format!("create extension if not exists {name}"))
-            .await;
+        let _ = client.batch_execute(&format!("create extension if not exists {name}")).await;
     }
 }
 
 async fn refuse_missing_extensions(client: &Client) -> Result<(), StartError> {
-    let rows = client
-        .query("select extname::text from pg_extension", &[])
-        .await?;
+    let rows = client.query("select extname::text from pg_extension", &[]).await?;
     let present: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    let missing: Vec<&str> = EXTENSIONS
-        .into_iter()
-        .filter(|name| !present.iter().any(|other| other == name))
-        .collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(StartError::Extensions(missing.join(", ")))
-    }
+    let missing: Vec<&str> = EXTENSIONS.into_iter().filter(|name| !present.iter().any(|other| other == name)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(StartError::Extensions(missing.join(", "))) }
 }
 
 /// What DHIS2 puts into an empty schema: admin with the password district, defaults, jobs.
 async fn populate(client: &mut Client) -> Result<(), StartError> {
     let hash = accounts::hash("district").await.map_err(StartError::Hash)?;
     let transaction = client.transaction().await?;
-    transaction
-        .batch_execute(include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/standin/first-start.sql"
-        )))
-        .await?;
-    transaction
-        .execute(
-            "insert into configuration values (1, $1)",
-            &[&dhis2::uuid()],
-        )
-        .await?;
+    transaction.batch_execute(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/standin/first-start.sql"))).await?;
+    transaction.execute("insert into configuration values (1, $1)", &[&dhis2::uuid()]).await?;
     transaction
         .execute(
             "insert into userinfo (userinfoid, uid, username, password, passwordlastupdated, firstname, surname)
@@ -245,9 +204,7 @@ async fn populate(client: &mut Client) -> Result<(), StartError> {
             &[&hash],
         )
         .await?;
-    transaction
-        .batch_execute("insert into userrolemembers values (50, 51)")
-        .await?;
+    transaction.batch_execute("insert into userrolemembers values (50, 51)").await?;
     transaction.commit().await?;
     Ok(())
 }

@@ -14,11 +14,7 @@ pub fn substitute(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result
     within(text, lookup, &mut Vec::new())
 }
 
-fn within(
-    text: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
-    open: &mut Vec<String>,
-) -> Result<String, Loop> {
+fn within(text: &str, lookup: &dyn Fn(&str) -> Option<String>, open: &mut Vec<String>) -> Result<String, Loop> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -39,19 +35,12 @@ fn within(
     Ok(out)
 }
 
-fn value(
-    token: &str,
-    name: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
-    open: &mut Vec<String>,
-) -> Result<String, Loop> {
+fn value(token: &str, name: &str, lookup: &dyn Fn(&str) -> Option<String>, open: &mut Vec<String>) -> Result<String, Loop> {
     // `${${A}}` is not resolved: names are taken as they stand.
     if token.get(2..).is_some_and(|inner| inner.contains("${")) {
         return Ok(token.to_owned());
     }
-    let (name, default) = name
-        .split_once(":-")
-        .map_or((name, None), |(name, default)| (name, Some(default)));
+    let (name, default) = name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
     if open.iter().any(|other| other == name) {
         return Err(Loop(name.to_owned()));
     }

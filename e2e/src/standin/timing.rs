@@ -30,8 +30,7 @@ impl Timing {
     /// Reads `STANDIN_<NAME>_SECONDS` (fractions allowed).
     pub fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         let seconds = |name: &str, default: f64| {
-            let given =
-                lookup(&format!("STANDIN_{name}_SECONDS")).and_then(|text| text.parse().ok());
+            let given = lookup(&format!("STANDIN_{name}_SECONDS")).and_then(|text| text.parse().ok());
             Duration::try_from_secs_f64(given.unwrap_or(default)).unwrap_or_default()
         };
         Self {

@@ -35,15 +35,9 @@ struct Change {
     new_password: String,
 }
 
-async fn change_password(
-    State(dhis2): Shared,
-    Login(account): Login,
-    Json(change): Json<Change>,
-) -> Result<StatusCode, Refusal> {
+async fn change_password(State(dhis2): Shared, Login(account): Login, Json(change): Json<Change>) -> Result<StatusCode, Refusal> {
     if change.old_password.is_empty() || change.new_password.is_empty() {
-        return Err(Refusal::Conflict(
-            "OldPassword and newPassword must be provided".to_owned(),
-        ));
+        return Err(Refusal::Conflict("OldPassword and newPassword must be provided".to_owned()));
     }
     if !accounts::is_password(&account, &change.old_password).await {
         return Err(Refusal::Conflict("OldPassword is incorrect".to_owned()));
@@ -60,44 +54,22 @@ struct Step {
     value: Value,
 }
 
-async fn patch_user(
-    State(dhis2): Shared,
-    Login(account): Login,
-    Path(uid): Path<String>,
-    body: String,
-) -> Result<Response, Refusal> {
+async fn patch_user(State(dhis2): Shared, Login(account): Login, Path(uid): Path<String>, body: String) -> Result<Response, Refusal> {
     account.require("F_USER_ADD")?;
-    let steps: Vec<Step> =
-        serde_json::from_str(&body).map_err(|error| Refusal::BadRequest(error.to_string()))?;
-    let row = dhis2
-        .client()
-        .await?
-        .query_opt("select username from userinfo where uid = $1", &[&uid])
-        .await?;
-    let username: String = row
-        .ok_or_else(|| Refusal::NotFound(format!("User with id {uid} could not be found.")))?
-        .get(0);
+    let steps: Vec<Step> = serde_json::from_str(&body).map_err(|error| Refusal::BadRequest(error.to_string()))?;
+    let row = dhis2.client().await?.query_opt("select username from userinfo where uid = $1", &[&uid]).await?;
+    let username: String = row.ok_or_else(|| Refusal::NotFound(format!("User with id {uid} could not be found.")))?.get(0);
     for step in steps {
         match (&*step.op, &*step.path, &step.value) {
             ("replace" | "add", "/password", Value::String(password)) => {
                 accounts::set_password(&dhis2, &username, password).await?;
             }
             ("replace" | "add", "/disabled", Value::Bool(disabled)) => {
-                dhis2
-                    .client()
-                    .await?
-                    .execute(
-                        "update userinfo set disabled = $2 where uid = $1",
-                        &[&uid, disabled],
-                    )
-                    .await?;
+                dhis2.client().await?.execute("update userinfo set disabled = $2 where uid = $1", &[&uid, disabled]).await?;
                 accounts::changed(&dhis2, &username);
             }
             _ => {
-                return Err(Refusal::BadRequest(format!(
-                    "The stand-in can't {} {}",
-                    step.op, step.path
-                )));
+                return Err(Refusal::BadRequest(format!("The stand-in can't {} {}", step.op, step.path)));
             }
         }
     }
@@ -123,64 +95,34 @@ struct NewUser {
     user_roles: Vec<Reference>,
 }
 
-async fn create_user(
-    State(dhis2): Shared,
-    Login(account): Login,
-    Json(new): Json<NewUser>,
-) -> Result<Response, Refusal> {
+async fn create_user(State(dhis2): Shared, Login(account): Login, Json(new): Json<NewUser>) -> Result<Response, Refusal> {
     account.require("F_USER_ADD")?;
     if let Some(why) = passwords::refusal(&new.password, &new.username) {
         return Err(Refusal::Conflict(why.to_owned()));
     }
     if new.user_roles.is_empty() {
-        return Err(Refusal::Conflict(
-            "Missing required property `userRoles`.".to_owned(),
-        ));
+        return Err(Refusal::Conflict("Missing required property `userRoles`.".to_owned()));
     }
-    let (uid, hash) = (
-        new.id.unwrap_or_else(dhis2::uid),
-        accounts::hash(&new.password).await?,
-    );
+    let (uid, hash) = (new.id.unwrap_or_else(dhis2::uid), accounts::hash(&new.password).await?);
     let mut client = dhis2.client().await?;
     let transaction = client.transaction().await?;
     let insert = "insert into userinfo (userinfoid, uid, username, password, passwordlastupdated, firstname, surname)
         values (nextval('hibernate_sequence'), $1, $2, $3, now(), $4, $5) returning userinfoid";
-    let id: i64 = transaction
-        .query_one(
-            insert,
-            &[&uid, &new.username, &hash, &new.first_name, &new.surname],
-        )
-        .await?
-        .get(0);
-    transaction
-        .execute(
-            "insert into previouspasswords values ($1, 0, $2)",
-            &[&id, &hash],
-        )
-        .await?;
+    let id: i64 = transaction.query_one(insert, &[&uid, &new.username, &hash, &new.first_name, &new.surname]).await?.get(0);
+    transaction.execute("insert into previouspasswords values ($1, 0, $2)", &[&id, &hash]).await?;
     for role in &new.user_roles {
-        let member =
-            "insert into userrolemembers select $1, userroleid from userrole where uid = $2";
+        let member = "insert into userrolemembers select $1, userroleid from userrole where uid = $2";
         if transaction.execute(member, &[&id, &role.id]).await? == 0 {
-            return Err(Refusal::Conflict(format!(
-                "Invalid reference [{}] (UserRole)",
-                role.id
-            )));
+            return Err(Refusal::Conflict(format!("Invalid reference [{}] (UserRole)", role.id)));
         }
     }
     transaction.commit().await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(report("User", &uid, "Created", 201)),
-    )
-        .into_response())
+    Ok((StatusCode::CREATED, Json(report("User", &uid, "Created", 201))).into_response())
 }
 
 /// `filter=<field>:eq:<value>` of this field, or `query=<value>`.
 fn wanted<'a>(query: &'a BTreeMap<String, String>, field: &str) -> Option<&'a str> {
-    let filter = query
-        .get("filter")
-        .and_then(|filter| filter.strip_prefix(field)?.strip_prefix(":eq:"));
+    let filter = query.get("filter").and_then(|filter| filter.strip_prefix(field)?.strip_prefix(":eq:"));
     filter.or_else(|| query.get("query").map(String::as_str))
 }
 
@@ -193,31 +135,17 @@ async fn find_users(
     let username = wanted(&query, "username");
     let select = "select uid, username from userinfo where $1::text is null or username = $1 order by username";
     let rows = dhis2.client().await?.query(select, &[&username]).await?;
-    let users: Vec<Value> = rows
-        .iter()
-        .map(|row| json!({ "id": row.get::<_, String>(0), "username": row.get::<_, String>(1) }))
-        .collect();
-    Ok(Json(
-        json!({ "pager": { "page": 1, "total": users.len(), "pageSize": 50, "pageCount": 1 }, "users": users }),
-    ))
+    let users: Vec<Value> = rows.iter().map(|row| json!({ "id": row.get::<_, String>(0), "username": row.get::<_, String>(1) })).collect();
+    Ok(Json(json!({ "pager": { "page": 1, "total": users.len(), "pageSize": 50, "pageCount": 1 }, "users": users })))
 }
 
-async fn read_user(
-    State(dhis2): Shared,
-    _: Login,
-    Path(uid): Path<String>,
-) -> Result<Json<Value>, Refusal> {
+async fn read_user(State(dhis2): Shared, _: Login, Path(uid): Path<String>) -> Result<Json<Value>, Refusal> {
     let select = "select username, disabled, coalesce(firstname, ''), coalesce(surname, ''),
         array(select r.uid from userrolemembers join userrole r using (userroleid) where userid = userinfoid)
         from userinfo where uid = $1";
     let row = dhis2.client().await?.query_opt(select, &[&uid]).await?;
-    let row =
-        row.ok_or_else(|| Refusal::NotFound(format!("User with id {uid} could not be found.")))?;
-    let roles: Vec<Value> = row
-        .get::<_, Vec<String>>(4)
-        .into_iter()
-        .map(|id| json!({ "id": id }))
-        .collect();
+    let row = row.ok_or_else(|| Refusal::NotFound(format!("User with id {uid} could not be found.")))?;
+    let roles: Vec<Value> = row.get::<_, Vec<String>>(4).into_iter().map(|id| json!({ "id": id })).collect();
     Ok(Json(json!({
         "id": uid,
         "username": row.get::<_, String>(0),
@@ -228,21 +156,13 @@ async fn read_user(
     })))
 }
 
-async fn find_roles(
-    State(dhis2): Shared,
-    _: Login,
-    Query(query): Query<BTreeMap<String, String>>,
-) -> Result<Json<Value>, Refusal> {
+async fn find_roles(State(dhis2): Shared, _: Login, Query(query): Query<BTreeMap<String, String>>) -> Result<Json<Value>, Refusal> {
     let name = wanted(&query, "name");
     let select = "select uid, name from userrole where $1::text is null or name = $1 order by name";
     let rows = dhis2.client().await?.query(select, &[&name]).await?;
-    let roles: Vec<Value> = rows
-        .iter()
-        .map(|row| json!({ "id": row.get::<_, String>(0), "displayName": row.get::<_, String>(1) }))
-        .collect();
-    Ok(Json(
-        json!({ "pager": { "page": 1, "total": roles.len(), "pageSize": 50, "pageCount": 1 }, "userRoles": roles }),
-    ))
+    let roles: Vec<Value> =
+        rows.iter().map(|row| json!({ "id": row.get::<_, String>(0), "displayName": row.get::<_, String>(1) })).collect();
+    Ok(Json(json!({ "pager": { "page": 1, "total": roles.len(), "pageSize": 50, "pageCount": 1 }, "userRoles": roles })))
 }
 
 #[derive(Deserialize)]
@@ -255,34 +175,19 @@ struct NewRole {
     authorities: Vec<String>,
 }
 
-async fn create_role(
-    State(dhis2): Shared,
-    Login(account): Login,
-    Json(new): Json<NewRole>,
-) -> Result<Response, Refusal> {
+async fn create_role(State(dhis2): Shared, Login(account): Login, Json(new): Json<NewRole>) -> Result<Response, Refusal> {
     account.require("F_USERROLE_PUBLIC_ADD")?;
     let uid = new.id.unwrap_or_else(dhis2::uid);
     let mut client = dhis2.client().await?;
     let transaction = client.transaction().await?;
-    let insert = "insert into userrole (userroleid, uid, name, description) values (nextval('hibernate_sequence'), $1, $2, $3) returning userroleid";
-    let id: i64 = transaction
-        .query_one(insert, &[&uid, &new.name, &new.description])
-        .await?
-        .get(0);
+    let insert =
+        "insert into userrole (userroleid, uid, name, description) values (nextval('hibernate_sequence'), $1, $2, $3) returning userroleid";
+    let id: i64 = transaction.query_one(insert, &[&uid, &new.name, &new.description]).await?.get(0);
     for authority in &new.authorities {
-        transaction
-            .execute(
-                "insert into userroleauthorities values ($1, $2) on conflict do nothing",
-                &[&id, authority],
-            )
-            .await?;
+        transaction.execute("insert into userroleauthorities values ($1, $2) on conflict do nothing", &[&id, authority]).await?;
     }
     transaction.commit().await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(report("UserRole", &uid, "Created", 201)),
-    )
-        .into_response())
+    Ok((StatusCode::CREATED, Json(report("UserRole", &uid, "Created", 201))).into_response())
 }
 
 /// DHIS2's answer to an object that was stored.

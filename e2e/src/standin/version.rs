@@ -47,19 +47,12 @@ impl Version {
     /// When the folder can't be read, holds no such file, or the name holds no version.
     pub fn installed(catalina_home: &Path) -> Result<Self, VersionError> {
         let path = catalina_home.join(LIBRARIES);
-        let entries = fs::read_dir(&path).map_err(|source| VersionError::List {
-            path: path.clone(),
-            source,
-        })?;
+        let entries = fs::read_dir(&path).map_err(|source| VersionError::List { path: path.clone(), source })?;
         entries
             .flatten()
             .find_map(|entry| {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                Some(
-                    name.strip_prefix("dhis-api-")?
-                        .strip_suffix(".jar")?
-                        .to_owned(),
-                )
+                Some(name.strip_prefix("dhis-api-")?.strip_suffix(".jar")?.to_owned())
             })
             .ok_or(VersionError::NoJar(path))?
             .parse()
@@ -67,11 +60,7 @@ impl Version {
 
     /// Path of the login page: `/login/` from 2.43 on (dhis2-core jenkinsfiles and tags, read).
     pub fn login_page(self) -> &'static str {
-        if self.major >= 43 {
-            "/login/"
-        } else {
-            "/dhis-web-login/"
-        }
+        if self.major >= 43 { "/login/" } else { "/dhis-web-login/" }
     }
 }
 
@@ -80,22 +69,10 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
         let malformed = || VersionError::Malformed(text.to_owned());
-        let numbers: Vec<u16> = text
-            .split('.')
-            .map(str::parse)
-            .collect::<Result<_, _>>()
-            .map_err(|_| malformed())?;
+        let numbers: Vec<u16> = text.split('.').map(str::parse).collect::<Result<_, _>>().map_err(|_| malformed())?;
         match *numbers.as_slice() {
-            [2, major, patch] => Ok(Self {
-                major,
-                patch,
-                hotfix: 0,
-            }),
-            [2, major, patch, hotfix] => Ok(Self {
-                major,
-                patch,
-                hotfix,
-            }),
+            [2, major, patch] => Ok(Self { major, patch, hotfix: 0 }),
+            [2, major, patch, hotfix] => Ok(Self { major, patch, hotfix }),
             _ => Err(malformed()),
         }
     }
@@ -104,11 +81,7 @@ impl FromStr for Version {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "2.{}.{}", self.major, self.patch)?;
-        if self.hotfix > 0 {
-            write!(f, ".{}", self.hotfix)
-        } else {
-            Ok(())
-        }
+        if self.hotfix > 0 { write!(f, ".{}", self.hotfix) } else { Ok(()) }
     }
 }
 
@@ -119,22 +92,13 @@ mod tests {
     #[test]
     fn the_jar_tells_the_version() {
         let home = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            Version::installed(home.path()),
-            Err(VersionError::List { .. })
-        ));
+        assert!(matches!(Version::installed(home.path()), Err(VersionError::List { .. })));
         let lib = home.path().join(LIBRARIES);
         fs::create_dir_all(&lib).unwrap();
-        assert!(matches!(
-            Version::installed(home.path()),
-            Err(VersionError::NoJar(_))
-        ));
+        assert!(matches!(Version::installed(home.path()), Err(VersionError::NoJar(_))));
         fs::write(lib.join("dhis-service-core-2.42.4.1.jar"), "").unwrap();
         fs::write(lib.join("dhis-api-2.42.4.1.jar"), "").unwrap();
-        assert_eq!(
-            Version::installed(home.path()).unwrap().to_string(),
-            "2.42.4.1"
-        );
+        assert_eq!(Version::installed(home.path()).unwrap().to_string(), "2.42.4.1");
         assert!("2.42".parse::<Version>().is_err());
         assert_eq!("2.43.1.0".parse::<Version>().unwrap().to_string(), "2.43.1");
     }

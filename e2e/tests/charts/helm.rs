@@ -13,9 +13,7 @@ use serde_json::Value;
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("e2e has a parent")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e has a parent")
 }
 
 /// The folder of a chart.
@@ -29,9 +27,7 @@ fn program(variable: &str, module: &str, name: &str) -> PathBuf {
     }
     let cache = Cache::locate().expect("a cache folder");
     let module = Program::named(module).expect("a pinned module");
-    build::program(&cache, module)
-        .expect("the program builds")
-        .join(name)
+    build::program(&cache, module).expect("the program builds").join(name)
 }
 
 /// kubeconform.
@@ -56,33 +52,20 @@ pub fn helm<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) -> Output 
 /// Renders the operator's chart as release `dhis2-operator` in the namespace of that name.
 pub fn template(arguments: &[&str]) -> Output {
     let chart = chart("dhis2-operator");
-    let fixed = [
-        "template",
-        "dhis2-operator",
-        chart.to_str().expect("a path in UTF-8"),
-        "--namespace",
-        "dhis2-operator",
-    ];
+    let fixed = ["template", "dhis2-operator", chart.to_str().expect("a path in UTF-8"), "--namespace", "dhis2-operator"];
     helm(fixed.iter().chain(arguments))
 }
 
 /// What [`template`] prints, when it succeeds.
 pub fn rendered(arguments: &[&str]) -> String {
     let output = template(arguments);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// The values file that sets every key to something else than its default.
 pub fn everything() -> String {
-    format!(
-        "--values={}/tests/charts/everything.yaml",
-        env!("CARGO_MANIFEST_DIR")
-    )
+    format!("--values={}/tests/charts/everything.yaml", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The documents of a text.
@@ -95,8 +78,5 @@ pub fn objects(text: &str) -> Vec<Value> {
 
 /// Those of one kind.
 pub fn of<'a>(kind: &str, objects: &'a [Value]) -> Vec<&'a Value> {
-    objects
-        .iter()
-        .filter(|object| object["kind"] == kind)
-        .collect()
+    objects.iter().filter(|object| object["kind"] == kind).collect()
 }

@@ -14,15 +14,7 @@ fn plain() -> PathBuf {
 
 fn files(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("the folder");
-    let mut names: Vec<String> = entries
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .into_string()
-                .expect("UTF-8")
-        })
-        .collect();
+    let mut names: Vec<String> = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect();
     names.sort();
     names
 }
@@ -33,20 +25,10 @@ fn the_definitions_chart_holds_every_definition_and_nothing_else() {
     assert_eq!(files(&templates), files(&root().join("crds")));
     for name in files(&templates) {
         let target = fs::canonicalize(templates.join(&name)).expect("the link leads somewhere");
-        assert_eq!(
-            target,
-            fs::canonicalize(root().join("crds").join(&name)).expect("the definition")
-        );
+        assert_eq!(target, fs::canonicalize(root().join("crds").join(&name)).expect("the definition"));
         let text = fs::read_to_string(target).expect("the definition");
-        assert!(
-            !text.contains("{{"),
-            "{name}: helm would take a description for a template"
-        );
-        assert!(
-            text.len() < 150_000,
-            "{name}: {} bytes are too many for `kubectl apply`",
-            text.len()
-        );
+        assert!(!text.contains("{{"), "{name}: helm would take a description for a template");
+        assert!(text.len() < 150_000, "{name}: {} bytes are too many for `kubectl apply`", text.len());
     }
 }
 
@@ -56,28 +38,16 @@ fn definitions_come_with_the_operator_and_stay_when_it_goes() {
     let definitions = of("CustomResourceDefinition", &with);
     assert_eq!(definitions.len(), files(&root().join("crds")).len());
     for definition in definitions {
-        assert_eq!(
-            definition["metadata"]["annotations"]["helm.sh/resource-policy"],
-            "keep"
-        );
+        assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
     }
-    assert!(
-        of(
-            "CustomResourceDefinition",
-            &objects(&rendered(&["--set", "crds.install=false"]))
-        )
-        .is_empty()
-    );
+    assert!(of("CustomResourceDefinition", &objects(&rendered(&["--set", "crds.install=false"]))).is_empty());
 }
 
 #[test]
 fn the_plain_manifest_is_what_the_chart_renders_without_definitions() {
     let plain = fs::read_to_string(plain().join("install.yaml")).expect("install.yaml");
     let fresh = rendered(&["--set", "crds.install=false"]);
-    assert!(
-        plain == fresh,
-        "charts/plain/install.yaml is out of date: make generate"
-    );
+    assert!(plain == fresh, "charts/plain/install.yaml is out of date: make generate");
 }
 
 #[test]
@@ -85,52 +55,24 @@ fn kustomize_puts_one_image_into_the_operator_and_its_instances() {
     let copy = tempfile::tempdir().expect("a temporary folder");
     for name in files(&plain()) {
         let text = fs::read_to_string(plain().join(&name)).expect("a file");
-        let named = text.replace(
-            "newName: dhis2-operator",
-            "newName: registry.example.org/mirror/dhis2-operator",
-        );
+        let named = text.replace("newName: dhis2-operator", "newName: registry.example.org/mirror/dhis2-operator");
         fs::write(copy.path().join(name), named).expect("the copy is written");
     }
-    let output = kubectl()
-        .arg("kustomize")
-        .arg(copy.path())
-        .output()
-        .expect("kubectl starts");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = kubectl().arg("kustomize").arg(copy.path()).output().expect("kubectl starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let objects = objects(&String::from_utf8(output.stdout).expect("UTF-8"));
-    assert!(
-        of("CustomResourceDefinition", &objects).is_empty(),
-        "deleting it would delete every instance"
-    );
+    assert!(of("CustomResourceDefinition", &objects).is_empty(), "deleting it would delete every instance");
     assert_eq!(of("Namespace", &objects).len(), 1);
     let container = &of("Deployment", &objects)[0]["spec"]["template"]["spec"]["containers"][0];
-    let told = container["env"]
-        .as_array()
-        .expect("env")
-        .iter()
-        .find(|entry| entry["name"] == "OPERATOR_IMAGE")
-        .expect("the image");
-    let image = concat!(
-        "registry.example.org/mirror/dhis2-operator:",
-        env!("CARGO_PKG_VERSION")
-    );
-    assert_eq!(
-        (&container["image"], &told["value"]),
-        (&image.into(), &image.into())
-    );
+    let told = container["env"].as_array().expect("env").iter().find(|entry| entry["name"] == "OPERATOR_IMAGE").expect("the image");
+    let image = concat!("registry.example.org/mirror/dhis2-operator:", env!("CARGO_PKG_VERSION"));
+    assert_eq!((&container["image"], &told["value"]), (&image.into(), &image.into()));
 }
 
 #[test]
 fn one_version_is_everywhere() {
     let read = |name: &str| -> Value {
-        serde_yaml::from_str(
-            &fs::read_to_string(chart(name).join("Chart.yaml")).expect("Chart.yaml"),
-        )
-        .expect("YAML")
+        serde_yaml::from_str(&fs::read_to_string(chart(name).join("Chart.yaml")).expect("Chart.yaml")).expect("YAML")
     };
     let (operator, definitions) = (read("dhis2-operator"), read("dhis2-operator-crds"));
     let versions = [

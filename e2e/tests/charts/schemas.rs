@@ -22,10 +22,7 @@ const ANY: &str = "/definitions/io.k8s.apiextensions-apiserver.pkg.apis.apiexten
 
 /// Writes the schema of one kind where kubeconform looks for it.
 fn write<K: k8s_openapi::Resource + JsonSchema>(folder: &Path) {
-    let mut schema = SchemaSettings::draft07()
-        .into_generator()
-        .into_root_schema_for::<K>()
-        .to_value();
+    let mut schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<K>().to_value();
     close(&mut schema);
     if let Some(any) = schema.pointer_mut(ANY) {
         *any = json!(true);
@@ -39,8 +36,7 @@ fn write<K: k8s_openapi::Resource + JsonSchema>(folder: &Path) {
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            let open = fields.get("properties").is_some_and(Value::is_object)
-                && !fields.contains_key("additionalProperties");
+            let open = fields.get("properties").is_some_and(Value::is_object) && !fields.contains_key("additionalProperties");
             fields.values_mut().for_each(close);
             // A field may itself be called `properties`: only where it lies beside a type is it the keyword.
             if open && fields.get("type").is_some_and(|kind| kind == "object") {
@@ -72,41 +68,21 @@ fn conform(manifest: &str) -> Output {
     let folder = schemas();
     let file = folder.path().join("manifest.yaml");
     fs::write(&file, manifest).expect("the manifest is written");
-    let location = format!(
-        "{}/{{{{.ResourceKind}}}}_{{{{.Group}}}}_{{{{.ResourceAPIVersion}}}}.json",
-        folder.path().display()
-    );
-    kubeconform()
-        .args(["-strict", "-summary", "-schema-location", &location])
-        .arg(&file)
-        .output()
-        .expect("kubeconform starts")
+    let location = format!("{}/{{{{.ResourceKind}}}}_{{{{.Group}}}}_{{{{.ResourceAPIVersion}}}}.json", folder.path().display());
+    kubeconform().args(["-strict", "-summary", "-schema-location", &location]).arg(&file).output().expect("kubeconform starts")
 }
 
 fn accept(manifest: &str) {
     let output = conform(manifest);
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
 fn both_charts_are_without_a_fault() {
     for name in ["dhis2-operator", "dhis2-operator-crds"] {
         let folder = chart(name);
-        let output = helm([
-            "lint",
-            "--strict",
-            folder.to_str().expect("a path in UTF-8"),
-        ]);
-        assert!(
-            output.status.success(),
-            "{name}: {}",
-            String::from_utf8_lossy(&output.stdout)
-        );
+        let output = helm(["lint", "--strict", folder.to_str().expect("a path in UTF-8")]);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
     }
 }
 
@@ -122,25 +98,13 @@ fn with_everything_set_it_conforms() {
 
 #[test]
 fn with_everything_that_is_off_turned_on_it_conforms() {
-    let on = [
-        "--set",
-        "networkPolicy.enabled=true",
-        "--set",
-        "userRoles=true",
-        "--set",
-        "crds.install=true",
-    ];
-    accept(&rendered(
-        &[&[everything().as_str()], on.as_slice()].concat(),
-    ));
+    let on = ["--set", "networkPolicy.enabled=true", "--set", "userRoles=true", "--set", "crds.install=true"];
+    accept(&rendered(&[&[everything().as_str()], on.as_slice()].concat()));
 }
 
 #[test]
 fn a_field_that_the_api_does_not_know_is_found() {
-    let wrong = rendered(&[]).replace(
-        "automountServiceAccountToken",
-        "automountServiceAccountTokens",
-    );
+    let wrong = rendered(&[]).replace("automountServiceAccountToken", "automountServiceAccountTokens");
     let output = conform(&wrong);
     assert!(!output.status.success(), "the check lets everything pass");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -12,31 +12,18 @@ use crate::standin::{MIDDLE, NEW, Setup, Standin};
 const ADMIN: &str = "admin:district";
 
 fn end_sessions(database: &Database) {
-    let sql = format!(
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '{}'",
-        database.name
-    );
+    let sql = format!("select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '{}'", database.name);
     postgresql().admin("postgres").batch_execute(&sql).unwrap();
 }
 
 fn allow_connections(database: &Database, allowed: bool) {
-    let sql = format!(
-        "alter database {} allow_connections {allowed}",
-        database.name
-    );
+    let sql = format!("alter database {} allow_connections {allowed}", database.name);
     postgresql().admin("postgres").batch_execute(&sql).unwrap();
 }
 
 fn form(standin: &Standin) -> crate::standin::Answer {
     let body = json!({ "username": "admin", "password": "district" }).to_string();
-    standin
-        .send(
-            "POST",
-            "/api/auth/login",
-            &[("Content-Type", "application/json")],
-            body,
-        )
-        .unwrap()
+    standin.send("POST", "/api/auth/login", &[("Content-Type", "application/json")], body).unwrap()
 }
 
 #[test]
@@ -44,20 +31,13 @@ fn without_its_database_it_lives_and_recovers_alone() {
     let database = postgresql().database(true);
     let standin = Setup::of(MIDDLE, &database).serve();
     let cookie = form(&standin).cookie;
-    let with_cookie = || {
-        standin
-            .send("GET", "/api/me", &[("Cookie", &cookie)], "")
-            .unwrap()
-            .status
-    };
+    let with_cookie = || standin.send("GET", "/api/me", &[("Cookie", &cookie)], "").unwrap().status;
     assert_eq!(with_cookie(), 200);
     assert_eq!(standin.status_as(ADMIN, "/api/me"), 200);
 
     allow_connections(&database, false);
     end_sessions(&database);
-    eventually("loginConfig notices", || {
-        (standin.get("/api/loginConfig").status == 500).then_some(())
-    });
+    eventually("loginConfig notices", || (standin.get("/api/loginConfig").status == 500).then_some(()));
     assert_eq!(standin.get("/api/ping").status, 200);
     assert_eq!(standin.get("/").status, 302);
     assert_eq!(with_cookie(), 500);
@@ -93,14 +73,8 @@ fn a_frozen_database_is_not_noticed_from_outside() {
     let database = postgresql().database(true);
     let standin = Setup::of(MIDDLE, &database).serve();
     assert_eq!(standin.get("/api/loginConfig").status, 200);
-    let backends = format!(
-        "select pid from pg_stat_activity where datname = '{}' and usename = 'dhis'",
-        database.name
-    );
-    let backends = postgresql()
-        .admin("postgres")
-        .query(&backends, &[])
-        .unwrap();
+    let backends = format!("select pid from pg_stat_activity where datname = '{}' and usename = 'dhis'", database.name);
+    let backends = postgresql().admin("postgres").query(&backends, &[]).unwrap();
     let signal_all = |signal| {
         for backend in &backends {
             kill(Pid::from_raw(backend.get(0)), signal).unwrap();
@@ -122,52 +96,28 @@ fn a_frozen_database_is_not_noticed_from_outside() {
 fn a_read_only_database_lets_people_in_and_refuses_writes() {
     let database = postgresql().database(true);
     let standin = Setup::of(MIDDLE, &database).serve();
-    database.execute(&format!(
-        "alter database {} set default_transaction_read_only = on",
-        database.name
-    ));
+    database.execute(&format!("alter database {} set default_transaction_read_only = on", database.name));
     end_sessions(&database);
-    eventually("it connects again", || {
-        (standin.status_as(ADMIN, "/api/me") == 200).then_some(())
-    });
+    eventually("it connects again", || (standin.status_as(ADMIN, "/api/me") == 200).then_some(()));
     assert_eq!(standin.get("/api/loginConfig").status, 200);
     assert_eq!(form(&standin).status, 200);
     let title = "/api/systemSettings/applicationTitle?value=x";
-    assert_eq!(
-        standin.send_as(ADMIN, "POST", title, &json!({})).status,
-        409
-    );
+    assert_eq!(standin.send_as(ADMIN, "POST", title, &json!({})).status, 409);
 }
 
 #[test]
 fn when_connections_run_out_requests_fail() {
     let database = postgresql().database(true);
     let standin = Setup::of(MIDDLE, &database).serve();
-    postgresql()
-        .admin("postgres")
-        .batch_execute(&format!(
-            "alter database {} connection limit 4",
-            database.name
-        ))
-        .unwrap();
+    postgresql().admin("postgres").batch_execute(&format!("alter database {} connection limit 4", database.name)).unwrap();
     let mut client = database.admin();
     let mut lock = client.transaction().unwrap();
     lock.batch_execute("lock table organisationunit").unwrap();
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let asked: Vec<_> = (0..12)
-            .map(|_| scope.spawn(|| standin.status_as(ADMIN, "/api/organisationUnits")))
-            .collect();
-        eventually("some fail", || {
-            asked
-                .iter()
-                .any(std::thread::ScopedJoinHandle::is_finished)
-                .then_some(())
-        });
+        let asked: Vec<_> = (0..12).map(|_| scope.spawn(|| standin.status_as(ADMIN, "/api/organisationUnits"))).collect();
+        eventually("some fail", || asked.iter().any(std::thread::ScopedJoinHandle::is_finished).then_some(()));
         lock.rollback().unwrap();
-        asked
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        asked.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(statuses.contains(&500), "{statuses:?}");
     assert_eq!(standin.status_as(ADMIN, "/api/me"), 200);

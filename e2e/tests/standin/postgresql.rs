@@ -35,11 +35,7 @@ pub fn postgresql() -> &'static PostgreSql {
 }
 
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl PostgreSql {
@@ -51,14 +47,8 @@ impl PostgreSql {
             .collect();
         programs.sort();
         let programs = programs.pop().expect("no initdb below /usr/lib/postgresql");
-        let user = User::from_name("postgres")
-            .unwrap()
-            .expect("a user postgres");
-        let folder = tempfile::Builder::new()
-            .prefix("standin-postgresql")
-            .tempdir()
-            .unwrap()
-            .keep();
+        let user = User::from_name("postgres").unwrap().expect("a user postgres");
+        let folder = tempfile::Builder::new().prefix("standin-postgresql").tempdir().unwrap().keep();
         std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
         let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
         let own = folder.join("postgresql");
@@ -68,22 +58,11 @@ impl PostgreSql {
             .uid(uid)
             .gid(gid)
             .current_dir(&own)
-            .args([
-                "--no-sync",
-                "--auth-local=trust",
-                "--auth-host=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C.UTF-8",
-                "-D",
-            ])
+            .args(["--no-sync", "--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
             .arg(own.join("data"))
             .output()
             .unwrap();
-        assert!(
-            initdb.status.success(),
-            "{}",
-            String::from_utf8_lossy(&initdb.stderr)
-        );
+        assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
         let port = free_port();
         let watch = Command::new("/bin/sh")
             .env("FOLDER", &folder)
@@ -93,54 +72,25 @@ impl PostgreSql {
             .arg(programs.join("postgres"))
             .arg("-D")
             .arg(own.join("data"))
-            .args([
-                "-c",
-                &format!("port={port}"),
-                "-c",
-                &format!("unix_socket_directories={}", own.display()),
-            ])
-            .args([
-                "-c",
-                "fsync=off",
-                "-c",
-                "max_locks_per_transaction=128",
-                "-c",
-                "max_connections=60",
-            ])
+            .args(["-c", &format!("port={port}"), "-c", &format!("unix_socket_directories={}", own.display())])
+            .args(["-c", "fsync=off", "-c", "max_locks_per_transaction=128", "-c", "max_connections=60"])
             .stdin(Stdio::piped())
             .stderr(std::fs::File::create(folder.join("log")).unwrap())
             .spawn()
             .unwrap();
-        let server = Self {
-            port,
-            folder,
-            programs,
-            user,
-            _watch: watch,
-        };
+        let server = Self { port, folder, programs, user, _watch: watch };
         eventually("PostgreSQL answers", || server.try_admin("postgres").ok());
         let mut admin = server.admin("postgres");
-        admin
-            .batch_execute("create role dhis login password 'secret'")
-            .unwrap();
+        admin.batch_execute("create role dhis login password 'secret'").unwrap();
         admin.batch_execute("create database template_gis").unwrap();
-        server
-            .admin("template_gis")
-            .batch_execute("create extension postgis")
-            .unwrap();
+        server.admin("template_gis").batch_execute("create extension postgis").unwrap();
         server
     }
 
     fn try_admin(&self, database: &str) -> Result<Client, postgres::Error> {
         let socket = self.folder.join("postgresql");
         let socket = socket.display();
-        Client::connect(
-            &format!(
-                "host={socket} port={} user=postgres dbname={database}",
-                self.port
-            ),
-            NoTls,
-        )
+        Client::connect(&format!("host={socket} port={} user=postgres dbname={database}", self.port), NoTls)
     }
 
     /// The superuser, by the local socket.
@@ -153,25 +103,15 @@ impl PostgreSql {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("dhis2_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let template = if postgis { "template_gis" } else { "template0" };
-        self.admin("postgres")
-            .batch_execute(&format!(
-                "create database {name} owner dhis template {template}"
-            ))
-            .unwrap();
+        self.admin("postgres").batch_execute(&format!("create database {name} owner dhis template {template}")).unwrap();
         Database { name }
     }
 
     /// Runs one of the server's programs as its superuser.
     pub fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
-        command
-            .uid(self.user.uid.as_raw())
-            .gid(self.user.gid.as_raw())
-            .current_dir(&self.folder);
-        command
-            .env("PGHOST", self.folder.join("postgresql"))
-            .env("PGPORT", self.port.to_string())
-            .env("PGUSER", "postgres");
+        command.uid(self.user.uid.as_raw()).gid(self.user.gid.as_raw()).current_dir(&self.folder);
+        command.env("PGHOST", self.folder.join("postgresql")).env("PGPORT", self.port.to_string()).env("PGUSER", "postgres");
         command
     }
 }
@@ -190,10 +130,7 @@ impl Database {
     }
 
     pub fn count(&self, table: &str) -> i64 {
-        self.admin()
-            .query_one(&format!("select count(*) from {table}"), &[])
-            .unwrap()
-            .get(0)
+        self.admin().query_one(&format!("select count(*) from {table}"), &[]).unwrap().get(0)
     }
 
     /// dhis.conf for it.
@@ -214,10 +151,7 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "waited 30 s in vain: {what}"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(30), "waited 30 s in vain: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -50,21 +50,14 @@ impl Answer {
     }
 
     pub fn text(&self, pointer: &str) -> String {
-        self.json()
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_else(|| panic!("no {pointer}: {}", self.body))
-            .to_owned()
+        self.json().pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer}: {}", self.body)).to_owned()
     }
 }
 
 /// The image's content, once for each version.
 fn root(version: &'static str) -> &'static Path {
     static ROOTS: [OnceLock<PathBuf>; 3] = [const { OnceLock::new() }; 3];
-    let at = [OLD, MIDDLE, NEW]
-        .iter()
-        .position(|known| *known == version)
-        .unwrap();
+    let at = [OLD, MIDDLE, NEW].iter().position(|known| *known == version).unwrap();
     ROOTS[at].get_or_init(|| {
         let root = postgresql().folder.join(version);
         fs::create_dir_all(&root).unwrap();
@@ -80,29 +73,15 @@ pub fn own(path: &Path) {
 
 impl Setup {
     pub fn new(version: &'static str, conf: &str) -> Self {
-        let home = tempfile::Builder::new()
-            .prefix("standin-home")
-            .tempdir()
-            .unwrap();
+        let home = tempfile::Builder::new().prefix("standin-home").tempdir().unwrap();
         own(home.path());
         fs::write(home.path().join("dhis.conf"), conf).unwrap();
-        Self {
-            version,
-            home,
-            env: Vec::new(),
-        }
-        .env("DB_PASSWORD", "secret")
-        .env("CATALINA_OPTS", "-Dcontext.path=''")
-        .env("STANDIN_HEAP_BASE_MB", "20")
-        .seconds(&[
-            ("PORT", 0.1),
-            ("START", 0.5),
-            ("MIGRATE", 0.2),
-            ("FAIL", 0.5),
-            ("STOP", 0.1),
-            ("CUT", 1.0),
-        ])
-        .seconds(&[("ANALYTICS_WAIT", 0.3), ("ANALYTICS", 0.3)])
+        Self { version, home, env: Vec::new() }
+            .env("DB_PASSWORD", "secret")
+            .env("CATALINA_OPTS", "-Dcontext.path=''")
+            .env("STANDIN_HEAP_BASE_MB", "20")
+            .seconds(&[("PORT", 0.1), ("START", 0.5), ("MIGRATE", 0.2), ("FAIL", 0.5), ("STOP", 0.1), ("CUT", 1.0)])
+            .seconds(&[("ANALYTICS_WAIT", 0.3), ("ANALYTICS", 0.3)])
     }
 
     pub fn of(version: &'static str, database: &Database) -> Self {
@@ -115,9 +94,7 @@ impl Setup {
     }
 
     pub fn seconds(self, seconds: &[(&str, f64)]) -> Self {
-        seconds.iter().fold(self, |setup, (name, value)| {
-            setup.env(&format!("STANDIN_{name}_SECONDS"), &value.to_string())
-        })
+        seconds.iter().fold(self, |setup, (name, value)| setup.env(&format!("STANDIN_{name}_SECONDS"), &value.to_string()))
     }
 
     pub fn start(self) -> Standin {
@@ -137,12 +114,7 @@ impl Setup {
             .gid(USER)
             .spawn()
             .unwrap();
-        Standin {
-            port,
-            home: self.home.path().to_owned(),
-            child,
-            _setup: self.home,
-        }
+        Standin { port, home: self.home.path().to_owned(), child, _setup: self.home }
     }
 
     /// Starts and waits until ping is 200.
@@ -165,26 +137,15 @@ impl Standin {
     }
 
     fn ping_at(&self, context_path: &str) -> u16 {
-        eventually("the port opens", || {
-            self.try_get(&format!("{context_path}/api/ping")).ok()
-        })
-        .status
+        eventually("the port opens", || self.try_get(&format!("{context_path}/api/ping")).ok()).status
     }
 
     pub fn log(&self) -> String {
         fs::read_to_string(self.home.with_extension("log")).unwrap()
     }
 
-    pub fn send(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Vec<u8>>,
-    ) -> Result<Answer, ureq::Error> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("http://127.0.0.1:{}{path}", self.port));
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Result<Answer, ureq::Error> {
+        let mut request = Request::builder().method(method).uri(format!("http://127.0.0.1:{}{path}", self.port));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -202,8 +163,7 @@ impl Standin {
 
     /// With a login, `user:password`.
     pub fn get_as(&self, login: &str, path: &str) -> Answer {
-        self.send("GET", path, &[("Authorization", &basic(login))], "")
-            .unwrap()
+        self.send("GET", path, &[("Authorization", &basic(login))], "").unwrap()
     }
 
     pub fn status_as(&self, login: &str, path: &str) -> u16 {
@@ -211,10 +171,7 @@ impl Standin {
     }
 
     pub fn send_as(&self, login: &str, method: &str, path: &str, body: &Value) -> Answer {
-        let headers = [
-            ("Authorization", &*basic(login)),
-            ("Content-Type", "application/json"),
-        ];
+        let headers = [("Authorization", &*basic(login)), ("Content-Type", "application/json")];
         self.send(method, path, &headers, body.to_string()).unwrap()
     }
 
@@ -239,16 +196,8 @@ impl Standin {
     /// Resident memory, in MiB.
     pub fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-            / 1024
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
     }
 }
 
@@ -261,30 +210,15 @@ impl Drop for Standin {
 }
 
 fn agent() -> Agent {
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .timeout_global(Some(Duration::from_secs(20)))
-        .build()
-        .into()
+    Agent::config_builder().http_status_as_error(false).max_redirects(0).timeout_global(Some(Duration::from_secs(20))).build().into()
 }
 
 fn answer(mut response: Response<Body>) -> Answer {
-    let header = |name: &str| {
-        response
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap().to_owned())
-            .unwrap_or_default()
-    };
+    let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
     Answer {
         status: response.status().as_u16(),
         location: header("location"),
-        cookie: header("set-cookie")
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
+        cookie: header("set-cookie").split(';').next().unwrap_or_default().to_owned(),
         body: response.body_mut().read_to_string().unwrap(),
     }
 }

@@ -15,16 +15,12 @@ fn examples() {
         }
         assert!(files.len() > 2, "examples are missing: {files:?}");
         for file in &files {
-            try_out(&story, &std::fs::read_to_string(file)?)
-                .map_err(|error| format!("{}: {error}", file.display()))?;
+            try_out(&story, &std::fs::read_to_string(file)?).map_err(|error| format!("{}: {error}", file.display()))?;
         }
         for (more, field) in wrong() {
             let said = try_out(&story, &story.manifest("play", &more).to_string());
             let said = said.err().map(|error| error.to_string());
-            assert!(
-                said.as_ref().is_some_and(|said| said.contains(field)),
-                "{more} was to be refused with the path {field}: {said:?}"
-            );
+            assert!(said.as_ref().is_some_and(|said| said.contains(field)), "{more} was to be refused with the path {field}: {said:?}");
         }
         Ok(())
     });
@@ -34,36 +30,17 @@ fn examples() {
 fn wrong() -> [(Value, &'static str); 5] {
     [
         (json!({ "version": "latest" }), "spec.version"),
-        (
-            json!({ "web": { "host": "*.example.org" } }),
-            "spec.web.host",
-        ),
-        (
-            json!({ "config": { "connection.password": "x" } }),
-            "spec.config",
-        ),
-        (
-            json!({ "backup": { "retention": { "last": 0 } } }),
-            "spec.backup.retention.last",
-        ),
-        (
-            json!({ "web": { "tls": { "none": true, "upstream": true } } }),
-            "spec.web.tls",
-        ),
+        (json!({ "web": { "host": "*.example.org" } }), "spec.web.host"),
+        (json!({ "config": { "connection.password": "x" } }), "spec.config"),
+        (json!({ "backup": { "retention": { "last": 0 } } }), "spec.backup.retention.last"),
+        (json!({ "web": { "tls": { "none": true, "upstream": true } } }), "spec.web.tls"),
     ]
 }
 
 /// The whole way through the API server, but for storing it.
 fn try_out(story: &Story, manifest: &str) -> Outcome {
     let mut kubectl = story.site.kubectl();
-    kubectl.args([
-        "--namespace",
-        &story.namespace,
-        "apply",
-        "--dry-run=server",
-        "--filename",
-        "-",
-    ]);
+    kubectl.args(["--namespace", &story.namespace, "apply", "--dry-run=server", "--filename", "-"]);
     run::feed(&mut kubectl, manifest.as_bytes())?;
     Ok(())
 }

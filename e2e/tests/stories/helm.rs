@@ -37,11 +37,7 @@ fn helm() {
         let before = everything(&story, &instance).await?;
         let last = uninstall(&story, &operator, &instance, &door).await?;
         install_again(&story, &instance, (&image, &last), before).await?;
-        assert_eq!(
-            servers(&story).await?,
-            pods,
-            "installing again restarted a pod"
-        );
+        assert_eq!(servers(&story).await?, pods, "installing again restarted a pod");
         Ok(())
     });
 }
@@ -50,27 +46,11 @@ fn helm() {
 async fn servers(story: &Story) -> Outcome<BTreeMap<String, (String, i32)>> {
     let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
     let servers = ["play-0", "play-database-0"];
-    let found = pods
-        .list(&ListParams::default())
-        .await?
-        .items
-        .into_iter()
-        .filter(|pod| servers.contains(&pod.name_any().as_str()));
+    let found = pods.list(&ListParams::default()).await?.items.into_iter().filter(|pod| servers.contains(&pod.name_any().as_str()));
     let restarts = |pod: &Pod| {
-        pod.status
-            .iter()
-            .flat_map(|status| status.container_statuses.iter().flatten())
-            .map(|container| container.restart_count)
-            .sum()
+        pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()).map(|container| container.restart_count).sum()
     };
-    let pods: BTreeMap<_, _> = found
-        .map(|pod| {
-            (
-                pod.name_any(),
-                (pod.uid().unwrap_or_default(), restarts(&pod)),
-            )
-        })
-        .collect();
+    let pods: BTreeMap<_, _> = found.map(|pod| (pod.name_any(), (pod.uid().unwrap_or_default(), restarts(&pod)))).collect();
     assert_eq!(pods.len(), 2);
     Ok(pods)
 }
@@ -79,23 +59,13 @@ async fn servers(story: &Story) -> Outcome<BTreeMap<String, (String, i32)>> {
 async fn another_definition(story: &Story, instance: &Instance) -> Outcome {
     let chart = tempfile::tempdir()?;
     copy(&checkout(DEFINITIONS_CHART), chart.path())?;
-    let file = chart
-        .path()
-        .join("templates/dhis2instances.dhis2.hosting.yaml");
+    let file = chart.path().join("templates/dhis2instances.dhis2.hosting.yaml");
     let mut definition: Value = serde_yaml::from_str(&std::fs::read_to_string(&file)?)?;
-    let fields = definition
-        .pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties");
-    let fields = fields
-        .and_then(Value::as_object_mut)
-        .ok_or("the definition has no spec")?;
-    fields.insert(
-        "fieldOfTheNextVersion".to_owned(),
-        json!({ "type": "string" }),
-    );
+    let fields = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties");
+    let fields = fields.and_then(Value::as_object_mut).ok_or("the definition has no spec")?;
+    fields.insert("fieldOfTheNextVersion".to_owned(), json!({ "type": "string" }));
     std::fs::write(&file, serde_yaml::to_string(&definition)?)?;
-    let upgraded = story
-        .site
-        .release(DEFINITIONS, DEFINITIONS_NAMESPACE, chart.path(), &json!({}));
+    let upgraded = story.site.release(DEFINITIONS, DEFINITIONS_NAMESPACE, chart.path(), &json!({}));
     let kept = match &upgraded {
         Ok(_) => field_is_kept(story, instance).await,
         Err(_) => Ok(()),
@@ -108,28 +78,12 @@ async fn another_definition(story: &Story, instance: &Instance) -> Outcome {
 
 async fn field_is_kept(story: &Story, instance: &Instance) -> Outcome {
     let resource = kube::api::ApiResource::erase::<dhis2_operator::api::Dhis2Instance>(&());
-    let api: Api<kube::api::DynamicObject> =
-        Api::namespaced_with(story.client.clone(), &story.namespace, &resource);
+    let api: Api<kube::api::DynamicObject> = Api::namespaced_with(story.client.clone(), &story.namespace, &resource);
     let patch = json!({ "spec": { "fieldOfTheNextVersion": "is kept" } });
-    let patched = api
-        .patch(
-            &instance.name,
-            &PatchParams::default(),
-            &Patch::Merge(&patch),
-        )
-        .await?;
-    assert_eq!(
-        patched.data.pointer("/spec/fieldOfTheNextVersion"),
-        Some(&json!("is kept")),
-        "the field was pruned"
-    );
+    let patched = api.patch(&instance.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+    assert_eq!(patched.data.pointer("/spec/fieldOfTheNextVersion"), Some(&json!("is kept")), "the field was pruned");
     let patch = json!({ "spec": { "fieldOfTheNextVersion": null } });
-    api.patch(
-        &instance.name,
-        &PatchParams::default(),
-        &Patch::Merge(&patch),
-    )
-    .await?;
+    api.patch(&instance.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
     Ok(())
 }
 
@@ -171,19 +125,11 @@ async fn another_image(story: &Story, operator: &Operator, instance: &Instance) 
     let operator = Operator::install_in(story, &story.operator_namespace(), &values).await?;
     let leader = operator.leads(&old).await?;
     let pod = operator.pod().await?;
-    let runs = pod
-        .spec
-        .and_then(|spec| spec.containers.into_iter().next())
-        .and_then(|container| container.image);
-    assert_eq!(
-        (pod.metadata.name.as_deref(), runs.as_deref()),
-        (Some(leader.as_str()), Some(another.as_str()))
-    );
+    let runs = pod.spec.and_then(|spec| spec.containers.into_iter().next()).and_then(|container| container.image);
+    assert_eq!((pod.metadata.name.as_deref(), runs.as_deref()), (Some(leader.as_str()), Some(another.as_str())));
     operator.has_looked(story, &leader).await?;
     // It works: something that restarts nothing is done.
-    instance
-        .change(&json!({ "backup": { "retention": { "last": 4 } } }))
-        .await?;
+    instance.change(&json!({ "backup": { "retention": { "last": 4 } } })).await?;
     instance.settled().await?;
     let sets: Api<StatefulSet> = Api::namespaced(story.client.clone(), &story.namespace);
     for set in ["play", "play-database"] {
@@ -200,21 +146,13 @@ async fn another_image(story: &Story, operator: &Operator, instance: &Instance) 
 async fn everything(story: &Story, instance: &Instance) -> Outcome<BTreeMap<String, String>> {
     let mut versions = objects::versions(&objects::list(story, &story.namespace).await?);
     let resource = instance.api.get(&instance.name).await?;
-    versions.insert(
-        "Dhis2Instance".to_owned(),
-        resource.resource_version().unwrap_or_default(),
-    );
+    versions.insert("Dhis2Instance".to_owned(), resource.resource_version().unwrap_or_default());
     Ok(versions)
 }
 
 /// Operator and definitions go; the instance stays and serves. Returns who led last: with its release its right to say that it
 /// ends is gone, and the next one waits until the silence is long enough.
-async fn uninstall(
-    story: &Story,
-    operator: &Operator,
-    instance: &Instance,
-    door: &Door,
-) -> Outcome<String> {
+async fn uninstall(story: &Story, operator: &Operator, instance: &Instance, door: &Door) -> Outcome<String> {
     let last = operator.pod().await?.name_any();
     story.site.uninstall(RELEASE, &story.operator_namespace())?;
     story.site.uninstall(DEFINITIONS, DEFINITIONS_NAMESPACE)?;
@@ -226,22 +164,13 @@ async fn uninstall(
     );
     let admin = instance.admin().await?;
     for _ in 0..20 {
-        assert_eq!(
-            door.lets_in(Scheme::Http, &admin).await,
-            Ok(true),
-            "the instance does not serve without the operator"
-        );
+        assert_eq!(door.lets_in(Scheme::Http, &admin).await, Ok(true), "the instance does not serve without the operator");
     }
     Ok(last)
 }
 
 /// Installed again, the operator finds everything as it should be.
-async fn install_again(
-    story: &Story,
-    instance: &Instance,
-    (image, last): (&str, &str),
-    before: BTreeMap<String, String>,
-) -> Outcome {
+async fn install_again(story: &Story, instance: &Instance, (image, last): (&str, &str), before: BTreeMap<String, String>) -> Outcome {
     let log = Log::from_now(story);
     helm::definitions(&story.site)?;
     let mut values = operator::values(story, &story.namespace);
@@ -250,33 +179,16 @@ async fn install_again(
     let leader = operator.leads(last).await?;
     assert_eq!(operator.pod().await?.name_any(), leader);
     operator.has_looked(story, &leader).await?;
-    assert_eq!(
-        everything(story, instance).await?,
-        before,
-        "taking over wrote to something"
-    );
+    assert_eq!(everything(story, instance).await?, before, "taking over wrote to something");
     if let Some(log) = log {
         let asked = audit::count(&log.requests(&operator.user())?, audit::Request::what);
-        story.tell(&format!(
-            "taking over cost, besides lease and watches: {}",
-            audit::told(&asked)
-        ));
-        let writes: Vec<&String> = asked
-            .keys()
-            .filter(|what| !what.starts_with("get ") && !what.starts_with("list "))
-            .collect();
+        story.tell(&format!("taking over cost, besides lease and watches: {}", audit::told(&asked)));
+        let writes: Vec<&String> = asked.keys().filter(|what| !what.starts_with("get ") && !what.starts_with("list ")).collect();
         assert!(writes.is_empty(), "taking over wrote: {writes:?}");
     }
     // And it works.
-    instance
-        .change(&json!({ "backup": { "retention": { "last": 5 } } }))
-        .await?;
+    instance.change(&json!({ "backup": { "retention": { "last": 5 } } })).await?;
     instance.settled().await?;
-    run::output(story.site.helm().args([
-        "status",
-        RELEASE,
-        "--namespace",
-        &story.operator_namespace(),
-    ]))?;
+    run::output(story.site.helm().args(["status", RELEASE, "--namespace", &story.operator_namespace()]))?;
     Ok(())
 }

@@ -39,39 +39,22 @@ fn killed() {
         let secrets = SecretsSeen::watch(&story);
         let [create, change, delete] = DEATHS;
 
-        twins
-            .each(async |twin| twin.0.apply(&twin.1).await.map(drop))
-            .await?;
+        twins.each(async |twin| twin.0.apply(&twin.1).await.map(drop)).await?;
         killer.kill(create).await?;
         twins.compare("created").await?;
 
         let spec = json!({ "config": { "max.sessions.per_user": "5" }, "files": { "volume": { "size": "12Gi" } }, "pod": { "labels": { "team": "health" } } });
-        twins
-            .each(async |twin| twin.0.change(&spec).await.map(drop))
-            .await?;
+        twins.each(async |twin| twin.0.change(&spec).await.map(drop)).await?;
         killer.kill(change).await?;
         twins.compare("changed").await?;
 
-        twins
-            .each(async |twin| {
-                Ok(twin
-                    .0
-                    .api
-                    .delete(&twin.0.name, &DeleteParams::default())
-                    .await
-                    .map(drop)?)
-            })
-            .await?;
+        twins.each(async |twin| Ok(twin.0.api.delete(&twin.0.name, &DeleteParams::default()).await.map(drop)?)).await?;
         killer.kill(delete).await?;
         twins.operator.ready().await?;
         twins.compare_remains().await?;
         secrets.end(&story)?;
-        let Killer {
-            deaths, at_work, ..
-        } = killer;
-        story.tell(&format!(
-            "the operator was killed {deaths} times, {at_work} of them while an instance was not as its spec says"
-        ));
+        let Killer { deaths, at_work, .. } = killer;
+        story.tell(&format!("the operator was killed {deaths} times, {at_work} of them while an instance was not as its spec says"));
         assert!(at_work > 5, "it was killed too late to matter");
         Ok(())
     });
@@ -102,18 +85,10 @@ impl<'a> Twins<'a> {
             let spec = json!({ "backup": { "schedule": "0 1 * * *" }, "files": { "volume": { "size": "10Gi" } } });
             let mut manifest = story.manifest("play", &spec);
             let host = format!("play-{namespace}.localhost");
-            instance::merge(
-                &mut manifest,
-                &json!({ "metadata": { "namespace": namespace }, "spec": { "web": { "host": host } } }),
-            );
+            instance::merge(&mut manifest, &json!({ "metadata": { "namespace": namespace }, "spec": { "web": { "host": host } } }));
             (story.instance_in(namespace, "play"), manifest)
         };
-        Ok(Self {
-            story,
-            operator,
-            instances: [made(first), made(second)],
-            namespaces,
-        })
+        Ok(Self { story, operator, instances: [made(first), made(second)], namespaces })
     }
 
     async fn each(&self, act: impl AsyncFn(&(Instance, Value)) -> Outcome) -> Outcome {
@@ -140,36 +115,19 @@ impl<'a> Twins<'a> {
     async fn compare_remains(&self) -> Outcome {
         for ((instance, _), namespace) in self.instances.iter().zip(&self.namespaces) {
             wait::gone(&instance.api, &instance.name, GONE).await?;
-            let ask = async || {
-                self.only_retained(namespace)
-                    .await
-                    .map_err(|error| error.to_string())
-            };
+            let ask = async || self.only_retained(namespace).await.map_err(|error| error.to_string());
             wait::ask("the parts to go", GONE, ask).await?;
         }
         let [first, second] = self.alike().await?;
-        assert_eq!(
-            first.len(),
-            5,
-            "three volumes and two Secrets stay: {:?}",
-            first.keys()
-        );
+        assert_eq!(first.len(), 5, "three volumes and two Secrets stay: {:?}", first.keys());
         same("deleted", &first, &second);
         Ok(())
     }
 
     async fn only_retained(&self, namespace: &str) -> Outcome {
         let left = objects::list(self.story, namespace).await?;
-        let owned: Vec<String> = left
-            .iter()
-            .filter(|object| !object.owner_references().is_empty())
-            .map(objects::name)
-            .collect();
-        if owned.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("still there: {owned:?}").into())
-        }
+        let owned: Vec<String> = left.iter().filter(|object| !object.owner_references().is_empty()).map(objects::name).collect();
+        if owned.is_empty() { Ok(()) } else { Err(format!("still there: {owned:?}").into()) }
     }
 
     async fn alike(&self) -> Outcome<[BTreeMap<String, Value>; 2]> {
@@ -180,10 +138,7 @@ impl<'a> Twins<'a> {
         let names = [second, first].map(|namespace| (namespace.as_str(), "NAMESPACE"));
         let uids = uids.each_ref().map(|uid| (uid.as_str(), "UID"));
         let words = [names, uids].concat();
-        let objects = [
-            objects::list(self.story, first).await?,
-            objects::list(self.story, second).await?,
-        ];
+        let objects = [objects::list(self.story, first).await?, objects::list(self.story, second).await?];
         Ok(objects.map(|objects| objects::alike(&objects, &words)))
     }
 }
@@ -191,25 +146,14 @@ impl<'a> Twins<'a> {
 /// The uid of a twin; a word that occurs nowhere when it is gone.
 async fn uid(instance: &Instance) -> Outcome<String> {
     let there = instance.api.get_opt(&instance.name).await?;
-    Ok(there
-        .and_then(|there| there.uid())
-        .unwrap_or_else(|| "no such uid".to_owned()))
+    Ok(there.and_then(|there| there.uid()).unwrap_or_else(|| "no such uid".to_owned()))
 }
 
 fn same(when: &str, first: &BTreeMap<String, Value>, second: &BTreeMap<String, Value>) {
-    let names =
-        |objects: &BTreeMap<String, Value>| objects.keys().cloned().collect::<BTreeSet<_>>();
-    assert_eq!(
-        names(first),
-        names(second),
-        "{when}: objects of the one whose operator was killed, and of its twin"
-    );
+    let names = |objects: &BTreeMap<String, Value>| objects.keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(first), names(second), "{when}: objects of the one whose operator was killed, and of its twin");
     for (name, object) in first {
-        assert_eq!(
-            Some(object),
-            second.get(name),
-            "{when}: {name} of the one whose operator was killed, and of its twin"
-        );
+        assert_eq!(Some(object), second.get(name), "{when}: {name} of the one whose operator was killed, and of its twin");
     }
 }
 
@@ -249,23 +193,12 @@ struct SecretsSeen {
 impl SecretsSeen {
     fn watch(story: &Story) -> Self {
         let seen = Arc::new(Mutex::new(BTreeSet::new()));
-        let (api, into): (Api<PartialObjectMeta<Secret>>, _) = (
-            Api::namespaced(story.client.clone(), &story.namespace),
-            Arc::clone(&seen),
-        );
+        let (api, into): (Api<PartialObjectMeta<Secret>>, _) = (Api::namespaced(story.client.clone(), &story.namespace), Arc::clone(&seen));
         let work = tokio::spawn(async move {
-            let mut changes = std::pin::pin!(
-                watcher(api, watcher::Config::default())
-                    .default_backoff()
-                    .applied_objects()
-            );
+            let mut changes = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
             while let Some(change) = changes.next().await {
                 if let (Ok(secret), Ok(mut into)) = (change, into.lock()) {
-                    into.insert((
-                        secret.name_any(),
-                        secret.uid().unwrap_or_default(),
-                        secret.resource_version().unwrap_or_default(),
-                    ));
+                    into.insert((secret.name_any(), secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default()));
                 }
             }
         });
@@ -274,20 +207,9 @@ impl SecretsSeen {
 
     fn end(self, story: &Story) -> Outcome {
         self.work.abort();
-        let seen = self
-            .seen
-            .lock()
-            .map_err(|_| "the watch of Secrets panicked")?;
+        let seen = self.seen.lock().map_err(|_| "the watch of Secrets panicked")?;
         let names: BTreeSet<&str> = seen.iter().map(|(name, ..)| name.as_str()).collect();
-        assert_eq!(
-            names.into_iter().collect::<Vec<_>>(),
-            [
-                "play-admin",
-                "play-backup",
-                "play-database",
-                "play-encryption"
-            ]
-        );
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["play-admin", "play-backup", "play-database", "play-encryption"]);
         assert_eq!(seen.len(), 4, "a Secret was made anew or changed: {seen:?}");
         story.tell("every Secret had one uid and one resourceVersion from its first second on");
         Ok(())

@@ -65,35 +65,22 @@ impl Moment {
              SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex';
              BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
         )?;
-        let row = client.query_one(
-            "SELECT pg_export_snapshot(), to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
-            &[],
-        )?;
-        Ok(Self {
-            snapshot: row.try_get(0)?,
-            time: row.try_get(1)?,
-            client,
-        })
+        let row = client.query_one("SELECT pg_export_snapshot(), to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')", &[])?;
+        Ok(Self { snapshot: row.try_get(0)?, time: row.try_get(1)?, client })
     }
 
     /// What the server and the database are.
     pub fn facts(&mut self) -> Result<Facts, SqlError> {
         let statement = "SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, pg_database_size(current_database())";
         let row = self.client.query_one(statement, &[])?;
-        let (version, major, bytes): (String, i32, i64) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let extensions = self
-            .client
-            .query("SELECT extname::text, extversion FROM pg_extension", &[])?;
+        let (version, major, bytes): (String, i32, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let extensions = self.client.query("SELECT extname::text, extversion FROM pg_extension", &[])?;
         Ok(Facts {
             identity: identity::read(&mut self.client)?,
             schema: identity::newest_schema(&mut self.client)?,
             version: version.split(' ').next().unwrap_or_default().to_owned(),
             major: u32::try_from(major).unwrap_or_default(),
-            extensions: extensions
-                .iter()
-                .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-                .collect::<Result<_, SqlError>>()?,
+            extensions: extensions.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, SqlError>>()?,
             bytes: u64::try_from(bytes).unwrap_or_default(),
         })
     }
@@ -105,43 +92,23 @@ impl Moment {
             let (schema, table): (String, String) = (row.try_get(0)?, row.try_get(1)?);
             let name = format!("{}.{}", identifier(&schema), identifier(&table));
             // ONLY: the rows of an inheriting table are counted as that table's.
-            let rows: i64 = self
-                .client
-                .query_one(&format!("SELECT count(*) FROM ONLY {name}"), &[])?
-                .try_get(0)?;
-            contents.rows.insert(
-                format!("{schema}.{table}"),
-                u64::try_from(rows).unwrap_or_default(),
-            );
+            let rows: i64 = self.client.query_one(&format!("SELECT count(*) FROM ONLY {name}"), &[])?.try_get(0)?;
+            contents.rows.insert(format!("{schema}.{table}"), u64::try_from(rows).unwrap_or_default());
             if schema == "public" && SUMMED.contains(&table.as_str()) {
-                let sum = format!(
-                    "SELECT coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') FROM {name} t"
-                );
-                contents
-                    .sums
-                    .insert(table, self.client.query_one(&sum, &[])?.try_get(0)?);
+                let sum = format!("SELECT coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') FROM {name} t");
+                contents.sums.insert(table, self.client.query_one(&sum, &[])?.try_get(0)?);
             }
         }
         Ok(contents)
     }
 
     /// Calls `missing` with every storage key of `fileresource` that `stored` denies; returns the number of rows.
-    pub fn references(
-        &mut self,
-        stored: impl Fn(&str) -> bool,
-        mut missing: impl FnMut(String),
-    ) -> Result<u64, SqlError> {
-        let known: bool = self
-            .client
-            .query_one("SELECT to_regclass('public.fileresource') IS NOT NULL", &[])?
-            .try_get(0)?;
+    pub fn references(&mut self, stored: impl Fn(&str) -> bool, mut missing: impl FnMut(String)) -> Result<u64, SqlError> {
+        let known: bool = self.client.query_one("SELECT to_regclass('public.fileresource') IS NOT NULL", &[])?.try_get(0)?;
         let mut count = 0;
         if known {
             let none: [&str; 0] = [];
-            let mut rows = self.client.query_raw(
-                "SELECT storagekey::text FROM public.fileresource WHERE storagekey IS NOT NULL",
-                none,
-            )?;
+            let mut rows = self.client.query_raw("SELECT storagekey::text FROM public.fileresource WHERE storagekey IS NOT NULL", none)?;
             while let Some(row) = rows.next()? {
                 count += 1;
                 let key: String = row.try_get(0)?;
@@ -158,11 +125,7 @@ impl Moment {
 fn dumped_tables(derived: &[Family]) -> String {
     let mut left_out = String::new();
     for family in derived {
-        let _ = write!(
-            left_out,
-            " AND NOT (n.nspname = 'public' AND c.relname ~ {})",
-            literal(family.regex)
-        );
+        let _ = write!(left_out, " AND NOT (n.nspname = 'public' AND c.relname ~ {})", literal(family.regex));
     }
     format!(
         "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

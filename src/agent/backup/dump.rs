@@ -22,10 +22,7 @@ const SPATIAL: &str = "public.spatial_ref_sys";
 
 /// Patterns of tables whose data stays out of the dump.
 pub fn excluded_data(derived: &[Family]) -> Vec<String> {
-    std::iter::once(SPATIAL)
-        .chain(derived.iter().map(|family| family.pattern))
-        .map(str::to_owned)
-        .collect()
+    std::iter::once(SPATIAL).chain(derived.iter().map(|family| family.pattern)).map(str::to_owned).collect()
 }
 
 /// The password in a file that only this user can read, gone when dropped: neither an argument nor an environment shows it.
@@ -41,11 +38,7 @@ impl PasswordFile {
             _ => {}
         }
         let escaped = password.reveal().replace('\\', "\\\\").replace(':', "\\:");
-        let mut file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(0o600)
-            .open(&path)?;
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
         writeln!(file, "*:*:*:*:{escaped}")?;
         Ok(Self(path))
     }
@@ -67,32 +60,13 @@ pub fn from_command(
     excluded: &[String],
 ) {
     let pg_dump = programs.command("pg_dump");
-    restic
-        .env("PGPASSFILE", &password.0)
-        .args(["--stdin-filename", FILE, "--stdin-from-command", "--"])
-        .arg(pg_dump.get_program());
-    restic
-        .arg(format!("--host={}", address.host))
-        .arg(format!("--port={}", address.port));
-    restic
-        .arg(format!("--username={}", layout::BACKUP_ROLE))
-        .arg(format!("--dbname={}", layout::DATABASE))
-        .arg("--no-password");
+    restic.env("PGPASSFILE", &password.0).args(["--stdin-filename", FILE, "--stdin-from-command", "--"]).arg(pg_dump.get_program());
+    restic.arg(format!("--host={}", address.host)).arg(format!("--port={}", address.port));
+    restic.arg(format!("--username={}", layout::BACKUP_ROLE)).arg(format!("--dbname={}", layout::DATABASE)).arg("--no-password");
     // Not compressed: restic finds what is new in it, and compresses that. Comments belong to extensions' owners.
-    restic.args([
-        "--format=custom",
-        "--compress=0",
-        "--no-comments",
-        "--lock-wait-timeout=60s",
-    ]);
-    restic
-        .arg(format!("--snapshot={snapshot}"))
-        .arg(format!("--exclude-schema={}", identity::SCHEMA));
-    restic.args(
-        excluded
-            .iter()
-            .map(|pattern| format!("--exclude-table-data={pattern}")),
-    );
+    restic.args(["--format=custom", "--compress=0", "--no-comments", "--lock-wait-timeout=60s"]);
+    restic.arg(format!("--snapshot={snapshot}")).arg(format!("--exclude-schema={}", identity::SCHEMA));
+    restic.args(excluded.iter().map(|pattern| format!("--exclude-table-data={pattern}")));
 }
 
 #[cfg(test)]
@@ -105,10 +79,7 @@ mod tests {
         let file = PasswordFile::write(&secret::Value::new("a:b\\c")).unwrap();
         let path = file.0.clone();
         assert_eq!(fs::read_to_string(&path).unwrap(), "*:*:*:*:a\\:b\\\\c\n");
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(file);
         assert!(!path.exists());
     }
@@ -116,9 +87,6 @@ mod tests {
     #[test]
     fn what_can_be_made_again_is_left_out() {
         let derived = crate::dhis2::derived::tables("2.42.4.1".parse().unwrap());
-        assert_eq!(
-            excluded_data(derived),
-            ["public.spatial_ref_sys", "public.analytics*"]
-        );
+        assert_eq!(excluded_data(derived), ["public.spatial_ref_sys", "public.analytics*"]);
     }
 }

@@ -171,11 +171,7 @@ pub fn secrets(directory: &Path) -> std::io::Result<BTreeMap<String, String>> {
         for key in fs::read_dir(secret.path())? {
             let (path, name) = key.map(|key| (key.path(), key.file_name()))?;
             if path.is_file() && !name.to_string_lossy().starts_with("..") {
-                let label = format!(
-                    "{}/{}",
-                    secret.file_name().to_string_lossy(),
-                    name.to_string_lossy()
-                );
+                let label = format!("{}/{}", secret.file_name().to_string_lossy(), name.to_string_lossy());
                 secrets.insert(label, fs::read_to_string(path)?);
             }
         }
@@ -193,13 +189,8 @@ mod tests {
         let data = directory.path().join("database/..2026_11_25");
         fs::create_dir_all(&data).unwrap();
         fs::write(data.join("password"), "p").unwrap();
-        std::os::unix::fs::symlink("..2026_11_25", directory.path().join("database/..data"))
-            .unwrap();
-        std::os::unix::fs::symlink(
-            "..data/password",
-            directory.path().join("database/password"),
-        )
-        .unwrap();
+        std::os::unix::fs::symlink("..2026_11_25", directory.path().join("database/..data")).unwrap();
+        std::os::unix::fs::symlink("..data/password", directory.path().join("database/password")).unwrap();
         let expected = BTreeMap::from([("database/password".to_owned(), "p".to_owned())]);
         assert_eq!(secrets(directory.path()).unwrap(), expected);
     }

@@ -57,9 +57,7 @@ pub enum Error {
     #[error("read from the database")]
     Read(#[source] SqlError),
     /// The database does not say whose it is.
-    #[error(
-        "the database does not say whose it is: the table dhis2_operator.instance is missing or incomplete"
-    )]
+    #[error("the database does not say whose it is: the table dhis2_operator.instance is missing or incomplete")]
     Unmarked,
     /// The database is another instance's.
     #[error("the database belongs to instance {0}, not to this one")]
@@ -93,30 +91,18 @@ impl Failure for Error {
             Self::Foreign(_) => Some(Refusal::VolumeForeign),
             // A full or locked repository is told as such; anything else is the dump's own.
             Self::Dump(error) => Some(error.reason().unwrap_or(Refusal::DumpFailed)),
-            Self::Volume(_)
-            | Self::Read(_)
-            | Self::ReadFile(..)
-            | Self::Resource(..)
-            | Self::PasswordFile(_)
-            | Self::Manifest(_) => None,
+            Self::Volume(_) | Self::Read(_) | Self::ReadFile(..) | Self::Resource(..) | Self::PasswordFile(_) | Self::Manifest(_) => None,
         }
     }
 }
 
 /// Makes the set, or finds it made, and applies the retention.
-pub fn backup(
-    arguments: &Backup,
-    paths: &Paths,
-    log: Log,
-    reports: &Message,
-) -> Result<Ended, Error> {
+pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
     reports.waiting(&format!("making the backup set {}", arguments.set), log);
     let _lock = volume::lock(&paths.of(layout::REPOSITORY_LOCK), LOCK_PATIENCE)?;
     let repository = Repository::open(paths)?;
     let snapshots = repository.snapshots()?;
-    let made = snapshots
-        .iter()
-        .find(|snapshot| snapshot.is_manifest() && snapshot.set() == Some(&arguments.set));
+    let made = snapshots.iter().find(|snapshot| snapshot.is_manifest() && snapshot.set() == Some(&arguments.set));
     let manifest = match made {
         Some(snapshot) => {
             log.info("the set exists already");
@@ -124,13 +110,7 @@ pub fn backup(
         }
         None => steps::make(&repository, arguments, paths, log, reports)?,
     };
-    let kept = retention::apply(
-        &repository,
-        &arguments.keep,
-        &arguments.name,
-        &paths.of(PENDING_PRUNE),
-        log,
-    )?;
+    let kept = retention::apply(&repository, &arguments.keep, &arguments.name, &paths.of(PENDING_PRUNE), log)?;
     let report = manifest.report(kept.retention, kept.sets, kept.oldest);
     Ok((message(&report, kept.trouble), Some(Data::Backup(report))))
 }
@@ -144,23 +124,13 @@ fn read(repository: &Repository, snapshot: &str) -> Result<Manifest, Error> {
 fn message(report: &BackedUp, trouble: Option<String>) -> String {
     let mut message = format!(
         "set {}: {} rows in {} tables, {} files, {} bytes added in {} s; {} sets in the repository",
-        report.set,
-        report.rows,
-        report.tables,
-        report.files,
-        report.bytes_added,
-        report.seconds,
-        report.sets_kept
+        report.set, report.rows, report.tables, report.files, report.bytes_added, report.seconds, report.sets_kept
     );
     if report.files_incomplete {
         message.push_str("; some files could not be read and are not in it: see the log");
     }
     if report.references_without_file > 0 {
-        let _ = write!(
-            message,
-            "; {} rows of fileresource have no file",
-            report.references_without_file
-        );
+        let _ = write!(message, "; {} rows of fileresource have no file", report.references_without_file);
     }
     if let Some(trouble) = trouble {
         message.push_str("; ");

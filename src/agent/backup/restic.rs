@@ -35,9 +35,7 @@ pub enum Error {
     #[error("make a repository in {0}")]
     Prepare(PathBuf, #[source] io::Error),
     /// The key is wrong.
-    #[error(
-        "{0}: the repository can't be opened with the key of the Secret; put the original Secret back, or move the repository away"
-    )]
+    #[error("{0}: the repository can't be opened with the key of the Secret; put the original Secret back, or move the repository away")]
     Key(&'static str),
     /// Somebody else holds it.
     #[error("{0}: somebody else has locked the repository")]
@@ -66,12 +64,8 @@ impl Failure for Error {
             Self::Foreign(_) | Self::Key(_) => Some(Refusal::RepositoryKeyMismatch),
             Self::Locked(_) => Some(Refusal::RepositoryLocked),
             Self::Full(..) => Some(Refusal::RepositoryFull),
-            Self::Prepare(_, error) if error.kind() == io::ErrorKind::StorageFull => {
-                Some(Refusal::RepositoryFull)
-            }
-            Self::Start(..) | Self::Prepare(..) | Self::Failed { .. } | Self::Understand(..) => {
-                None
-            }
+            Self::Prepare(_, error) if error.kind() == io::ErrorKind::StorageFull => Some(Refusal::RepositoryFull),
+            Self::Start(..) | Self::Prepare(..) | Self::Failed { .. } | Self::Understand(..) => None,
         }
     }
 }
@@ -146,8 +140,7 @@ impl Repository {
         }
         let step = "make the repository";
         let mut command = self.command_at(&new);
-        let output = program::finish(command.arg("init"), None)
-            .map_err(|error| Error::Start(step, error))?;
+        let output = program::finish(command.arg("init"), None).map_err(|error| Error::Start(step, error))?;
         judge(step, output.status.code(), &output.stderr)?;
         fs::rename(&new, &self.directory).map_err(failed)
     }
@@ -160,36 +153,20 @@ impl Repository {
     fn command_at(&self, directory: &Path) -> Command {
         let mut command = Command::new(&self.program);
         let temporary = std::env::temp_dir();
-        command
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .env("HOME", &temporary)
-            .env("TMPDIR", &temporary);
-        command
-            .env("RESTIC_REPOSITORY", directory)
-            .env("RESTIC_PASSWORD_FILE", &self.password_file);
-        command
-            .env("RESTIC_CACHE_DIR", temporary.join("restic-cache"))
-            .arg("--json");
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", &temporary).env("TMPDIR", &temporary);
+        command.env("RESTIC_REPOSITORY", directory).env("RESTIC_PASSWORD_FILE", &self.password_file);
+        command.env("RESTIC_CACHE_DIR", temporary.join("restic-cache")).arg("--json");
         command
     }
 
     /// Makes a snapshot. `build` gives restic's arguments and environment, `input` what it reads from standard input.
-    pub fn back_up(
-        &self,
-        step: &'static str,
-        build: impl Fn(&mut Command),
-        input: Option<&[u8]>,
-    ) -> Result<Summary, Error> {
+    pub fn back_up(&self, step: &'static str, build: impl Fn(&mut Command), input: Option<&[u8]>) -> Result<Summary, Error> {
         let with_verb = |command: &mut Command| build(command.arg("backup"));
         let (stdout, complete) = self.run(step, with_verb, input, UNTIL_STALE)?;
         let text = String::from_utf8_lossy(&stdout);
-        let summary: Summary = serde_json::from_str(text.lines().last().unwrap_or_default())
-            .map_err(|error| Error::Understand(step, error))?;
-        Ok(Summary {
-            complete,
-            ..summary
-        })
+        let summary: Summary =
+            serde_json::from_str(text.lines().last().unwrap_or_default()).map_err(|error| Error::Understand(step, error))?;
+        Ok(Summary { complete, ..summary })
     }
 
     /// All snapshots. Asks for no lock: whoever adds or forgets some meanwhile does not disturb a list.
@@ -200,11 +177,7 @@ impl Repository {
     }
 
     /// What restic answers to a question, as JSON.
-    pub fn ask<T: DeserializeOwned>(
-        &self,
-        step: &'static str,
-        build: impl Fn(&mut Command),
-    ) -> Result<T, Error> {
+    pub fn ask<T: DeserializeOwned>(&self, step: &'static str, build: impl Fn(&mut Command)) -> Result<T, Error> {
         let (stdout, _) = self.run(step, build, None, UNTIL_STALE)?;
         serde_json::from_slice(&stdout).map_err(|error| Error::Understand(step, error))
     }
@@ -223,8 +196,7 @@ impl Repository {
             let mut command = self.command();
             let retry = RETRY_LOCK.min(patience).as_secs();
             build(command.arg(format!("--retry-lock={retry}s")));
-            let output =
-                program::finish(&mut command, input).map_err(|error| Error::Start(step, error))?;
+            let output = program::finish(&mut command, input).map_err(|error| Error::Start(step, error))?;
             match judge(step, output.status.code(), &output.stderr) {
                 Ok(complete) => return Ok((output.stdout, complete)),
                 Err(Error::Locked(_)) if start.elapsed() < patience => self.unlock_stale(step)?,
@@ -234,8 +206,7 @@ impl Repository {
     }
 
     fn unlock_stale(&self, step: &'static str) -> Result<(), Error> {
-        let output = program::finish(self.command().arg("unlock"), None)
-            .map_err(|error| Error::Start(step, error))?;
+        let output = program::finish(self.command().arg("unlock"), None).map_err(|error| Error::Start(step, error))?;
         judge(step, output.status.code(), &output.stderr).map(drop)
     }
 }
@@ -250,11 +221,7 @@ fn judge(step: &'static str, code: Option<i32>, stderr: &[u8]) -> Result<bool, E
         Some(3) => Ok(false),
         Some(11) => Err(Error::Locked(step)),
         Some(12) => Err(Error::Key(step)),
-        code => Err(Error::Failed {
-            step,
-            code: code.unwrap_or(-1),
-            said,
-        }),
+        code => Err(Error::Failed { step, code: code.unwrap_or(-1), said }),
     }
 }
 
@@ -269,18 +236,11 @@ fn said(stderr: &str) -> String {
     struct Inner {
         message: String,
     }
-    let messages = stderr
-        .lines()
-        .map(|line| match serde_json::from_str::<Line>(line) {
-            Ok(Line {
-                message: Some(message),
-                ..
-            }) => message,
-            Ok(Line {
-                error: Some(error), ..
-            }) => error.message,
-            _ => line.to_owned(),
-        });
+    let messages = stderr.lines().map(|line| match serde_json::from_str::<Line>(line) {
+        Ok(Line { message: Some(message), .. }) => message,
+        Ok(Line { error: Some(error), .. }) => error.message,
+        _ => line.to_owned(),
+    });
     program::last_lines(&messages.collect::<Vec<_>>().join("\n"))
 }
 
@@ -291,9 +251,7 @@ mod tests {
     #[test]
     fn what_restic_says_is_understood() {
         let stderr = "subprocess pg_dump: pg_dump: error: canceled\n{\"message_type\":\"error\",\"error\":{\"message\":\"failed to save\"},\"item\":\"/d\"}\n{\"message_type\":\"exit_error\",\"code\":1,\"message\":\"Fatal: unable to save snapshot\"}\n";
-        let error = judge("dump", Some(1), stderr.as_bytes())
-            .unwrap_err()
-            .to_string();
+        let error = judge("dump", Some(1), stderr.as_bytes()).unwrap_err().to_string();
         assert_eq!(
             error,
             "dump: restic ended with code 1: subprocess pg_dump: pg_dump: error: canceled | failed to save | Fatal: unable to save snapshot"
@@ -302,17 +260,10 @@ mod tests {
 
     #[test]
     fn ends_have_reasons() {
-        let reason = |code, stderr: &str| {
-            judge("x", code, stderr.as_bytes())
-                .err()
-                .and_then(|error| error.reason())
-        };
+        let reason = |code, stderr: &str| judge("x", code, stderr.as_bytes()).err().and_then(|error| error.reason());
         assert_eq!(reason(Some(12), ""), Some(Refusal::RepositoryKeyMismatch));
         assert_eq!(reason(Some(11), ""), Some(Refusal::RepositoryLocked));
-        assert_eq!(
-            reason(Some(1), "Fatal: write /backups/x: no space left on device"),
-            Some(Refusal::RepositoryFull)
-        );
+        assert_eq!(reason(Some(1), "Fatal: write /backups/x: no space left on device"), Some(Refusal::RepositoryFull));
         assert_eq!(reason(None, ""), None);
         assert!(!judge("x", Some(3), b"").unwrap());
     }

@@ -57,37 +57,19 @@ pub struct Kept {
 }
 
 /// Removes what is not to be kept. Whatever becomes of it, the sets in the repository count.
-pub fn apply(
-    repository: &Repository,
-    keep: &Keep,
-    host: &str,
-    pending: &Path,
-    log: Log,
-) -> Result<Kept, restic::Error> {
+pub fn apply(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log: Log) -> Result<Kept, restic::Error> {
     let (retention, trouble) = match remove(repository, keep, host, pending, log) {
         Ok(()) => (Retention::Done, None),
         Err(Error::Restic(restic::Error::Locked(_))) => {
-            let trouble =
-                "old sets are left for the next backup, since somebody else uses the repository"
-                    .to_owned();
+            let trouble = "old sets are left for the next backup, since somebody else uses the repository".to_owned();
             (Retention::Postponed, Some(trouble))
         }
-        Err(error) => (
-            Retention::Failed,
-            Some(format!("old sets could not be removed: {}", told(&error))),
-        ),
+        Err(error) => (Retention::Failed, Some(format!("old sets could not be removed: {}", told(&error)))),
     };
     let snapshots = repository.snapshots()?;
-    let manifests: Vec<&Snapshot> = snapshots
-        .iter()
-        .filter(|snapshot| snapshot.is_manifest())
-        .collect();
+    let manifests: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).collect();
     let oldest = manifests.iter().map(|manifest| manifest.time).min();
-    let sets = manifests
-        .iter()
-        .filter_map(|manifest| manifest.set())
-        .collect::<BTreeSet<_>>()
-        .len();
+    let sets = manifests.iter().filter_map(|manifest| manifest.set()).collect::<BTreeSet<_>>().len();
     Ok(Kept {
         retention,
         trouble,
@@ -96,61 +78,29 @@ pub fn apply(
     })
 }
 
-fn remove(
-    repository: &Repository,
-    keep: &Keep,
-    host: &str,
-    pending: &Path,
-    log: Log,
-) -> Result<(), Error> {
+fn remove(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log: Log) -> Result<(), Error> {
     let surplus = surplus(repository, keep, host)?;
     let plan = plan(&repository.snapshots()?, &surplus, Timestamp::now());
     if !plan.manifests.is_empty() || !plan.parts.is_empty() {
-        log.info(&format!(
-            "removing {} sets, {} snapshots of sets that are no more",
-            plan.manifests.len(),
-            plan.parts.len()
-        ));
+        log.info(&format!("removing {} sets, {} snapshots of sets that are no more", plan.manifests.len(), plan.parts.len()));
         // Written before anything is forgotten: a run that is killed before it has pruned leaves the note for the next one.
-        File::create(pending)
-            .and_then(|file| file.sync_all())
-            .map_err(|error| Error::Note(pending.to_owned(), error))?;
-        forget(
-            repository,
-            "forget the manifests of old sets",
-            &plan.manifests,
-        )?;
+        File::create(pending).and_then(|file| file.sync_all()).map_err(|error| Error::Note(pending.to_owned(), error))?;
+        forget(repository, "forget the manifests of old sets", &plan.manifests)?;
         forget(repository, "forget the parts of old sets", &plan.parts)?;
     }
     if pending.exists() {
         log.info("freeing space in the repository");
-        repository.run(
-            "free space in the repository",
-            |command| _ = command.arg("prune"),
-            None,
-            PATIENCE,
-        )?;
+        repository.run("free space in the repository", |command| _ = command.arg("prune"), None, PATIENCE)?;
         fs::remove_file(pending).map_err(|error| Error::Note(pending.to_owned(), error))?;
     }
     Ok(())
 }
 
-fn forget(
-    repository: &Repository,
-    step: &'static str,
-    ids: &[String],
-) -> Result<(), restic::Error> {
+fn forget(repository: &Repository, step: &'static str, ids: &[String]) -> Result<(), restic::Error> {
     if ids.is_empty() {
         return Ok(());
     }
-    repository
-        .run(
-            step,
-            |command| _ = command.arg("forget").args(ids),
-            None,
-            PATIENCE,
-        )
-        .map(drop)
+    repository.run(step, |command| _ = command.arg("forget").args(ids), None, PATIENCE).map(drop)
 }
 
 /// The manifests that restic's rules would let go.
@@ -165,25 +115,12 @@ fn surplus(repository: &Repository, keep: &Keep, host: &str) -> Result<Vec<Strin
     }
     let arguments = |command: &mut Command| {
         command
-            .args([
-                "forget",
-                "--dry-run",
-                "--no-lock",
-                "--group-by",
-                "host",
-                "--host",
-                host,
-            ])
+            .args(["forget", "--dry-run", "--no-lock", "--group-by", "host", "--host", host])
             .args(["--tag", &Part::Manifest.tag()])
             .args(&rules);
     };
     let groups: Vec<Group> = repository.ask("decide which sets to keep", arguments)?;
-    Ok(groups
-        .into_iter()
-        .filter_map(|group| group.remove)
-        .flatten()
-        .map(|snapshot| snapshot.id)
-        .collect())
+    Ok(groups.into_iter().filter_map(|group| group.remove).flatten().map(|snapshot| snapshot.id).collect())
 }
 
 /// restic's flags. It takes 0 for "no such rule", and without any rule it refuses: then everything is kept.
@@ -195,44 +132,23 @@ fn rules(keep: &Keep) -> Vec<String> {
         ("monthly", keep.keep_monthly),
         ("yearly", keep.keep_yearly),
     ];
-    rules
-        .iter()
-        .filter(|(_, number)| *number > 0)
-        .map(|(rule, number)| format!("--keep-{rule}={number}"))
-        .collect()
+    rules.iter().filter(|(_, number)| *number > 0).map(|(rule, number)| format!("--keep-{rule}={number}")).collect()
 }
 
 /// The exact snapshots to forget. Snapshots that carry no set are somebody's own and none of our business.
 fn plan(snapshots: &[Snapshot], surplus: &[String], now: Timestamp) -> Plan {
     let manifests = || snapshots.iter().filter(|snapshot| snapshot.is_manifest());
-    let newest = manifests()
-        .max_by_key(|manifest| manifest.time)
-        .map(|manifest| &manifest.id);
+    let newest = manifests().max_by_key(|manifest| manifest.time).map(|manifest| &manifest.id);
     let goes = |manifest: &Snapshot| surplus.contains(&manifest.id) && Some(&manifest.id) != newest;
-    let kept: BTreeSet<&str> = manifests()
-        .filter(|manifest| !goes(manifest))
-        .filter_map(Snapshot::set)
-        .collect();
-    let gone: BTreeSet<&str> = manifests()
-        .filter(|manifest| goes(manifest))
-        .filter_map(Snapshot::set)
-        .collect();
+    let kept: BTreeSet<&str> = manifests().filter(|manifest| !goes(manifest)).filter_map(Snapshot::set).collect();
+    let gone: BTreeSet<&str> = manifests().filter(|manifest| goes(manifest)).filter_map(Snapshot::set).collect();
     let part_goes = |part: &&Snapshot| {
         let orphan = now.duration_since(part.time) > ORPHAN_AGE;
-        part.set()
-            .is_some_and(|set| !kept.contains(set) && (gone.contains(set) || orphan))
+        part.set().is_some_and(|set| !kept.contains(set) && (gone.contains(set) || orphan))
     };
     Plan {
-        manifests: manifests()
-            .filter(|manifest| goes(manifest))
-            .map(|manifest| manifest.id.clone())
-            .collect(),
-        parts: snapshots
-            .iter()
-            .filter(|snapshot| !snapshot.is_manifest())
-            .filter(part_goes)
-            .map(|part| part.id.clone())
-            .collect(),
+        manifests: manifests().filter(|manifest| goes(manifest)).map(|manifest| manifest.id.clone()).collect(),
+        parts: snapshots.iter().filter(|snapshot| !snapshot.is_manifest()).filter(part_goes).map(|part| part.id.clone()).collect(),
     }
 }
 
@@ -243,24 +159,14 @@ mod tests {
     const NOW: &str = "2026-11-25T12:00:00Z";
 
     fn snapshot(id: &str, time: &str, tags: &[&str]) -> Snapshot {
-        Snapshot {
-            id: id.to_owned(),
-            time: time.parse().unwrap(),
-            tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
-        }
+        Snapshot { id: id.to_owned(), time: time.parse().unwrap(), tags: tags.iter().map(|&tag| tag.to_owned()).collect() }
     }
 
     fn set(name: &str, time: &str) -> Vec<Snapshot> {
         let tag = format!("set={name}");
         ["files", "dump", "files-again", "manifest"]
             .iter()
-            .map(|part| {
-                snapshot(
-                    &format!("{name}-{part}"),
-                    time,
-                    &[&tag, &format!("part={part}")],
-                )
-            })
+            .map(|part| snapshot(&format!("{name}-{part}"), time, &[&tag, &format!("part={part}")]))
             .collect()
     }
 
@@ -271,11 +177,7 @@ mod tests {
 
     #[test]
     fn a_set_goes_whole() {
-        let snapshots = [
-            set("a", "2026-11-24T01:00:00Z"),
-            set("b", "2026-11-25T01:00:00Z"),
-        ]
-        .concat();
+        let snapshots = [set("a", "2026-11-24T01:00:00Z"), set("b", "2026-11-25T01:00:00Z")].concat();
         let plan = planned(&snapshots, &["a-manifest"]);
         assert_eq!(plan.manifests, ["a-manifest"]);
         assert_eq!(plan.parts, ["a-files", "a-dump", "a-files-again"]);
@@ -283,35 +185,17 @@ mod tests {
 
     #[test]
     fn the_newest_set_stays_whatever_the_rules_say() {
-        let snapshots = [
-            set("a", "2026-11-24T01:00:00Z"),
-            set("b", "2026-11-25T01:00:00Z"),
-        ]
-        .concat();
-        assert_eq!(
-            planned(&snapshots, &["a-manifest", "b-manifest"]).manifests,
-            ["a-manifest"]
-        );
-        assert_eq!(
-            planned(&set("a", "2020-01-01T00:00:00Z"), &["a-manifest"]),
-            Plan::default()
-        );
+        let snapshots = [set("a", "2026-11-24T01:00:00Z"), set("b", "2026-11-25T01:00:00Z")].concat();
+        assert_eq!(planned(&snapshots, &["a-manifest", "b-manifest"]).manifests, ["a-manifest"]);
+        assert_eq!(planned(&set("a", "2020-01-01T00:00:00Z"), &["a-manifest"]), Plan::default());
     }
 
     #[test]
     fn parts_of_no_set_go_after_two_days() {
-        let half = |time| {
-            set("half", time)
-                .into_iter()
-                .filter(|snapshot| !snapshot.is_manifest())
-                .collect::<Vec<_>>()
-        };
+        let half = |time| set("half", time).into_iter().filter(|snapshot| !snapshot.is_manifest()).collect::<Vec<_>>();
         let whole = set("a", "2026-11-20T01:00:00Z");
         let old = [half("2026-11-23T11:00:00Z"), whole.clone()].concat();
-        assert_eq!(
-            planned(&old, &[]).parts,
-            ["half-files", "half-dump", "half-files-again"]
-        );
+        assert_eq!(planned(&old, &[]).parts, ["half-files", "half-dump", "half-files-again"]);
         let young = [half("2026-11-23T13:00:00Z"), whole].concat();
         assert_eq!(planned(&young, &[]), Plan::default());
     }
@@ -319,28 +203,13 @@ mod tests {
     #[test]
     fn snapshots_of_people_stay() {
         let own = vec![snapshot("own", "2020-01-01T00:00:00Z", &["mine"])];
-        assert_eq!(
-            planned(&[own, set("a", "2026-11-25T01:00:00Z")].concat(), &[]),
-            Plan::default()
-        );
+        assert_eq!(planned(&[own, set("a", "2026-11-25T01:00:00Z")].concat(), &[]), Plan::default());
     }
 
     #[test]
     fn no_rule_keeps_everything() {
-        let keep = Keep {
-            keep_last: 0,
-            keep_daily: 7,
-            keep_weekly: 0,
-            keep_monthly: 0,
-            keep_yearly: 0,
-        };
+        let keep = Keep { keep_last: 0, keep_daily: 7, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
         assert_eq!(rules(&keep), ["--keep-daily=7"]);
-        assert!(
-            rules(&Keep {
-                keep_daily: 0,
-                ..keep
-            })
-            .is_empty()
-        );
+        assert!(rules(&Keep { keep_daily: 0, ..keep }).is_empty());
     }
 }

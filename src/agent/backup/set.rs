@@ -47,10 +47,7 @@ pub struct Label<'a> {
 impl Label<'_> {
     /// Marks the snapshot that `restic backup` makes.
     pub fn mark(&self, restic: &mut Command, part: Part) {
-        restic
-            .args(["--host", self.name])
-            .args(["--tag", &self.tag()])
-            .args(["--tag", &part.tag()]);
+        restic.args(["--host", self.name]).args(["--tag", &self.tag()]).args(["--tag", &part.tag()]);
         restic.args(["--tag", &format!("instance={}", self.instance)]);
     }
 

@@ -47,25 +47,9 @@ struct Dumped {
 }
 
 /// Makes the set.
-pub fn make(
-    repository: &Repository,
-    arguments: &Backup,
-    paths: &Paths,
-    log: Log,
-    reports: &Message,
-) -> Result<Manifest, Error> {
-    let label = Label {
-        set: &arguments.set,
-        instance: &arguments.instance,
-        name: &arguments.name,
-    };
-    let mut making = Making {
-        repository,
-        label,
-        paths,
-        log,
-        seconds: BTreeMap::new(),
-    };
+pub fn make(repository: &Repository, arguments: &Backup, paths: &Paths, log: Log, reports: &Message) -> Result<Manifest, Error> {
+    let label = Label { set: &arguments.set, instance: &arguments.instance, name: &arguments.name };
+    let mut making = Making { repository, label, paths, log, seconds: BTreeMap::new() };
     let before = making.timed("files", |making| making.files(Part::Files))?;
     let dumped = making.timed("dump", |making| making.dump(arguments, reports))?;
     let after = making.timed("filesAgain", |making| making.files(Part::FilesAgain))?;
@@ -80,11 +64,7 @@ pub fn make(
 }
 
 impl Making<'_> {
-    fn timed<T>(
-        &mut self,
-        step: &str,
-        work: impl FnOnce(&mut Self) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    fn timed<T>(&mut self, step: &str, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         self.log.info(&format!("{step}: begun"));
         let start = Instant::now();
         let done = work(self)?;
@@ -100,11 +80,7 @@ impl Making<'_> {
         let build = |restic: &mut Command| {
             self.label.mark(restic, part);
             // A file system's own directory is closed to us; the probe of `check` is no file of DHIS2's.
-            restic
-                .arg("--exclude")
-                .arg(files.join("lost+found"))
-                .arg("--exclude")
-                .arg(files.join(crate::agent::check::PROBE));
+            restic.arg("--exclude").arg(files.join("lost+found")).arg("--exclude").arg(files.join(crate::agent::check::PROBE));
             restic.arg("--one-file-system").arg(&files);
         };
         let mut summary = self.repository.back_up("back up the files", build, None)?;
@@ -121,13 +97,7 @@ impl Making<'_> {
     /// The database, and what it holds at the moment of the dump.
     fn dump(&self, arguments: &Backup, reports: &Message) -> Result<Dumped, Error> {
         let password = secret::read(&self.paths.of(layout::DATABASE_BACKUP_PASSWORD))?;
-        let client = reach::wait(
-            &arguments.database,
-            layout::BACKUP_ROLE,
-            &password,
-            self.log,
-            reports,
-        )?;
+        let client = reach::wait(&arguments.database, layout::BACKUP_ROLE, &password, self.log, reports)?;
         let mut moment = Moment::begin(client).map_err(Error::Read)?;
         let facts = moment.facts().map_err(Error::Read)?;
         let identity = facts.identity.clone().ok_or(Error::Unmarked)?;
@@ -140,57 +110,25 @@ impl Making<'_> {
         let excluded = dump::excluded_data(families);
         let build = |restic: &mut Command| {
             self.label.mark(restic, Part::Dump);
-            dump::from_command(
-                restic,
-                &programs,
-                &arguments.database,
-                &password_file,
-                &moment.snapshot,
-                &excluded,
-            );
+            dump::from_command(restic, &programs, &arguments.database, &password_file, &moment.snapshot, &excluded);
         };
-        let summary = self
-            .repository
-            .back_up("dump the database", build, None)
-            .map_err(Error::Dump)?;
+        let summary = self.repository.back_up("dump the database", build, None).map_err(Error::Dump)?;
         let contents = moment.contents(families).map_err(Error::Read)?;
         let files = self.paths.of(layout::FILES);
         let mut without_file = Vec::new();
-        let references = moment
-            .references(|key| stored(&files, key), |key| without_file.push(key))
-            .map_err(Error::Read)?;
-        Ok(Dumped {
-            summary,
-            time: moment.time,
-            facts,
-            identity,
-            contents,
-            references,
-            without_file,
-        })
+        let references = moment.references(|key| stored(&files, key), |key| without_file.push(key)).map_err(Error::Read)?;
+        Ok(Dumped { summary, time: moment.time, facts, identity, contents, references, without_file })
     }
 
-    fn manifest(
-        &self,
-        arguments: &Backup,
-        before: &Summary,
-        dumped: Dumped,
-        after: &Summary,
-    ) -> Result<Manifest, Error> {
+    fn manifest(&self, arguments: &Backup, before: &Summary, dumped: Dumped, after: &Summary) -> Result<Manifest, Error> {
         let key = secret::read_optional(&self.paths.of(layout::ENCRYPTION_PASSWORD))?;
         let in_secrets = dumped.identity.key.fits(key.as_ref());
         if !in_secrets {
-            self.log.warn(
-                "the encryption key in the Secret is not the one that the database was made with",
-            );
+            self.log.warn("the encryption key in the Secret is not the one that the database was made with");
         }
         let files = self.paths.of(layout::FILES);
         // DHIS2 stores an upload after its row: what has come since the dump began is not missing.
-        let without_file: Vec<String> = dumped
-            .without_file
-            .into_iter()
-            .filter(|key| !stored(&files, key))
-            .collect();
+        let without_file: Vec<String> = dumped.without_file.into_iter().filter(|key| !stored(&files, key)).collect();
         let facts = dumped.facts;
         Ok(Manifest {
             format: manifest::FORMAT,
@@ -198,20 +136,9 @@ impl Making<'_> {
             instance: arguments.instance.clone(),
             name: arguments.name.clone(),
             created: dumped.time,
-            dhis2: Dhis2 {
-                version: arguments.version,
-                schema: facts.schema,
-            },
-            postgresql: Postgresql {
-                version: facts.version,
-                extensions: facts.extensions,
-                bytes: facts.bytes,
-            },
-            encryption_key: EncryptionKey {
-                salt: dumped.identity.key.salt,
-                digest: dumped.identity.key.digest,
-                in_secrets,
-            },
+            dhis2: Dhis2 { version: arguments.version, schema: facts.schema },
+            postgresql: Postgresql { version: facts.version, extensions: facts.extensions, bytes: facts.bytes },
+            encryption_key: EncryptionKey { salt: dumped.identity.key.salt, digest: dumped.identity.key.digest, in_secrets },
             dump: Dump {
                 snapshot: dumped.summary.snapshot_id,
                 bytes: dumped.summary.total_bytes_processed,
@@ -230,9 +157,7 @@ impl Making<'_> {
                 without_file: without_file.into_iter().take(NAMED).collect(),
             },
             volumes: self.volumes()?,
-            bytes_added: before.data_added_packed
-                + dumped.summary.data_added_packed
-                + after.data_added_packed,
+            bytes_added: before.data_added_packed + dumped.summary.data_added_packed + after.data_added_packed,
             seconds: self.seconds.clone(),
             resource: self.resource()?,
             secrets: self.secrets()?,
@@ -241,10 +166,7 @@ impl Making<'_> {
 
     fn volumes(&self) -> Result<BTreeMap<String, volume::Space>, Error> {
         let places = [("files", layout::FILES), ("backups", layout::BACKUPS)];
-        places
-            .into_iter()
-            .map(|(name, place)| Ok((name.to_owned(), volume::space(&self.paths.of(place))?)))
-            .collect()
+        places.into_iter().map(|(name, place)| Ok((name.to_owned(), volume::space(&self.paths.of(place))?))).collect()
     }
 
     fn resource(&self) -> Result<serde_json::Value, Error> {

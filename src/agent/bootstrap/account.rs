@@ -43,44 +43,23 @@ pub enum Error {
 impl Failure for Error {}
 
 /// Sees to it that admin/district is refused; returns whose the password is.
-pub fn secure(
-    dhis2: &Dhis2,
-    username: &str,
-    password: &secret::Value,
-    log: Log,
-) -> Result<AdminPassword, Error> {
+pub fn secure(dhis2: &Dhis2, username: &str, password: &secret::Value, log: Log) -> Result<AdminPassword, Error> {
     let default_password = secret::Value::new(DEFAULT_PASSWORD);
-    let default = Login {
-        username: DEFAULT_USERNAME,
-        password: &default_password,
-    };
+    let default = Login { username: DEFAULT_USERNAME, password: &default_password };
     let ours = Login { username, password };
     let ours_works = accepted(dhis2, ours, "the generated password")?;
     if !accepted(dhis2, default, "the default password")? {
-        return Ok(if ours_works {
-            AdminPassword::Generated
-        } else {
-            AdminPassword::Foreign
-        });
+        return Ok(if ours_works { AdminPassword::Generated } else { AdminPassword::Foreign });
     }
     log.info("replacing the default password");
-    let answer = dhis2
-        .change_password(default, password)
-        .map_err(Error::Request)?;
+    let answer = dhis2.change_password(default, password).map_err(Error::Request)?;
     if !matches!(answer.status, 200..=204) {
-        return Err(Error::NotChanged(
-            answer.status,
-            without(&answer.body, password),
-        ));
+        return Err(Error::NotChanged(answer.status, without(&answer.body, password)));
     }
     if accepted(dhis2, default, "the default password")? {
         return Err(Error::StillAccepted);
     }
-    if accepted(dhis2, ours, "the generated password")? {
-        Ok(AdminPassword::Generated)
-    } else {
-        Err(Error::NotAccepted)
-    }
+    if accepted(dhis2, ours, "the generated password")? { Ok(AdminPassword::Generated) } else { Err(Error::NotAccepted) }
 }
 
 /// Whether DHIS2 accepts a login. One refusal proves nothing, since a DHIS2 without database refuses everybody: it counts when
@@ -112,15 +91,10 @@ fn accepted(dhis2: &Dhis2, login: Login<'_>, name: &'static str) -> Result<bool,
 }
 
 fn serves(dhis2: &Dhis2) -> bool {
-    dhis2
-        .login_config()
-        .is_ok_and(|answer| answer.status == 200)
+    dhis2.login_config().is_ok_and(|answer| answer.status == 200)
 }
 
 /// DHIS2's answers do not repeat passwords; should one ever do, it ends here.
 fn without(body: &str, password: &secret::Value) -> String {
-    body.replace(password.reveal(), "[secret]")
-        .chars()
-        .take(300)
-        .collect()
+    body.replace(password.reveal(), "[secret]").chars().take(300).collect()
 }

@@ -50,10 +50,7 @@ impl Dhis2 {
             .max_idle_connections(0)
             .proxy(None)
             .build();
-        Self {
-            base: base.trim_end_matches('/').to_owned(),
-            agent: config.into(),
-        }
+        Self { base: base.trim_end_matches('/').to_owned(), agent: config.into() }
     }
 
     /// Whether the web application has started: hangs until then, 200 afterwards, 404 when the start has failed.
@@ -68,27 +65,13 @@ impl Dhis2 {
 
     /// The user's own account: 200 with the right password, 401 with a wrong one, and 401 while the database is away.
     pub fn me(&self, login: Login<'_>) -> Result<Answer, ureq::Error> {
-        answer(
-            self.agent
-                .get(self.url("/api/me?fields=id"))
-                .header("Authorization", login.header())
-                .call()?,
-        )
+        answer(self.agent.get(self.url("/api/me?fields=id")).header("Authorization", login.header()).call()?)
     }
 
     /// Changes the user's own password: 202, or 409 with the rule that was broken.
-    pub fn change_password(
-        &self,
-        login: Login<'_>,
-        new: &secret::Value,
-    ) -> Result<Answer, ureq::Error> {
+    pub fn change_password(&self, login: Login<'_>, new: &secret::Value) -> Result<Answer, ureq::Error> {
         let body = json!({ "oldPassword": login.password.reveal(), "newPassword": new.reveal() });
-        answer(
-            self.agent
-                .put(self.url("/api/me/changePassword"))
-                .header("Authorization", login.header())
-                .send_json(body)?,
-        )
+        answer(self.agent.put(self.url("/api/me/changePassword")).header("Authorization", login.header()).send_json(body)?)
     }
 
     fn url(&self, path: &str) -> String {
@@ -98,19 +81,13 @@ impl Dhis2 {
 
 impl Login<'_> {
     fn header(&self) -> String {
-        format!(
-            "Basic {}",
-            STANDARD.encode(format!("{}:{}", self.username, self.password.reveal()))
-        )
+        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.username, self.password.reveal())))
     }
 }
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
     let status = response.status().as_u16();
-    Ok(Answer {
-        status,
-        body: response.body_mut().read_to_string()?,
-    })
+    Ok(Answer { status, body: response.body_mut().read_to_string()? })
 }
 
 impl std::fmt::Display for Dhis2 {

@@ -49,12 +49,7 @@ impl Failure for Error {
 }
 
 /// Waits for DHIS2, then sees to it that admin/district is refused.
-pub fn bootstrap(
-    arguments: &Bootstrap,
-    paths: &Paths,
-    log: Log,
-    reports: &Message,
-) -> Result<Ended, Error> {
+pub fn bootstrap(arguments: &Bootstrap, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
     let username = secret::read(&paths.of(layout::ADMIN_USERNAME))?;
     let password = secret::read(&paths.of(layout::ADMIN_PASSWORD))?;
     let dhis2 = dhis2::Dhis2::at(&arguments.url);
@@ -62,10 +57,7 @@ pub fn bootstrap(
     let version: Version = match running.parse() {
         Ok(version) if version == arguments.version => version,
         _ => {
-            return Err(Error::Version {
-                running,
-                asked: arguments.version,
-            });
+            return Err(Error::Version { running, asked: arguments.version });
         }
     };
     let admin_password = account::secure(&dhis2, username.reveal(), &password, log)?;
@@ -73,14 +65,7 @@ pub fn bootstrap(
         AdminPassword::Generated => "the default password is refused, the generated one of the Secret works".to_owned(),
         AdminPassword::Foreign => "the default password is refused; the administrator's password is not the one of the Secret: people have changed it, and it is left as it is".to_owned(),
     };
-    Ok((
-        message,
-        Some(Data::Bootstrap(Bootstrapped {
-            version,
-            admin_password,
-            district_refused: true,
-        })),
-    ))
+    Ok((message, Some(Data::Bootstrap(Bootstrapped { version, admin_password, district_refused: true }))))
 }
 
 #[cfg(test)]

@@ -20,9 +20,7 @@ const TELL: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Its start has failed.
-    #[error(
-        "wait for DHIS2 at {0}: its start has failed (it answers 404); the log of its pod says why, it will not try again by itself"
-    )]
+    #[error("wait for DHIS2 at {0}: its start has failed (it answers 404); the log of its pod says why, it will not try again by itself")]
     Failed(String),
 }
 
@@ -68,10 +66,7 @@ pub fn wait(dhis2: &Dhis2, log: Log, reports: &Message) -> Result<String, Error>
             }
         };
         if told.elapsed() >= TELL {
-            log.info(&format!(
-                "still waiting for DHIS2 after {} s: {state}",
-                start.elapsed().as_secs()
-            ));
+            log.info(&format!("still waiting for DHIS2 after {} s: {state}", start.elapsed().as_secs()));
             told = Instant::now();
         }
         std::thread::sleep(ASK);
@@ -79,10 +74,7 @@ pub fn wait(dhis2: &Dhis2, log: Log, reports: &Message) -> Result<String, Error>
 }
 
 fn version(dhis2: &Dhis2) -> Option<String> {
-    let answer = dhis2
-        .login_config()
-        .ok()
-        .filter(|answer| answer.status == 200)?;
+    let answer = dhis2.login_config().ok().filter(|answer| answer.status == 200)?;
     let body: serde_json::Value = serde_json::from_str(&answer.body).ok()?;
     Some(body.get("apiVersion")?.as_str()?.to_owned())
 }

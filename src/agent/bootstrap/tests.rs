@@ -32,14 +32,7 @@ struct Server {
 
 impl Server {
     fn with_password(password: &str) -> Self {
-        Self {
-            failed: false,
-            without_database: 0,
-            password: password.to_owned(),
-            change: 202,
-            changes: true,
-            seen: Vec::new(),
-        }
+        Self { failed: false, without_database: 0, password: password.to_owned(), change: 202, changes: true, seen: Vec::new() }
     }
 
     fn answer(&mut self, request: &str, login: &str, body: &str) -> (u16, String) {
@@ -54,26 +47,16 @@ impl Server {
                 (500, String::new())
             }
             "GET /ctx/api/loginConfig" => (200, r#"{"apiVersion":"2.42.4.1"}"#.to_owned()),
-            "GET /ctx/api/me?fields=id"
-                if self.without_database > 0 || login != format!("admin:{}", self.password) =>
-            {
-                (401, String::new())
-            }
+            "GET /ctx/api/me?fields=id" if self.without_database > 0 || login != format!("admin:{}", self.password) => (401, String::new()),
             "GET /ctx/api/me?fields=id" => (200, r#"{"id":"M5zQapPyTZI"}"#.to_owned()),
             "PUT /ctx/api/me/changePassword" => {
                 assert_eq!(login, "admin:district");
                 let body: serde_json::Value = serde_json::from_str(body).unwrap();
                 assert_eq!(body["oldPassword"], "district");
                 if self.changes && self.change == 202 {
-                    body["newPassword"]
-                        .as_str()
-                        .unwrap()
-                        .clone_into(&mut self.password);
+                    body["newPassword"].as_str().unwrap().clone_into(&mut self.password);
                 }
-                (
-                    self.change,
-                    r#"{"errorCode":"E1004","message":"no"}"#.to_owned(),
-                )
+                (self.change, r#"{"errorCode":"E1004","message":"no"}"#.to_owned())
             }
             other => panic!("unexpected request {other}"),
         }
@@ -117,17 +100,8 @@ fn converse(stream: &mut TcpStream, server: &Mutex<Server>) {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
     let request = first.trim().trim_end_matches(" HTTP/1.1");
-    let (status, text) =
-        server
-            .lock()
-            .unwrap()
-            .answer(request, &login, std::str::from_utf8(&body).unwrap());
-    write!(
-        stream,
-        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
-        text.len()
-    )
-    .unwrap();
+    let (status, text) = server.lock().unwrap().answer(request, &login, std::str::from_utf8(&body).unwrap());
+    write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len()).unwrap();
 }
 
 fn run(server: Server, version: &str) -> (Result<Ended, Error>, Server) {
@@ -137,10 +111,7 @@ fn run(server: Server, version: &str) -> (Result<Ended, Error>, Server) {
     std::fs::create_dir_all(paths.of("/secrets/admin")).unwrap();
     std::fs::write(paths.of(layout::ADMIN_USERNAME), "admin").unwrap();
     std::fs::write(paths.of(layout::ADMIN_PASSWORD), GENERATED).unwrap();
-    let arguments = Bootstrap {
-        url: serve(&server),
-        version: version.parse().unwrap(),
-    };
+    let arguments = Bootstrap { url: serve(&server), version: version.parse().unwrap() };
     let message = Message::new(Some(Path::new("/dev/null")), Verb::Bootstrap);
     let result = bootstrap(&arguments, &paths, Log::new(Verb::Bootstrap), &message);
     let server = server.lock().unwrap().clone();
@@ -155,11 +126,7 @@ fn done(result: Result<Ended, Error>) -> AdminPassword {
 }
 
 fn changes(server: &Server) -> usize {
-    server
-        .seen
-        .iter()
-        .filter(|request| request.starts_with("PUT"))
-        .count()
+    server.seen.iter().filter(|request| request.starts_with("PUT")).count()
 }
 
 #[test]
@@ -180,73 +147,37 @@ fn a_second_run_changes_nothing() {
 fn the_password_of_people_is_theirs() {
     let (result, server) = run(Server::with_password("Their-own-1"), "2.42.4.1");
     assert_eq!(done(result), AdminPassword::Foreign);
-    assert_eq!(
-        (server.password.as_str(), changes(&server)),
-        ("Their-own-1", 0)
-    );
+    assert_eq!((server.password.as_str(), changes(&server)), ("Their-own-1", 0));
 }
 
 #[test]
 fn refusals_without_a_database_prove_nothing() {
-    let (result, _) = run(
-        Server {
-            without_database: 6,
-            ..Server::with_password("district")
-        },
-        "2.42.4.1",
-    );
+    let (result, _) = run(Server { without_database: 6, ..Server::with_password("district") }, "2.42.4.1");
     assert_eq!(done(result), AdminPassword::Generated);
 }
 
 #[test]
 fn a_failed_start_is_told() {
-    let (result, _) = run(
-        Server {
-            failed: true,
-            ..Server::with_password("district")
-        },
-        "2.42.4.1",
-    );
+    let (result, _) = run(Server { failed: true, ..Server::with_password("district") }, "2.42.4.1");
     assert_eq!(result.unwrap_err().reason(), Some(Refusal::StartFailed));
 }
 
 #[test]
 fn another_version_is_not_touched() {
     let (result, server) = run(Server::with_password("district"), "2.42.5");
-    assert_eq!(
-        result.unwrap_err().reason(),
-        Some(Refusal::ImageVersionMismatch)
-    );
+    assert_eq!(result.unwrap_err().reason(), Some(Refusal::ImageVersionMismatch));
     assert_eq!(changes(&server), 0);
 }
 
 #[test]
 fn a_refused_change_is_told_with_its_rule() {
-    let (result, _) = run(
-        Server {
-            change: 409,
-            ..Server::with_password("district")
-        },
-        "2.42.4.1",
-    );
+    let (result, _) = run(Server { change: 409, ..Server::with_password("district") }, "2.42.4.1");
     let message = result.unwrap_err().to_string();
-    assert!(
-        message.contains("409") && message.contains("E1004"),
-        "{message}"
-    );
+    assert!(message.contains("409") && message.contains("E1004"), "{message}");
 }
 
 #[test]
 fn a_change_without_effect_keeps_the_door_closed() {
-    let (result, _) = run(
-        Server {
-            changes: false,
-            ..Server::with_password("district")
-        },
-        "2.42.4.1",
-    );
-    assert!(matches!(
-        result,
-        Err(Error::Account(account::Error::StillAccepted))
-    ));
+    let (result, _) = run(Server { changes: false, ..Server::with_password("district") }, "2.42.4.1");
+    assert!(matches!(result, Err(Error::Account(account::Error::StillAccepted))));
 }

@@ -19,9 +19,7 @@ pub enum Error {
     #[error("note the version in the database")]
     Write(#[source] SqlError),
     /// It does not know whose it is.
-    #[error(
-        "the database does not say whose it is: the table dhis2_operator.instance is missing or incomplete"
-    )]
+    #[error("the database does not say whose it is: the table dhis2_operator.instance is missing or incomplete")]
     Unmarked,
     /// It belongs to another instance.
     #[error("the database belongs to instance {0}, not to this one")]
@@ -32,9 +30,7 @@ pub enum Error {
     )]
     Key,
     /// It lacks an extension.
-    #[error(
-        "the database lacks the extension {0}, which DHIS2 needs: as superuser, CREATE EXTENSION {0}"
-    )]
+    #[error("the database lacks the extension {0}, which DHIS2 needs: as superuser, CREATE EXTENSION {0}")]
     Extension(&'static str),
     /// It is newer than this DHIS2.
     #[error(
@@ -70,49 +66,26 @@ pub struct Found {
 }
 
 /// Whether this instance's DHIS2 of version `asked`, with `key`, may start on the database.
-pub fn fits(
-    client: &mut Client,
-    instance: &str,
-    key: Option<&secret::Value>,
-    asked: Version,
-) -> Result<Found, Error> {
-    let identity = identity::read(client)
-        .map_err(Error::Read)?
-        .ok_or(Error::Unmarked)?;
+pub fn fits(client: &mut Client, instance: &str, key: Option<&secret::Value>, asked: Version) -> Result<Found, Error> {
+    let identity = identity::read(client).map_err(Error::Read)?.ok_or(Error::Unmarked)?;
     if identity.instance != instance {
         return Err(Error::Foreign(identity.instance));
     }
     if !identity.key.fits(key) {
         return Err(Error::Key);
     }
-    let rows = client
-        .query("SELECT extname::text FROM pg_extension", &[])
-        .map_err(Error::Read)?;
-    let present: Vec<String> = rows
-        .iter()
-        .map(|row| row.try_get(0))
-        .collect::<Result<_, _>>()
-        .map_err(Error::Read)?;
-    if let Some(missing) = EXTENSIONS
-        .into_iter()
-        .find(|extension| !present.iter().any(|name| name == extension))
-    {
+    let rows = client.query("SELECT extname::text FROM pg_extension", &[]).map_err(Error::Read)?;
+    let present: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(Error::Read)?;
+    if let Some(missing) = EXTENSIONS.into_iter().find(|extension| !present.iter().any(|name| name == extension)) {
         return Err(Error::Extension(missing));
     }
     let schema = identity::newest_schema(client).map_err(Error::Read)?;
     forward(identity.last_started, schema.as_deref(), asked)?;
-    Ok(Found {
-        last_started: identity.last_started,
-        schema,
-    })
+    Ok(Found { last_started: identity.last_started, schema })
 }
 
 /// Whether `asked` is a step forward, or none.
-fn forward(
-    last_started: Option<Version>,
-    schema: Option<&str>,
-    asked: Version,
-) -> Result<(), Error> {
+fn forward(last_started: Option<Version>, schema: Option<&str>, asked: Version) -> Result<(), Error> {
     let refused = |used: String| Err(Error::Downgrade { used, asked });
     if let Some(used) = last_started.filter(|used| *used > asked) {
         return refused(used.to_string());
@@ -128,11 +101,7 @@ mod tests {
     use super::*;
 
     fn used(last_started: Option<&str>, schema: Option<&str>, asked: &str) -> Option<String> {
-        match forward(
-            last_started.map(|text| text.parse().unwrap()),
-            schema,
-            asked.parse().unwrap(),
-        ) {
+        match forward(last_started.map(|text| text.parse().unwrap()), schema, asked.parse().unwrap()) {
             Err(Error::Downgrade { used, .. }) => Some(used),
             other => other.map(|()| None).unwrap(),
         }
@@ -143,15 +112,9 @@ mod tests {
         assert_eq!(used(None, None, "2.42.1"), None);
         assert_eq!(used(Some("2.42.1"), Some("2.42.47"), "2.42.1"), None);
         assert_eq!(used(Some("2.42.1"), Some("2.42.47"), "2.43.0"), None);
-        assert_eq!(
-            used(Some("2.42.4.1"), Some("2.42.47"), "2.42.4"),
-            Some("2.42.4.1".to_owned())
-        );
+        assert_eq!(used(Some("2.42.4.1"), Some("2.42.47"), "2.42.4"), Some("2.42.4.1".to_owned()));
         // An imported database that this operator never started.
-        assert_eq!(
-            used(None, Some("2.43.12"), "2.42.5"),
-            Some("2.43".to_owned())
-        );
+        assert_eq!(used(None, Some("2.43.12"), "2.42.5"), Some("2.43".to_owned()));
         assert_eq!(used(None, Some("2.42.99"), "2.42.1"), None);
     }
 }

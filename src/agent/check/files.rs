@@ -36,9 +36,7 @@ pub fn writable(files: &Path) -> Result<(), Error> {
     let written = write();
     // A failed write may leave the file: it goes in either case, and a second failure adds nothing to the first.
     let removed = fs::remove_file(&probe);
-    written
-        .and(removed)
-        .map_err(|error| Error(files.to_owned(), error))
+    written.and(removed).map_err(|error| Error(files.to_owned(), error))
 }
 
 #[cfg(test)]

@@ -15,14 +15,10 @@ pub enum Error {
     #[error("find DHIS2 in the image: {0} can't be read; is it an image of DHIS2?")]
     Read(PathBuf, #[source] io::Error),
     /// No version there.
-    #[error(
-        "find DHIS2's version in the image: there is no dhis-api-<version>.jar in {0}; is it an image of DHIS2?"
-    )]
+    #[error("find DHIS2's version in the image: there is no dhis-api-<version>.jar in {0}; is it an image of DHIS2?")]
     None(PathBuf),
     /// Another version there.
-    #[error(
-        "the image holds DHIS2 {found}, the resource says {asked}: correct `version` or `image`"
-    )]
+    #[error("the image holds DHIS2 {found}, the resource says {asked}: correct `version` or `image`")]
     Other {
         /// What the file names say.
         found: String,
@@ -39,29 +35,18 @@ impl Failure for Error {
 
 /// Whether the image holds exactly `asked`.
 pub fn holds(libraries: &Path, asked: Version) -> Result<(), Error> {
-    let entries =
-        std::fs::read_dir(libraries).map_err(|error| Error::Read(libraries.to_owned(), error))?;
-    let versions: BTreeSet<String> = entries
-        .flatten()
-        .filter_map(|entry| version(&entry.file_name().to_string_lossy()))
-        .collect();
+    let entries = std::fs::read_dir(libraries).map_err(|error| Error::Read(libraries.to_owned(), error))?;
+    let versions: BTreeSet<String> = entries.flatten().filter_map(|entry| version(&entry.file_name().to_string_lossy())).collect();
     let mut found = versions.iter();
     match (found.next(), found.next()) {
         (None, _) => Err(Error::None(libraries.to_owned())),
         (Some(only), None) if only.parse() == Ok(asked) => Ok(()),
-        _ => Err(Error::Other {
-            found: versions.into_iter().collect::<Vec<_>>().join(" and "),
-            asked,
-        }),
+        _ => Err(Error::Other { found: versions.into_iter().collect::<Vec<_>>().join(" and "), asked }),
     }
 }
 
 fn version(file: &str) -> Option<String> {
-    Some(
-        file.strip_prefix("dhis-api-")?
-            .strip_suffix(".jar")?
-            .to_owned(),
-    )
+    Some(file.strip_prefix("dhis-api-")?.strip_suffix(".jar")?.to_owned())
 }
 
 #[cfg(test)]
@@ -78,13 +63,7 @@ mod tests {
 
     #[test]
     fn the_same_version_in_both_spellings_fits() {
-        assert_eq!(
-            told(
-                &["dhis-api-2.42.1.jar", "dhis-service-core-2.42.1.jar"],
-                "2.42.1.0"
-            ),
-            Ok(())
-        );
+        assert_eq!(told(&["dhis-api-2.42.1.jar", "dhis-service-core-2.42.1.jar"], "2.42.1.0"), Ok(()));
         assert_eq!(told(&["dhis-api-2.42.4.1.jar"], "2.42.4.1"), Ok(()));
     }
 
@@ -94,25 +73,13 @@ mod tests {
             told(&["dhis-api-2.42.2.jar"], "2.42.1").unwrap_err(),
             "the image holds DHIS2 2.42.2, the resource says 2.42.1: correct `version` or `image`"
         );
-        assert!(
-            told(&["dhis-api-2.43.0-SNAPSHOT.jar"], "2.43.0")
-                .unwrap_err()
-                .contains("2.43.0-SNAPSHOT")
-        );
-        assert!(
-            told(&["dhis-api-2.42.1.jar", "dhis-api-2.42.2.jar"], "2.42.1")
-                .unwrap_err()
-                .contains("2.42.1 and 2.42.2")
-        );
+        assert!(told(&["dhis-api-2.43.0-SNAPSHOT.jar"], "2.43.0").unwrap_err().contains("2.43.0-SNAPSHOT"));
+        assert!(told(&["dhis-api-2.42.1.jar", "dhis-api-2.42.2.jar"], "2.42.1").unwrap_err().contains("2.42.1 and 2.42.2"));
     }
 
     #[test]
     fn other_images_are_told_what_was_looked_for() {
-        assert!(
-            told(&["guava.jar"], "2.42.1")
-                .unwrap_err()
-                .contains("no dhis-api-<version>.jar in /")
-        );
+        assert!(told(&["guava.jar"], "2.42.1").unwrap_err().contains("no dhis-api-<version>.jar in /"));
         let error = holds(Path::new("/nowhere/lib"), "2.42.1".parse().unwrap()).unwrap_err();
         assert!(error.to_string().contains("/nowhere/lib"));
     }

@@ -50,12 +50,7 @@ impl Failure for Error {
 }
 
 /// Looks at everything that DHIS2 would start with, and notes the version that is about to start.
-pub fn check(
-    arguments: &Check,
-    paths: &Paths,
-    log: Log,
-    reports: &Message,
-) -> Result<Ended, Error> {
+pub fn check(arguments: &Check, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
     let version = arguments.version;
     image::holds(&paths.of(layout::DHIS2_LIBRARIES), version)?;
     files::writable(&paths.of(layout::FILES))?;
@@ -66,12 +61,5 @@ pub fn check(
     let found = database::fits(&mut client, &arguments.instance, key.as_ref(), version)?;
     identity::write_last_started(&mut client, version).map_err(database::Error::Write)?;
     let message = format!("DHIS2 {version} may start");
-    Ok((
-        message,
-        Some(Data::Check(Checked {
-            version,
-            last_started: found.last_started,
-            schema: found.schema,
-        })),
-    ))
+    Ok((message, Some(Data::Check(Checked { version, last_started: found.last_started, schema: found.schema }))))
 }

@@ -47,9 +47,7 @@ pub enum Error {
     #[error(transparent)]
     Roles(#[from] roles::Error),
     /// The volume was built with another major version.
-    #[error(
-        "the volume holds PostgreSQL {found}, the resource asks for {asked}: set database.bundled.version back to {found}"
-    )]
+    #[error("the volume holds PostgreSQL {found}, the resource asks for {asked}: set database.bundled.version back to {found}")]
     OtherMajor {
         /// Of the volume.
         found: u32,
@@ -57,17 +55,13 @@ pub enum Error {
         asked: u32,
     },
     /// The database that is to be taken over does not know whose it is.
-    #[error(
-        "take over the database: it has no schema dhis2_operator; this operator did not make it"
-    )]
+    #[error("take over the database: it has no schema dhis2_operator; this operator did not make it")]
     NoIdentity,
     /// The database that is to be taken over could not be read or changed.
     #[error("take over the database")]
     Adopt(#[source] SqlError),
     /// The encryption key is another one.
-    #[error(
-        "take over the database: it was made with another encryption key than the one in the Secret; put the original Secret back"
-    )]
+    #[error("take over the database: it was made with another encryption key than the one in the Secret; put the original Secret back")]
     Key,
     /// Something in the volume could not be moved or removed.
     #[error("prepare {0}")]
@@ -83,12 +77,7 @@ impl Failure for Error {
             Self::OtherMajor { .. } => Some(Refusal::PostgresVersionMismatch),
             Self::NoIdentity => Some(Refusal::VolumeDamaged),
             Self::Key => Some(Refusal::EncryptionKeyMismatch),
-            Self::Volume(_)
-            | Self::Secret(_)
-            | Self::Private(_)
-            | Self::Roles(_)
-            | Self::Adopt(_)
-            | Self::Prepare(..) => None,
+            Self::Volume(_) | Self::Secret(_) | Self::Private(_) | Self::Roles(_) | Self::Adopt(_) | Self::Prepare(..) => None,
         }
     }
 }
@@ -100,31 +89,16 @@ pub fn build(arguments: &Build, paths: &Paths, log: Log) -> Result<Ended, Error>
         Some(mark) => confirm(mark, arguments, paths, log)?,
         None => make(arguments, paths, log)?,
     };
-    let message = format!(
-        "the database volume of {} is finished: PostgreSQL {}, built at {}",
-        mark.name, mark.postgresql, mark.built_at
-    );
-    let built = Built {
-        instance: mark.instance,
-        postgresql: mark.postgresql,
-        system_identifier: mark.system_identifier,
-        built_at: mark.built_at,
-    };
+    let message = format!("the database volume of {} is finished: PostgreSQL {}, built at {}", mark.name, mark.postgresql, mark.built_at);
+    let built =
+        Built { instance: mark.instance, postgresql: mark.postgresql, system_identifier: mark.system_identifier, built_at: mark.built_at };
     Ok((message, Some(Data::DatabaseBuild(built))))
 }
 
-fn confirm(
-    mark: mark::Mark,
-    arguments: &Build,
-    paths: &Paths,
-    log: Log,
-) -> Result<mark::Mark, Error> {
+fn confirm(mark: mark::Mark, arguments: &Build, paths: &Paths, log: Log) -> Result<mark::Mark, Error> {
     mark::whole(paths, &mark)?;
     if mark.postgresql != arguments.postgresql {
-        return Err(Error::OtherMajor {
-            found: mark.postgresql,
-            asked: arguments.postgresql,
-        });
+        return Err(Error::OtherMajor { found: mark.postgresql, asked: arguments.postgresql });
     }
     if mark.instance == arguments.instance {
         return Ok(mark);
@@ -132,44 +106,28 @@ fn confirm(
     if !arguments.adopt {
         return Err(mark::foreign(mark, &arguments.instance).into());
     }
-    log.info(&format!(
-        "taking over the volume of {} (instance {})",
-        mark.name, mark.instance
-    ));
+    log.info(&format!("taking over the volume of {} (instance {})", mark.name, mark.instance));
     adopt(mark, arguments, paths, log)
 }
 
 /// Takes over a volume whose instance is gone. The mark changes last: a run that was killed before is simply repeated.
-fn adopt(
-    mark: mark::Mark,
-    arguments: &Build,
-    paths: &Paths,
-    log: Log,
-) -> Result<mark::Mark, Error> {
+fn adopt(mark: mark::Mark, arguments: &Build, paths: &Paths, log: Log) -> Result<mark::Mark, Error> {
     let credentials = roles::Credentials::read(paths)?;
     let key = secret::read_optional(&paths.of(layout::ENCRYPTION_PASSWORD))?;
     let programs = Programs::find(mark.postgresql)?;
     let server = Server::start(&programs, &paths.of(layout::PGDATA), Durability::Kept)?;
     let mut client = server.connect(layout::DATABASE)?;
-    let found = identity::read(&mut client)
-        .map_err(Error::Adopt)?
-        .ok_or(Error::NoIdentity)?;
+    let found = identity::read(&mut client).map_err(Error::Adopt)?.ok_or(Error::NoIdentity)?;
     if !found.key.fits(key.as_ref()) {
         return Err(Error::Key);
     }
     for role in roles::follow(&mut client, &credentials)? {
-        log.info(&format!(
-            "role {role} has the password of the Secret from now on"
-        ));
+        log.info(&format!("role {role} has the password of the Secret from now on"));
     }
     identity::write_instance(&mut client, &arguments.instance).map_err(Error::Adopt)?;
     drop(client);
     server.stop()?;
-    let mark = mark::Mark {
-        instance: arguments.instance.clone(),
-        name: arguments.name.clone(),
-        ..mark
-    };
+    let mark = mark::Mark { instance: arguments.instance.clone(), name: arguments.name.clone(), ..mark };
     mark::write(paths, &mark)?;
     Ok(mark)
 }
@@ -181,9 +139,7 @@ fn make(arguments: &Build, paths: &Paths, log: Log) -> Result<mark::Mark, Error>
     let (pgdata, building) = (paths.of(layout::PGDATA), paths.of(layout::PGDATA_BUILDING));
     if pgdata.exists() {
         return match mark::prepared(paths, &arguments.instance) {
-            Some(prepared)
-                if create::system_identifier(&programs, &pgdata)? == prepared.system_identifier =>
-            {
+            Some(prepared) if create::system_identifier(&programs, &pgdata)? == prepared.system_identifier => {
                 Ok(mark::finish(paths, prepared)?)
             }
             _ => Err(mark::unmarked(paths).into()),
@@ -191,19 +147,14 @@ fn make(arguments: &Build, paths: &Paths, log: Log) -> Result<mark::Mark, Error>
     }
     if building.exists() {
         log.info("removing what an interrupted build has left");
-        std::fs::remove_dir_all(&building)
-            .map_err(|error| Error::Prepare(building.clone(), error))?;
+        std::fs::remove_dir_all(&building).map_err(|error| Error::Prepare(building.clone(), error))?;
     }
     let credentials = roles::Credentials::read(paths)?;
     let key = secret::read_optional(&paths.of(layout::ENCRYPTION_PASSWORD))?;
     create::create(
         &programs,
         &building,
-        &create::Contents {
-            instance: &arguments.instance,
-            credentials: &credentials,
-            key: key.as_ref(),
-        },
+        &create::Contents { instance: &arguments.instance, credentials: &credentials, key: key.as_ref() },
         log,
     )?;
     let mark = mark::Mark {

@@ -44,12 +44,6 @@ pub fn check(paths: &Paths) -> Result<Ended, Error> {
 
 fn ask(sockets: &std::path::Path) -> Result<(), Error> {
     let mut client = postgres::local(sockets, "postgres", TIMEOUT).map_err(Error::Connect)?;
-    let row = client
-        .query_one("SELECT pg_is_in_recovery()", &[])
-        .map_err(Error::Ask)?;
-    if row.try_get(0).map_err(Error::Ask)? {
-        Err(Error::Recovering)
-    } else {
-        Ok(())
-    }
+    let row = client.query_one("SELECT pg_is_in_recovery()", &[]).map_err(Error::Ask)?;
+    if row.try_get(0).map_err(Error::Ask)? { Err(Error::Recovering) } else { Ok(()) }
 }

@@ -34,9 +34,7 @@ pub enum Error {
     #[error("set up the database: {0}")]
     Sql(&'static str, #[source] SqlError),
     /// The image lacks an extension.
-    #[error(
-        "create the extension {0}: the PostgreSQL image does not have it; use one with PostGIS, such as docker.io/postgis/postgis"
-    )]
+    #[error("create the extension {0}: the PostgreSQL image does not have it; use one with PostGIS, such as docker.io/postgis/postgis")]
     Extension(&'static str, #[source] SqlError),
     /// No randomness.
     #[error("draw a salt from the operating system")]
@@ -48,8 +46,7 @@ pub enum Error {
 
 impl Failure for Error {
     fn reason(&self) -> Option<Refusal> {
-        let full =
-            || super::says_full(&crate::agent::failure::told(self)).then_some(Refusal::DiskFull);
+        let full = || super::says_full(&crate::agent::failure::told(self)).then_some(Refusal::DiskFull);
         match self {
             Self::Extension(..) => Some(Refusal::ExtensionMissing),
             Self::Program(_) | Self::Private(_) | Self::Sql(..) => full(),
@@ -69,12 +66,7 @@ pub struct Contents<'a> {
 }
 
 /// Makes the database in `directory`, which does not exist yet. When it returns, everything is on disk.
-pub fn create(
-    programs: &Programs,
-    directory: &Path,
-    contents: &Contents<'_>,
-    log: Log,
-) -> Result<(), Error> {
+pub fn create(programs: &Programs, directory: &Path, contents: &Contents<'_>, log: Log) -> Result<(), Error> {
     log.info("making the data directory");
     initialise(programs, directory)?;
     log.info("making roles, database and extensions");
@@ -83,15 +75,7 @@ pub fn create(
     fill(&mut server.connect(layout::DATABASE)?, contents)?;
     server.stop()?;
     log.info("writing everything to disk");
-    program::run(
-        programs
-            .command("initdb")
-            .arg("--sync-only")
-            .arg("-D")
-            .arg(directory),
-    )
-    .map(drop)
-    .map_err(Error::Program)
+    program::run(programs.command("initdb").arg("--sync-only").arg("-D").arg(directory)).map(drop).map_err(Error::Program)
 }
 
 /// ICU's root collation sorts every language the same on every C library; only character classes come from the C library, whose
@@ -99,21 +83,9 @@ pub fn create(
 fn initialise(programs: &Programs, directory: &Path) -> Result<(), Error> {
     let initdb = |locale: &str| {
         let mut command = programs.command("initdb");
-        command
-            .arg("-D")
-            .arg(directory)
-            .arg("--no-sync")
-            .arg("--data-checksums");
-        command
-            .args([
-                "--encoding=UTF8",
-                "--locale-provider=icu",
-                "--icu-locale=und",
-            ])
-            .arg(format!("--locale={locale}"));
-        command
-            .args(["--auth-local=peer", "--auth-host=scram-sha-256"])
-            .arg(format!("--username={}", layout::SUPERUSER));
+        command.arg("-D").arg(directory).arg("--no-sync").arg("--data-checksums");
+        command.args(["--encoding=UTF8", "--locale-provider=icu", "--icu-locale=und"]).arg(format!("--locale={locale}"));
+        command.args(["--auth-local=peer", "--auth-host=scram-sha-256"]).arg(format!("--username={}", layout::SUPERUSER));
         program::run(&mut command).map(drop)
     };
     match initdb("C.UTF-8") {
@@ -125,44 +97,25 @@ fn initialise(programs: &Programs, directory: &Path) -> Result<(), Error> {
 
 fn database(client: &mut Client, credentials: &Credentials) -> Result<(), Error> {
     roles::create(client, credentials).map_err(|error| Error::Sql("create the roles", error))?;
-    let (database, owner, backup) = (
-        layout::DATABASE,
-        identifier(&credentials.owner),
-        layout::BACKUP_ROLE,
-    );
-    client
-        .batch_execute(&format!("CREATE DATABASE {database} OWNER {owner}"))
-        .map_err(|error| Error::Sql("create the database", error))?;
+    let (database, owner, backup) = (layout::DATABASE, identifier(&credentials.owner), layout::BACKUP_ROLE);
+    client.batch_execute(&format!("CREATE DATABASE {database} OWNER {owner}")).map_err(|error| Error::Sql("create the database", error))?;
     // The owner needs no grant; nobody else but the backup role has business in any database.
     let grants = format!(
         "REVOKE ALL ON DATABASE {database}, postgres, template1 FROM PUBLIC;
          GRANT CONNECT ON DATABASE {database} TO {backup}"
     );
-    client
-        .batch_execute(&grants)
-        .map_err(|error| Error::Sql("grant access", error))
+    client.batch_execute(&grants).map_err(|error| Error::Sql("grant access", error))
 }
 
 fn fill(client: &mut Client, contents: &Contents<'_>) -> Result<(), Error> {
     for extension in EXTENSIONS {
-        client
-            .batch_execute(&format!("CREATE EXTENSION {extension}"))
-            .map_err(|error| match error.code() {
-                Some(code)
-                    if [SqlState::UNDEFINED_FILE, SqlState::FEATURE_NOT_SUPPORTED]
-                        .contains(code) =>
-                {
-                    Error::Extension(extension, error)
-                }
-                _ => Error::Sql("create the extensions", error),
-            })?;
+        client.batch_execute(&format!("CREATE EXTENSION {extension}")).map_err(|error| match error.code() {
+            Some(code) if [SqlState::UNDEFINED_FILE, SqlState::FEATURE_NOT_SUPPORTED].contains(code) => Error::Extension(extension, error),
+            _ => Error::Sql("create the extensions", error),
+        })?;
     }
     let key = KeyDigest::of(contents.key, digest::salt().map_err(Error::Salt)?);
-    let identity = Identity {
-        instance: contents.instance.to_owned(),
-        key,
-        last_started: None,
-    };
+    let identity = Identity { instance: contents.instance.to_owned(), key, last_started: None };
     let failed = |error| Error::Sql("write whose the database is", error);
     identity::create(client, &contents.credentials.owner).map_err(failed)?;
     identity::write(client, &identity).map_err(failed)
@@ -170,12 +123,8 @@ fn fill(client: &mut Client, contents: &Contents<'_>) -> Result<(), Error> {
 
 /// PostgreSQL's own identifier of a data directory, whether a server runs on it or not.
 pub fn system_identifier(programs: &Programs, directory: &Path) -> Result<String, Error> {
-    let output = program::run(programs.command("pg_controldata").arg("-D").arg(directory))
-        .map_err(Error::Program)?;
+    let output = program::run(programs.command("pg_controldata").arg("-D").arg(directory)).map_err(Error::Program)?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Database system identifier:"));
-    line.map(|identifier| identifier.trim().to_owned())
-        .ok_or(Error::NoIdentifier)
+    let line = text.lines().find_map(|line| line.strip_prefix("Database system identifier:"));
+    line.map(|identifier| identifier.trim().to_owned()).ok_or(Error::NoIdentifier)
 }

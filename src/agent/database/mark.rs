@@ -49,14 +49,10 @@ pub enum Error {
     #[error("read the mark {0}: is the volume mounted?")]
     Read(PathBuf, #[source] io::Error),
     /// The mark makes no sense.
-    #[error(
-        "understand the mark {0}: it was damaged, or written by a newer release; nothing is done with this volume"
-    )]
+    #[error("understand the mark {0}: it was damaged, or written by a newer release; nothing is done with this volume")]
     Understand(PathBuf, #[source] serde_json::Error),
     /// A mark of a later form.
-    #[error(
-        "understand the mark {0}: it has format {1}, this release knows {FORMAT}; use a newer release"
-    )]
+    #[error("understand the mark {0}: it has format {1}, this release knows {FORMAT}; use a newer release")]
     Newer(PathBuf, u32),
     /// No mark.
     #[error(
@@ -64,9 +60,7 @@ pub enum Error {
     )]
     Unmarked(PathBuf, String),
     /// Another instance's mark.
-    #[error(
-        "the volume belongs to instance {owner} ({name}), not to {asked}; to take it over, set `adopt: true`"
-    )]
+    #[error("the volume belongs to instance {owner} ({name}), not to {asked}; to take it over, set `adopt: true`")]
     Foreign {
         /// Whose it is.
         owner: String,
@@ -76,9 +70,7 @@ pub enum Error {
         asked: String,
     },
     /// The mark without the data.
-    #[error(
-        "the volume is marked as finished, but {0} is missing or incomplete: restore a backup, nothing is made again over it"
-    )]
+    #[error("the volume is marked as finished, but {0} is missing or incomplete: restore a backup, nothing is made again over it")]
     Damaged(PathBuf),
 }
 
@@ -88,9 +80,7 @@ impl Failure for Error {
             Self::Read(..) => None,
             Self::Unmarked(..) => Some(Refusal::VolumeUnmarked),
             Self::Foreign { .. } => Some(Refusal::VolumeForeign),
-            Self::Understand(..) | Self::Newer(..) | Self::Damaged(_) => {
-                Some(Refusal::VolumeDamaged)
-            }
+            Self::Understand(..) | Self::Newer(..) | Self::Damaged(_) => Some(Refusal::VolumeDamaged),
         }
     }
 }
@@ -103,13 +93,8 @@ pub fn read(paths: &Paths) -> Result<Option<Mark>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::Read(path, error)),
     };
-    let mark: Mark =
-        serde_json::from_slice(&text).map_err(|error| Error::Understand(path.clone(), error))?;
-    if mark.format > FORMAT {
-        Err(Error::Newer(path, mark.format))
-    } else {
-        Ok(Some(mark))
-    }
+    let mark: Mark = serde_json::from_slice(&text).map_err(|error| Error::Understand(path.clone(), error))?;
+    if mark.format > FORMAT { Err(Error::Newer(path, mark.format)) } else { Ok(Some(mark)) }
 }
 
 /// Writes the mark, durably.
@@ -135,9 +120,7 @@ pub fn finish(paths: &Paths, mark: Mark) -> Result<Mark, volume::Error> {
     write(paths, &mark)?;
     let path = prepared_path(paths);
     match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(volume::Error::Write(path, error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(volume::Error::Write(path, error)),
         _ => Ok(mark),
     }
 }
@@ -152,11 +135,7 @@ pub fn finished(paths: &Paths, instance: &str) -> Result<Mark, Error> {
         return Err(unmarked(paths));
     };
     whole(paths, &mark)?;
-    if mark.instance == instance {
-        Ok(mark)
-    } else {
-        Err(foreign(mark, instance))
-    }
+    if mark.instance == instance { Ok(mark) } else { Err(foreign(mark, instance)) }
 }
 
 /// Whether the data directory that the mark speaks of is there.
@@ -164,20 +143,12 @@ pub fn whole(paths: &Paths, mark: &Mark) -> Result<(), Error> {
     let pgdata = paths.of(layout::PGDATA);
     let version = std::fs::read_to_string(pgdata.join("PG_VERSION")).unwrap_or_default();
     let control = pgdata.join("global/pg_control").is_file();
-    if control && version.trim() == mark.postgresql.to_string() {
-        Ok(())
-    } else {
-        Err(Error::Damaged(pgdata))
-    }
+    if control && version.trim() == mark.postgresql.to_string() { Ok(()) } else { Err(Error::Damaged(pgdata)) }
 }
 
 /// The refusal of somebody else's volume.
 pub fn foreign(mark: Mark, asked: &str) -> Error {
-    Error::Foreign {
-        owner: mark.instance,
-        name: mark.name,
-        asked: asked.to_owned(),
-    }
+    Error::Foreign { owner: mark.instance, name: mark.name, asked: asked.to_owned() }
 }
 
 /// The refusal of a volume without mark.
@@ -189,16 +160,10 @@ pub fn unmarked(paths: &Paths) -> Error {
 
 fn held(data: &Path) -> String {
     let entries = std::fs::read_dir(data).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names.truncate(6);
-    if names.is_empty() {
-        "it is empty".to_owned()
-    } else {
-        format!("it holds {}", names.join(", "))
-    }
+    if names.is_empty() { "it is empty".to_owned() } else { format!("it holds {}", names.join(", ")) }
 }
 
 #[cfg(test)]
@@ -234,41 +199,17 @@ mod tests {
 
     fn refusal(mark: Option<&Mark>, version: Option<&str>, instance: &str) -> Option<Refusal> {
         let (_root, paths) = volume(mark, version);
-        finished(&paths, instance)
-            .err()
-            .and_then(|error| error.reason())
+        finished(&paths, instance).err().and_then(|error| error.reason())
     }
 
     #[test]
     fn only_the_own_finished_volume_is_served() {
         assert_eq!(refusal(Some(&mark()), Some("17"), "uid-1"), None);
-        assert_eq!(
-            refusal(Some(&mark()), Some("17"), "uid-2"),
-            Some(Refusal::VolumeForeign)
-        );
-        assert_eq!(
-            refusal(None, Some("17"), "uid-1"),
-            Some(Refusal::VolumeUnmarked)
-        );
-        assert_eq!(
-            refusal(Some(&mark()), None, "uid-1"),
-            Some(Refusal::VolumeDamaged)
-        );
-        assert_eq!(
-            refusal(Some(&mark()), Some("16"), "uid-1"),
-            Some(Refusal::VolumeDamaged)
-        );
-        assert_eq!(
-            refusal(
-                Some(&Mark {
-                    format: 2,
-                    ..mark()
-                }),
-                Some("17"),
-                "uid-1"
-            ),
-            Some(Refusal::VolumeDamaged)
-        );
+        assert_eq!(refusal(Some(&mark()), Some("17"), "uid-2"), Some(Refusal::VolumeForeign));
+        assert_eq!(refusal(None, Some("17"), "uid-1"), Some(Refusal::VolumeUnmarked));
+        assert_eq!(refusal(Some(&mark()), None, "uid-1"), Some(Refusal::VolumeDamaged));
+        assert_eq!(refusal(Some(&mark()), Some("16"), "uid-1"), Some(Refusal::VolumeDamaged));
+        assert_eq!(refusal(Some(&Mark { format: 2, ..mark() }), Some("17"), "uid-1"), Some(Refusal::VolumeDamaged));
     }
 
     #[test]

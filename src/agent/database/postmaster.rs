@@ -16,14 +16,8 @@ use crate::layout;
 use crate::report::Refusal;
 
 /// What a line about the server's own end may contain. Errors of statements are not among it.
-const TROUBLE: [&str; 6] = [
-    "PANIC:",
-    "FATAL:",
-    "was terminated by signal",
-    "could not",
-    "unrecognized configuration parameter",
-    "invalid value for parameter",
-];
+const TROUBLE: [&str; 6] =
+    ["PANIC:", "FATAL:", "was terminated by signal", "could not", "unrecognized configuration parameter", "invalid value for parameter"];
 /// How many lines of trouble are kept.
 const KEPT: usize = 4;
 
@@ -52,10 +46,7 @@ impl Postmaster {
     pub fn start(programs: &Programs, paths: &Paths) -> io::Result<Self> {
         let mut command = programs.command("postgres");
         arguments(&mut command, paths);
-        let mut child = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let trouble = Arc::new(Mutex::new(VecDeque::new()));
         let (ended, log_ended) = channel();
         if let Some(log) = child.stderr.take() {
@@ -66,11 +57,7 @@ impl Postmaster {
             });
         }
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-        Ok(Self {
-            pid: Pid::from_raw(pid),
-            trouble,
-            log_ended,
-        })
+        Ok(Self { pid: Pid::from_raw(pid), trouble, log_ended })
     }
 
     /// Sends it a signal. A server that has ended meanwhile is told by its end, not here.
@@ -89,14 +76,10 @@ impl Postmaster {
 
 fn arguments(command: &mut Command, paths: &Paths) {
     command.arg("-D").arg(paths.of(layout::PGDATA));
-    for (setting, place) in [
-        ("config_file", layout::POSTGRESQL_CONF),
-        ("hba_file", layout::PG_HBA_CONF),
-        ("unix_socket_directories", layout::SOCKETS),
-    ] {
-        command
-            .arg("-c")
-            .arg(format!("{setting}={}", paths.of(place).display()));
+    for (setting, place) in
+        [("config_file", layout::POSTGRESQL_CONF), ("hba_file", layout::PG_HBA_CONF), ("unix_socket_directories", layout::SOCKETS)]
+    {
+        command.arg("-c").arg(format!("{setting}={}", paths.of(place).display()));
     }
 }
 
@@ -104,9 +87,7 @@ fn pass_on(log: ChildStderr, trouble: &Mutex<VecDeque<String>>) {
     for line in BufReader::new(log).split(b'\n') {
         let Ok(line) = line else { return };
         // Nobody reading the container's log must not stop the server from writing it.
-        let _ = io::stderr()
-            .lock()
-            .write_all(&[&line, b"\n".as_slice()].concat());
+        let _ = io::stderr().lock().write_all(&[&line, b"\n".as_slice()].concat());
         let text = String::from_utf8_lossy(&line);
         if TROUBLE.iter().any(|word| text.contains(word)) {
             let mut kept = trouble.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,10 +102,7 @@ fn pass_on(log: ChildStderr, trouble: &Mutex<VecDeque<String>>) {
 fn interpret(said: &str) -> LastWords {
     let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let (reason, advice) = if super::says_full(said) {
-        (
-            Some(Refusal::DiskFull),
-            "the database volume is full: enlarge it (database.bundled.storage.size)",
-        )
+        (Some(Refusal::DiskFull), "the database volume is full: enlarge it (database.bundled.storage.size)")
     } else if any(&[
         "could not locate a valid checkpoint record",
         "invalid primary checkpoint record",
@@ -132,41 +110,17 @@ fn interpret(said: &str) -> LastWords {
         "incorrect checksum in control file",
         "database files are incompatible with server",
     ]) {
-        (
-            Some(Refusal::VolumeDamaged),
-            "the data directory is damaged: restore a backup",
-        )
-    } else if any(&[
-        "Cannot allocate memory",
-        "out of memory",
-        "could not map anonymous shared memory",
-    ]) {
-        (
-            None,
-            "the container has too little memory for PostgreSQL's parameters: choose a larger size",
-        )
+        (Some(Refusal::VolumeDamaged), "the data directory is damaged: restore a backup")
+    } else if any(&["Cannot allocate memory", "out of memory", "could not map anonymous shared memory"]) {
+        (None, "the container has too little memory for PostgreSQL's parameters: choose a larger size")
     } else if any(&["was terminated by signal 9"]) {
-        (
-            None,
-            "a process was killed, as the kernel does when the container's memory is used up: choose a larger size",
-        )
-    } else if any(&[
-        "unrecognized configuration parameter",
-        "invalid value for parameter",
-        "configuration file",
-    ]) {
-        (
-            None,
-            "PostgreSQL does not take its configuration: correct database.bundled.parameters",
-        )
+        (None, "a process was killed, as the kernel does when the container's memory is used up: choose a larger size")
+    } else if any(&["unrecognized configuration parameter", "invalid value for parameter", "configuration file"]) {
+        (None, "PostgreSQL does not take its configuration: correct database.bundled.parameters")
     } else {
         (None, "see the log lines before this one")
     };
-    LastWords {
-        said: said.to_owned(),
-        reason,
-        advice,
-    }
+    LastWords { said: said.to_owned(), reason, advice }
 }
 
 #[cfg(test)]
@@ -176,37 +130,11 @@ mod tests {
     #[test]
     fn the_last_words_are_understood() {
         let reason = |said: &str| interpret(said).reason;
-        assert_eq!(
-            reason(
-                "PANIC:  could not write to file \"pg_wal/xlogtemp.29\": No space left on device"
-            ),
-            Some(Refusal::DiskFull)
-        );
-        assert_eq!(
-            reason("PANIC:  could not locate a valid checkpoint record"),
-            Some(Refusal::VolumeDamaged)
-        );
-        assert_eq!(
-            reason("FATAL:  could not map anonymous shared memory: Cannot allocate memory"),
-            None
-        );
-        assert!(
-            interpret("FATAL:  could not map anonymous shared memory: Cannot allocate memory")
-                .advice
-                .contains("memory")
-        );
-        assert!(
-            interpret("FATAL:  configuration file \"/etc/x\" contains errors")
-                .advice
-                .contains("configuration")
-        );
-        assert_eq!(
-            interpret(""),
-            LastWords {
-                said: String::new(),
-                reason: None,
-                advice: "see the log lines before this one"
-            }
-        );
+        assert_eq!(reason("PANIC:  could not write to file \"pg_wal/xlogtemp.29\": No space left on device"), Some(Refusal::DiskFull));
+        assert_eq!(reason("PANIC:  could not locate a valid checkpoint record"), Some(Refusal::VolumeDamaged));
+        assert_eq!(reason("FATAL:  could not map anonymous shared memory: Cannot allocate memory"), None);
+        assert!(interpret("FATAL:  could not map anonymous shared memory: Cannot allocate memory").advice.contains("memory"));
+        assert!(interpret("FATAL:  configuration file \"/etc/x\" contains errors").advice.contains("configuration"));
+        assert_eq!(interpret(""), LastWords { said: String::new(), reason: None, advice: "see the log lines before this one" });
     }
 }

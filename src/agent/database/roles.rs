@@ -34,19 +34,14 @@ impl Credentials {
     /// Reads them from where they are mounted.
     pub fn read(paths: &Paths) -> Result<Self, secret::Error> {
         Ok(Self {
-            owner: secret::read(&paths.of(layout::DATABASE_USERNAME))?
-                .reveal()
-                .to_owned(),
+            owner: secret::read(&paths.of(layout::DATABASE_USERNAME))?.reveal().to_owned(),
             owner_password: secret::read(&paths.of(layout::DATABASE_PASSWORD))?,
             backup_password: secret::read(&paths.of(layout::DATABASE_BACKUP_PASSWORD))?,
         })
     }
 
     fn pairs(&self) -> [(&str, &secret::Value); 2] {
-        [
-            (&self.owner, &self.owner_password),
-            (layout::BACKUP_ROLE, &self.backup_password),
-        ]
+        [(&self.owner, &self.owner_password), (layout::BACKUP_ROLE, &self.backup_password)]
     }
 }
 
@@ -54,43 +49,22 @@ impl Credentials {
 pub fn create(client: &mut impl GenericClient, credentials: &Credentials) -> Result<(), SqlError> {
     for (role, password) in credentials.pairs() {
         let verifier = literal(&scram::verifier(password));
-        client.batch_execute(&format!(
-            "CREATE ROLE {} LOGIN PASSWORD {verifier}",
-            identifier(role)
-        ))?;
+        client.batch_execute(&format!("CREATE ROLE {} LOGIN PASSWORD {verifier}", identifier(role)))?;
     }
-    client.batch_execute(&format!(
-        "GRANT pg_read_all_data TO {}",
-        layout::BACKUP_ROLE
-    ))
+    client.batch_execute(&format!("GRANT pg_read_all_data TO {}", layout::BACKUP_ROLE))
 }
 
 /// Sets the passwords that differ from the Secret, and returns whose they were. Writes nothing when all fit.
-pub fn follow(
-    client: &mut impl GenericClient,
-    credentials: &Credentials,
-) -> Result<Vec<String>, Error> {
+pub fn follow(client: &mut impl GenericClient, credentials: &Credentials) -> Result<Vec<String>, Error> {
     let mut changed = Vec::new();
     for (role, password) in credentials.pairs() {
-        let row = client
-            .query_opt(
-                "SELECT rolpassword FROM pg_authid WHERE rolname = $1",
-                &[&role],
-            )
-            .map_err(Error::Read)?;
-        let stored: Option<String> = row
-            .map(|row| row.try_get(0))
-            .transpose()
-            .map_err(Error::Read)?
-            .flatten();
+        let row = client.query_opt("SELECT rolpassword FROM pg_authid WHERE rolname = $1", &[&role]).map_err(Error::Read)?;
+        let stored: Option<String> = row.map(|row| row.try_get(0)).transpose().map_err(Error::Read)?.flatten();
         if stored.is_some_and(|stored| scram::fits(password, &stored)) {
             continue;
         }
         let verifier = literal(&scram::verifier(password));
-        let set = client.batch_execute(&format!(
-            "ALTER ROLE {} PASSWORD {verifier}",
-            identifier(role)
-        ));
+        let set = client.batch_execute(&format!("ALTER ROLE {} PASSWORD {verifier}", identifier(role)));
         set.map_err(|error| Error::SetPassword(role.to_owned(), error))?;
         changed.push(role.to_owned());
     }

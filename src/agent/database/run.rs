@@ -79,21 +79,12 @@ pub fn run(arguments: &Run, paths: &Paths, log: Log) -> Result<Ended, Error> {
     let _lock = volume::lock(&paths.of(layout::DATA_LOCK), LOCK_PATIENCE)?;
     let pgdata = paths.of(layout::PGDATA);
     // Kubernetes opens directories to the pod's group; PostgreSQL refuses to start on such a one.
-    fs::set_permissions(&pgdata, Permissions::from_mode(0o700))
-        .map_err(|error| Error::Close(pgdata.clone(), error))?;
+    fs::set_permissions(&pgdata, Permissions::from_mode(0o700)).map_err(|error| Error::Close(pgdata.clone(), error))?;
     let programs = Programs::find(mark.postgresql)?;
-    log.info(&format!(
-        "starting PostgreSQL {} for {}",
-        mark.postgresql, mark.name
-    ));
+    log.info(&format!("starting PostgreSQL {} for {}", mark.postgresql, mark.name));
     let postmaster = Postmaster::start(&programs, paths).map_err(Error::Start)?;
     steward::look_after(paths.clone(), log);
-    supervise(
-        &events,
-        &postmaster,
-        arguments.quit_after.map(Duration::from_secs),
-        log,
-    )
+    supervise(&events, &postmaster, arguments.quit_after.map(Duration::from_secs), log)
 }
 
 /// What the loop waits for.
@@ -105,45 +96,24 @@ struct Events {
 
 impl Events {
     fn watch(paths: &Paths) -> Result<Self, Error> {
-        let mask: SigSet = [
-            Signal::SIGTERM,
-            Signal::SIGINT,
-            Signal::SIGQUIT,
-            Signal::SIGHUP,
-            Signal::SIGCHLD,
-        ]
-        .into_iter()
-        .collect();
+        let mask: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
         let failed = |errno| Error::Watch("signals".to_owned(), errno);
         mask.thread_block().map_err(failed)?;
-        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-            .map_err(failed)?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map_err(failed)?;
         let directory = paths.of(layout::POSTGRES_CONFIG);
         let failed = |errno| Error::Watch(directory.display().to_string(), errno);
-        let configuration =
-            Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(failed)?;
+        let configuration = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(failed)?;
         // Kubernetes changes a ConfigMap by renaming the link `..data`; people write files.
         let changes = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE;
-        configuration
-            .add_watch(&directory, changes)
-            .map_err(failed)?;
-        Ok(Self {
-            signals,
-            configuration,
-            configuration_files: [layout::POSTGRESQL_CONF, layout::PG_HBA_CONF]
-                .map(|file| paths.of(file)),
-        })
+        configuration.add_watch(&directory, changes).map_err(failed)?;
+        Ok(Self { signals, configuration, configuration_files: [layout::POSTGRESQL_CONF, layout::PG_HBA_CONF].map(|file| paths.of(file)) })
     }
 
     /// Waits for an event or the end of `limit`.
     fn wait(&self, limit: Option<Duration>) -> Result<(), Error> {
-        let timeout = limit.map_or(PollTimeout::NONE, |limit| {
-            PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
-        });
-        let mut descriptors = [
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.configuration.as_fd(), PollFlags::POLLIN),
-        ];
+        let timeout = limit.map_or(PollTimeout::NONE, |limit| PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
+        let mut descriptors =
+            [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(self.configuration.as_fd(), PollFlags::POLLIN)];
         match poll(&mut descriptors, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(Error::Watch("signals and configuration".to_owned(), errno)),
@@ -157,50 +127,29 @@ impl Events {
 
     /// Whether something has happened in the configuration's directory since the last question.
     fn configuration_touched(&self) -> bool {
-        self.configuration
-            .read_events()
-            .is_ok_and(|events| !events.is_empty())
+        self.configuration.read_events().is_ok_and(|events| !events.is_empty())
     }
 
     fn configuration_digest(&self) -> String {
-        digest::sha256(
-            &self
-                .configuration_files
-                .iter()
-                .flat_map(|file| fs::read(file).unwrap_or_default())
-                .collect::<Vec<_>>(),
-        )
+        digest::sha256(&self.configuration_files.iter().flat_map(|file| fs::read(file).unwrap_or_default()).collect::<Vec<_>>())
     }
 }
 
-fn supervise(
-    events: &Events,
-    postmaster: &Postmaster,
-    quit_after: Option<Duration>,
-    log: Log,
-) -> Result<Ended, Error> {
+fn supervise(events: &Events, postmaster: &Postmaster, quit_after: Option<Duration>, log: Log) -> Result<Ended, Error> {
     let mut configuration = events.configuration_digest();
     let mut asked_to_stop: Option<Instant> = None;
     let mut quit = false;
     loop {
-        let left = asked_to_stop
-            .filter(|_| !quit)
-            .and_then(|asked| quit_after.map(|grace| grace.saturating_sub(asked.elapsed())));
+        let left = asked_to_stop.filter(|_| !quit).and_then(|asked| quit_after.map(|grace| grace.saturating_sub(asked.elapsed())));
         events.wait(left)?;
         while let Some(signal) = events.signal() {
             match signal {
                 Signal::SIGCHLD => {}
                 Signal::SIGHUP => postmaster.signal(Signal::SIGHUP),
                 _ => {
-                    log.info(&format!(
-                        "{signal}: stopping PostgreSQL, ending open sessions"
-                    ));
+                    log.info(&format!("{signal}: stopping PostgreSQL, ending open sessions"));
                     asked_to_stop.get_or_insert_with(Instant::now);
-                    postmaster.signal(if signal == Signal::SIGQUIT {
-                        Signal::SIGQUIT
-                    } else {
-                        Signal::SIGINT
-                    });
+                    postmaster.signal(if signal == Signal::SIGQUIT { Signal::SIGQUIT } else { Signal::SIGINT });
                 }
             }
         }
@@ -245,8 +194,5 @@ fn ended(status: WaitStatus, asked: bool, postmaster: &Postmaster) -> Result<End
         WaitStatus::Signaled(_, signal, _) => signal.to_string(),
         other => format!("{other:?}"),
     };
-    Err(Error::Ended {
-        status,
-        last: postmaster.last_words(),
-    })
+    Err(Error::Ended { status, last: postmaster.last_words() })
 }

@@ -47,33 +47,16 @@ pub fn read(client: &mut impl GenericClient) -> Result<Option<Identity>, SqlErro
         Err(error) if absent(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let pairs: Vec<(String, String)> = rows
-        .iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect::<Result<_, SqlError>>()?;
-    let value = |name: &str| {
-        pairs
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.clone())
-    };
+    let pairs: Vec<(String, String)> = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, SqlError>>()?;
+    let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     Ok((|| {
-        let key = KeyDigest {
-            salt: value(SALT)?,
-            digest: value(DIGEST)?,
-        };
-        Some(Identity {
-            instance: value(INSTANCE)?,
-            key,
-            last_started: value(LAST_STARTED).and_then(|text| text.parse().ok()),
-        })
+        let key = KeyDigest { salt: value(SALT)?, digest: value(DIGEST)? };
+        Some(Identity { instance: value(INSTANCE)?, key, last_started: value(LAST_STARTED).and_then(|text| text.parse().ok()) })
     })())
 }
 
 fn absent(error: &SqlError) -> bool {
-    error.code().is_some_and(|code| {
-        [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME].contains(code)
-    })
+    error.code().is_some_and(|code| [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME].contains(code))
 }
 
 /// Writes whose the database is and which key it was made with.
@@ -84,10 +67,7 @@ pub fn write(client: &mut impl GenericClient, identity: &Identity) -> Result<(),
 }
 
 /// Writes the version that is about to be started.
-pub fn write_last_started(
-    client: &mut impl GenericClient,
-    version: Version,
-) -> Result<(), SqlError> {
+pub fn write_last_started(client: &mut impl GenericClient, version: Version) -> Result<(), SqlError> {
     set(client, LAST_STARTED, &version.to_string())
 }
 
@@ -97,28 +77,18 @@ pub fn write_instance(client: &mut impl GenericClient, instance: &str) -> Result
 }
 
 fn set(client: &mut impl GenericClient, key: &str, value: &str) -> Result<(), SqlError> {
-    let statement = format!(
-        "INSERT INTO {SCHEMA}.instance VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value"
-    );
+    let statement = format!("INSERT INTO {SCHEMA}.instance VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value");
     client.execute(&statement, &[&key, &value]).map(drop)
 }
 
 /// The newest version in DHIS2's own list of migrations; `None` before its first start. The list is in the order of running, and
 /// DHIS2 tolerates late ones, so versions are compared by number.
 pub fn newest_schema(client: &mut impl GenericClient) -> Result<Option<String>, SqlError> {
-    let known: bool = client
-        .query_one(
-            "SELECT to_regclass('public.flyway_schema_history') IS NOT NULL",
-            &[],
-        )?
-        .try_get(0)?;
+    let known: bool = client.query_one("SELECT to_regclass('public.flyway_schema_history') IS NOT NULL", &[])?.try_get(0)?;
     if !known {
         return Ok(None);
     }
     let newest = "SELECT version::text FROM public.flyway_schema_history WHERE version ~ '^[0-9]+([.][0-9]+)*$'
          ORDER BY string_to_array(version, '.')::int[] DESC LIMIT 1";
-    client
-        .query_opt(newest, &[])?
-        .map(|row| row.try_get(0))
-        .transpose()
+    client.query_opt(newest, &[])?.map(|row| row.try_get(0)).transpose()
 }

@@ -18,39 +18,17 @@ use crate::layout;
 const APPLICATION: &str = "dhis2-agent";
 
 /// Connects as superuser by the local socket in `directory`.
-pub fn local(
-    directory: &Path,
-    database: &str,
-    timeout: Duration,
-) -> Result<Client, ::postgres::Error> {
+pub fn local(directory: &Path, database: &str, timeout: Duration) -> Result<Client, ::postgres::Error> {
     let mut config = Config::new();
-    config
-        .host_path(directory)
-        .user(layout::SUPERUSER)
-        .dbname(database);
-    config
-        .connect_timeout(timeout)
-        .application_name(APPLICATION)
-        .connect(NoTls)
+    config.host_path(directory).user(layout::SUPERUSER).dbname(database);
+    config.connect_timeout(timeout).application_name(APPLICATION).connect(NoTls)
 }
 
 /// Connects to the instance's database over the network.
-pub fn remote(
-    host: &str,
-    port: u16,
-    user: &str,
-    password: &secret::Value,
-) -> Result<Client, ::postgres::Error> {
+pub fn remote(host: &str, port: u16, user: &str, password: &secret::Value) -> Result<Client, ::postgres::Error> {
     let mut config = Config::new();
-    config
-        .host(host)
-        .port(port)
-        .user(user)
-        .password(password.reveal())
-        .dbname(layout::DATABASE);
-    config
-        .connect_timeout(Duration::from_secs(5))
-        .tcp_user_timeout(Duration::from_secs(30));
+    config.host(host).port(port).user(user).password(password.reveal()).dbname(layout::DATABASE);
+    config.connect_timeout(Duration::from_secs(5)).tcp_user_timeout(Duration::from_secs(30));
     config.application_name(APPLICATION).connect(NoTls)
 }
 

@@ -61,11 +61,7 @@ pub enum Durability {
 
 impl Server {
     /// Starts a server on the data directory and waits until it answers.
-    pub fn start(
-        programs: &Programs,
-        pgdata: &Path,
-        durability: Durability,
-    ) -> Result<Self, Error> {
+    pub fn start(programs: &Programs, pgdata: &Path, durability: Durability) -> Result<Self, Error> {
         let directory = std::env::temp_dir().join(format!("dhis2-private-{}", std::process::id()));
         let prepare = || -> io::Result<fs::File> {
             if directory.exists() {
@@ -79,12 +75,7 @@ impl Server {
         let log = prepare().map_err(|error| Error::MakeDirectory(directory.clone(), error))?;
         let mut command = programs.command("postgres");
         arguments(&mut command, pgdata, &directory, durability);
-        let process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(Error::Start)?;
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().map_err(Error::Start)?;
         let mut server = Self { process, directory };
         server.await_answer()?;
         Ok(server)
@@ -99,11 +90,7 @@ impl Server {
     pub fn stop(mut self) -> Result<(), Error> {
         self.signal(Signal::SIGINT).map_err(Error::Stop)?;
         let status = self.process.wait().map_err(Error::Stop)?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(Error::Ended(self.last_words()))
-        }
+        if status.success() { Ok(()) } else { Err(Error::Ended(self.last_words())) }
     }
 
     fn await_answer(&mut self) -> Result<(), Error> {
@@ -136,24 +123,13 @@ fn arguments(command: &mut Command, pgdata: &Path, directory: &Path, durability:
     let setting = |name: &str, value: &str| format!("--{name}={value}");
     let directory_text = directory.to_string_lossy();
     command.arg("-D").arg(pgdata);
-    command
-        .arg(setting("listen_addresses", ""))
-        .arg(setting("unix_socket_directories", &directory_text));
-    command.arg(setting(
-        "hba_file",
-        &format!("{directory_text}/pg_hba.conf"),
-    ));
+    command.arg(setting("listen_addresses", "")).arg(setting("unix_socket_directories", &directory_text));
+    command.arg(setting("hba_file", &format!("{directory_text}/pg_hba.conf")));
     // Enough for a whole DHIS2 schema in one transaction (observed: 3871 locks).
-    command
-        .arg(setting("max_locks_per_transaction", "256"))
-        .arg(setting("max_connections", "20"));
-    command
-        .arg(setting("logging_collector", "off"))
-        .arg(setting("log_destination", "stderr"));
+    command.arg(setting("max_locks_per_transaction", "256")).arg(setting("max_connections", "20"));
+    command.arg(setting("logging_collector", "off")).arg(setting("log_destination", "stderr"));
     if durability == Durability::AtTheEnd {
-        command
-            .arg(setting("fsync", "off"))
-            .arg(setting("full_page_writes", "off"));
+        command.arg(setting("fsync", "off")).arg(setting("full_page_writes", "off"));
     }
 }
 

@@ -30,10 +30,7 @@ fn found(others: &BTreeSet<u32>) -> String {
         return "there is no PostgreSQL at all (looked for `postgres` in PATH, by pg_config, in /usr/lib/postgresql/*/bin and /usr/pgsql-*/bin)".to_owned();
     }
     let list: Vec<String> = others.iter().map(u32::to_string).collect();
-    format!(
-        "it has {}; use an image with the right major version",
-        list.join(" and ")
-    )
+    format!("it has {}; use an image with the right major version", list.join(" and "))
 }
 
 impl Failure for Error {
@@ -59,11 +56,7 @@ impl Programs {
     /// One of them, ready for arguments. It gets no environment but a path and the C locale: messages are read by people and by us.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.directory.join(name));
-        command
-            .env_clear()
-            .env("PATH", &self.directory)
-            .env("LC_ALL", "C")
-            .env("HOME", "/tmp");
+        command.env_clear().env("PATH", &self.directory).env("LC_ALL", "C").env("HOME", "/tmp");
         command
     }
 }
@@ -72,43 +65,32 @@ fn candidates() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
     if let Ok(output) = program::run(Command::new("pg_config").arg("--bindir")) {
-        directories.insert(
-            0,
-            PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()),
-        );
+        directories.insert(0, PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
     for (root, prefix) in ROOTS {
         let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-        let versions =
-            entries.filter(|entry| is_version(&entry.file_name().to_string_lossy(), prefix));
+        let versions = entries.filter(|entry| is_version(&entry.file_name().to_string_lossy(), prefix));
         directories.extend(versions.map(|entry| entry.path().join("bin")));
     }
     directories
 }
 
 fn is_version(name: &str, prefix: &str) -> bool {
-    name.strip_prefix(prefix)
-        .is_some_and(|rest| rest.parse::<u32>().is_ok())
+    name.strip_prefix(prefix).is_some_and(|rest| rest.parse::<u32>().is_ok())
 }
 
 /// The major version of the `postgres` in a directory; `initdb` lies beside it in every server package.
 fn major_of(directory: &Path) -> Option<u32> {
     let postgres = directory.join("postgres");
     let complete = postgres.is_file() && directory.join("initdb").is_file();
-    let output = complete
-        .then(|| program::run(Command::new(postgres).arg("--version")))?
-        .ok()?;
+    let output = complete.then(|| program::run(Command::new(postgres).arg("--version")))?.ok()?;
     major(&String::from_utf8_lossy(&output.stdout))
 }
 
 /// `postgres (PostgreSQL) 17.12 (Debian 17.12-0+deb13u1)` or `postgres (PostgreSQL) 18beta1`.
 fn major(version: &str) -> Option<u32> {
     let number = version.split("(PostgreSQL) ").nth(1)?;
-    number
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -117,10 +99,7 @@ mod tests {
 
     #[test]
     fn the_major_version_is_read() {
-        assert_eq!(
-            major("postgres (PostgreSQL) 17.12 (Debian 17.12-0+deb13u1)\n"),
-            Some(17)
-        );
+        assert_eq!(major("postgres (PostgreSQL) 17.12 (Debian 17.12-0+deb13u1)\n"), Some(17));
         assert_eq!(major("postgres (PostgreSQL) 18beta1\n"), Some(18));
         assert_eq!(major("postgres: could not find itself"), None);
     }
@@ -133,21 +112,9 @@ mod tests {
 
     #[test]
     fn the_error_says_what_there_is() {
-        let none = Error {
-            major: 17,
-            others: BTreeSet::new(),
-        };
-        assert!(
-            none.to_string()
-                .starts_with("find PostgreSQL 17 in the image: there is no PostgreSQL at all")
-        );
-        let others = Error {
-            major: 17,
-            others: [15, 16].into(),
-        };
-        assert_eq!(
-            others.to_string(),
-            "find PostgreSQL 17 in the image: it has 15 and 16; use an image with the right major version"
-        );
+        let none = Error { major: 17, others: BTreeSet::new() };
+        assert!(none.to_string().starts_with("find PostgreSQL 17 in the image: there is no PostgreSQL at all"));
+        let others = Error { major: 17, others: [15, 16].into() };
+        assert_eq!(others.to_string(), "find PostgreSQL 17 in the image: it has 15 and 16; use an image with the right major version");
     }
 }

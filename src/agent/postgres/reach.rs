@@ -23,9 +23,7 @@ const PASSWORD_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It did not answer.
-    #[error(
-        "connect to the database at {host} within {patience} s: see the pod of the database and its log"
-    )]
+    #[error("connect to the database at {host} within {patience} s: see the pod of the database and its log")]
     Unreachable {
         /// Where.
         host: String,
@@ -36,9 +34,7 @@ pub enum Error {
         source: SqlError,
     },
     /// It refuses the password.
-    #[error(
-        "log in to the database at {0}: it refuses the password of the Secret; the server takes over a changed one when it starts"
-    )]
+    #[error("log in to the database at {0}: it refuses the password of the Secret; the server takes over a changed one when it starts")]
     Password(String, #[source] SqlError),
 }
 
@@ -52,13 +48,7 @@ impl Failure for Error {
 }
 
 /// Connects as `user`.
-pub fn wait(
-    address: &DatabaseAddress,
-    user: &str,
-    password: &secret::Value,
-    log: Log,
-    reports: &Message,
-) -> Result<Client, Error> {
+pub fn wait(address: &DatabaseAddress, user: &str, password: &secret::Value, log: Log, reports: &Message) -> Result<Client, Error> {
     let start = Instant::now();
     let patience = Duration::from_secs(address.patience);
     let mut refused = 0;
@@ -77,20 +67,10 @@ pub fn wait(
             continue;
         }
         if start.elapsed() >= patience {
-            return Err(Error::Unreachable {
-                host: address.host.clone(),
-                patience: address.patience,
-                source: error,
-            });
+            return Err(Error::Unreachable { host: address.host.clone(), patience: address.patience, source: error });
         }
         if !told {
-            reports.waiting(
-                &format!(
-                    "waiting for the database at {}:{}",
-                    address.host, address.port
-                ),
-                log,
-            );
+            reports.waiting(&format!("waiting for the database at {}:{}", address.host, address.port), log);
             told = true;
         }
         std::thread::sleep(ASK);
@@ -98,9 +78,6 @@ pub fn wait(
 }
 
 fn is_refusal(error: &SqlError) -> bool {
-    let refusals = [
-        SqlState::INVALID_PASSWORD,
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-    ];
+    let refusals = [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION];
     error.code().is_some_and(|code| refusals.contains(code))
 }

@@ -61,12 +61,7 @@ mod tests {
 
     #[test]
     fn other_forms_fit_nothing() {
-        for stored in [
-            "",
-            "md53175bce1d3201d16594cebf9d7eb3f9d",
-            "SCRAM-SHA-256$",
-            "SCRAM-SHA-256$4096:?$?:?",
-        ] {
+        for stored in ["", "md53175bce1d3201d16594cebf9d7eb3f9d", "SCRAM-SHA-256$", "SCRAM-SHA-256$4096:?$?:?"] {
             assert!(!fits(&secret::Value::new("pencil"), stored), "{stored}");
         }
     }

@@ -20,7 +20,8 @@ fn agents(instance: &Instance) -> Vec<Value> {
         Kind::CronJob => wanted.object.pointer("/spec/jobTemplate/spec/template/spec").cloned(),
         _ => None,
     });
-    let containers = templates.flat_map(|pod| ["initContainers", "containers"].map(|list| pod[list].as_array().cloned().unwrap_or_default()));
+    let containers =
+        templates.flat_map(|pod| ["initContainers", "containers"].map(|list| pod[list].as_array().cloned().unwrap_or_default()));
     containers.flatten().filter(|container| container.get("command").is_some()).collect()
 }
 
@@ -32,7 +33,9 @@ fn verb(command: &[String]) -> Command {
     let name = command.iter().take(1).cloned();
     // The set's name comes from the environment.
     let set = command.contains(&"backup".to_owned()).then(|| ["--set".to_owned(), "set-1".to_owned()]);
-    Arguments::try_parse_from(name.chain(command.iter().skip(1).cloned()).chain(set.into_iter().flatten())).unwrap_or_else(|error| panic!("{command:?}: {error}")).command
+    Arguments::try_parse_from(name.chain(command.iter().skip(1).cloned()).chain(set.into_iter().flatten()))
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+        .command
 }
 
 /// What a verb reads and writes; what it can do without is not among it.
@@ -40,16 +43,31 @@ fn uses(verb: &Command) -> Vec<&'static str> {
     let passwords = [layout::DATABASE_PASSWORD, layout::DATABASE_BACKUP_PASSWORD];
     match verb {
         Command::Install { .. } => vec![layout::AGENT, layout::RESTIC],
-        Command::Database(Database::Build(_)) => [layout::MARK, layout::PGDATA_BUILDING, layout::ENCRYPTION_PASSWORD, "/tmp/x", "/etc/passwd"].into_iter().chain(passwords).collect(),
+        Command::Database(Database::Build(_)) => {
+            [layout::MARK, layout::PGDATA_BUILDING, layout::ENCRYPTION_PASSWORD, "/tmp/x", "/etc/passwd"]
+                .into_iter()
+                .chain(passwords)
+                .collect()
+        }
         Command::Database(Database::Run(_)) => {
-            [layout::PGDATA, layout::POSTGRESQL_CONF, layout::PG_HBA_CONF, layout::SOCKETS, "/dev/shm", "/tmp/x", "/etc/passwd"].into_iter().chain(passwords).collect()
+            [layout::PGDATA, layout::POSTGRESQL_CONF, layout::PG_HBA_CONF, layout::SOCKETS, "/dev/shm", "/tmp/x", "/etc/passwd"]
+                .into_iter()
+                .chain(passwords)
+                .collect()
         }
         Command::Database(Database::Check) => vec![layout::SOCKETS],
         Command::Check(_) => vec![layout::DATABASE_USERNAME, layout::DATABASE_PASSWORD, layout::ENCRYPTION_PASSWORD, layout::FILES],
         Command::Bootstrap(_) => vec![layout::ADMIN_USERNAME, layout::ADMIN_PASSWORD],
         Command::Backup(_) => vec![
-            layout::RESTIC, layout::FILES, layout::REPOSITORY, layout::RESOURCE, layout::DATABASE_BACKUP_PASSWORD, layout::ENCRYPTION_PASSWORD,
-            layout::ADMIN_PASSWORD, layout::BACKUP_PASSWORD, "/tmp/x",
+            layout::RESTIC,
+            layout::FILES,
+            layout::REPOSITORY,
+            layout::RESOURCE,
+            layout::DATABASE_BACKUP_PASSWORD,
+            layout::ENCRYPTION_PASSWORD,
+            layout::ADMIN_PASSWORD,
+            layout::BACKUP_PASSWORD,
+            "/tmp/x",
         ],
     }
 }

@@ -145,7 +145,9 @@ mod tests {
         instance.web.path = "/hmis".into();
         instance.web.context = "/hmis".into();
         let container = pod(&instance)["containers"][0].clone();
-        for (probe, path) in [("startupProbe", "/hmis/api/ping"), ("livenessProbe", "/hmis/api/ping"), ("readinessProbe", "/hmis/api/loginConfig")] {
+        for (probe, path) in
+            [("startupProbe", "/hmis/api/ping"), ("livenessProbe", "/hmis/api/ping"), ("readinessProbe", "/hmis/api/loginConfig")]
+        {
             assert_eq!(container[probe]["httpGet"]["path"], path);
         }
         assert!(container["env"].as_array().unwrap().contains(&json!({"name": "CATALINA_OPTS", "value": "-Dcontext.path='/hmis'"})));

@@ -38,7 +38,10 @@ pub fn schedule(instance: &Instance) -> Option<Wanted> {
             job_template: JobTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels(instance, Part::Backup)), ..ObjectMeta::default() }),
                 // A backup that hangs would keep all later ones from starting.
-                spec: Some(JobSpec { active_deadline_seconds: Some(48 * 3600), ..job::spec(instance, Part::Backup, pod(instance), Retry::NewPod) }),
+                spec: Some(JobSpec {
+                    active_deadline_seconds: Some(48 * 3600),
+                    ..job::spec(instance, Part::Backup, pod(instance), Retry::NewPod)
+                }),
             },
         }),
         status: None,

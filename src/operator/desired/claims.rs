@@ -51,7 +51,10 @@ mod tests {
         let mut instance = fixture::plain();
         instance.files = Storage { size: "50Gi".into(), class: Some("fast".into()) };
         let spec = fixture::object(&instance, Kind::PersistentVolumeClaim, "play-files")["spec"].clone();
-        assert_eq!(spec, serde_json::json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "50Gi"}}, "storageClassName": "fast"}));
+        assert_eq!(
+            spec,
+            serde_json::json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "50Gi"}}, "storageClassName": "fast"})
+        );
     }
 
     #[test]

@@ -35,7 +35,9 @@ pub fn configuration(instance: &Instance) -> Vec<Wanted> {
 
 /// What DHIS2 reads, at its start only.
 pub fn application(instance: &Instance) -> BTreeMap<String, String> {
-    [(DHIS_CONF, dhis_conf::text(instance)), (LOG4J2, include_str!("log4j2.xml").to_owned())].map(|(key, text)| (key.to_owned(), text)).into()
+    [(DHIS_CONF, dhis_conf::text(instance)), (LOG4J2, include_str!("log4j2.xml").to_owned())]
+        .map(|(key, text)| (key.to_owned(), text))
+        .into()
 }
 
 /// What PostgreSQL reads, most of it also while it runs.

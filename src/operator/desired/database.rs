@@ -101,7 +101,10 @@ mod tests {
         assert!(database(&instance).is_none());
         let job = build(&instance).unwrap().object;
         let command = &job["spec"]["template"]["spec"]["containers"][0]["command"];
-        assert_eq!(*command, json!(["/agent/dhis2-agent", "database", "build", "--instance", "uid-1", "--name", "demo/play", "--postgresql", "17"]));
+        assert_eq!(
+            *command,
+            json!(["/agent/dhis2-agent", "database", "build", "--instance", "uid-1", "--name", "demo/play", "--postgresql", "17"])
+        );
         assert!(build(&fixture::plain()).is_none());
     }
 

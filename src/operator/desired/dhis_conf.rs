@@ -18,7 +18,8 @@ const ENCRYPTION_PASSWORD: &str = "ENCRYPTION_PASSWORD";
 pub fn text(instance: &Instance) -> String {
     let mut entries = defaults();
     entries.extend(instance.application.config.iter().map(|(key, value)| (key.clone(), Value::Text(value.clone()))));
-    entries.extend(instance.application.secret_config.keys().enumerate().map(|(n, key)| (key.clone(), Value::Environment(secret_config(n)))));
+    entries
+        .extend(instance.application.secret_config.keys().enumerate().map(|(n, key)| (key.clone(), Value::Environment(secret_config(n)))));
     entries.extend(owned(instance));
     conf::write(&entries)
 }
@@ -111,7 +112,9 @@ mod tests {
     #[test]
     fn users_change_defaults_but_not_what_the_operator_sets() {
         let mut instance = fixture::plain();
-        instance.application.config = [("audit.database", "on"), ("connection.url", "jdbc:elsewhere"), ("x", "${DATABASE_PASSWORD}")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        instance.application.config = [("audit.database", "on"), ("connection.url", "jdbc:elsewhere"), ("x", "${DATABASE_PASSWORD}")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into();
         let lines = lines(&instance);
         assert!(lines.contains(&"audit.database = on".to_owned()));
         assert!(lines.contains(&"connection.url = jdbc:postgresql://play-database:5432/dhis2".to_owned()));
@@ -122,10 +125,15 @@ mod tests {
     fn each_secret_value_has_its_variable() {
         let mut instance = fixture::plain();
         let secret = |name: &str| SecretKey { secret_name: name.into(), key: "value".into() };
-        instance.application.secret_config = [("ldap.manager.password".to_owned(), secret("ldap")), ("oidc.provider.google.client_secret".to_owned(), secret("google"))].into();
+        instance.application.secret_config =
+            [("ldap.manager.password".to_owned(), secret("ldap")), ("oidc.provider.google.client_secret".to_owned(), secret("google"))]
+                .into();
         let variables = environment(&instance);
         for (key, name) in [("ldap.manager.password", "ldap"), ("oidc.provider.google.client_secret", "google")] {
-            let variable = variables.iter().find(|variable| variable.value_from.as_ref().unwrap().secret_key_ref.as_ref().unwrap().name == name).unwrap();
+            let variable = variables
+                .iter()
+                .find(|variable| variable.value_from.as_ref().unwrap().secret_key_ref.as_ref().unwrap().name == name)
+                .unwrap();
             assert!(lines(&instance).contains(&format!("{key} = ${{{}}}", variable.name)));
         }
     }

@@ -177,22 +177,34 @@ fn application() -> impl Strategy<Value = Application> {
     let config = btree_map("[a-z][a-z0-9_.-]{0,20}", "[ -~é]{0,40}", 0..5);
     let secret_config = btree_map("[a-z][a-z0-9_.-]{0,20}", ("[a-z]{1,20}", "[-._a-zA-Z0-9]{1,20}"), 0..3);
     let options = vec("-XX:[A-Z][A-Za-z]{1,20}=[0-9]{1,3}", 0..3);
-    (1024_i64..65536, cpu(), option::of(cpu()), config, secret_config, options).prop_map(|(memory_mib, cpu, cpu_limit, config, secret_config, java_options)| Application {
-        memory_mib,
-        heap_mib: heap_mib(memory_mib, 65),
-        cpu,
-        cpu_limit,
-        pool: 40,
-        java_options,
-        config,
-        secret_config: secret_config.into_iter().map(|(key, (secret_name, secret_key))| (key, SecretKey { secret_name, key: secret_key })).collect(),
-    })
+    (1024_i64..65536, cpu(), option::of(cpu()), config, secret_config, options).prop_map(
+        |(memory_mib, cpu, cpu_limit, config, secret_config, java_options)| Application {
+            memory_mib,
+            heap_mib: heap_mib(memory_mib, 65),
+            cpu,
+            cpu_limit,
+            pool: 40,
+            java_options,
+            config,
+            secret_config: secret_config
+                .into_iter()
+                .map(|(key, (secret_name, secret_key))| (key, SecretKey { secret_name, key: secret_key }))
+                .collect(),
+        },
+    )
 }
 
 fn database() -> impl Strategy<Value = Database> {
-    let parameters = subsequence(PARAMETERS.to_vec(), 0..5).prop_map(|names| names.into_iter().map(|name| (name.to_owned(), "128".to_owned())).collect());
+    let parameters = subsequence(PARAMETERS.to_vec(), 0..5)
+        .prop_map(|names| names.into_iter().map(|name| (name.to_owned(), "128".to_owned())).collect());
     let storage = ("[1-9][0-9]{0,3}Gi", option::of("[a-z]{1,20}")).prop_map(|(size, class)| Storage { size, class });
-    (256_i64..65536, cpu(), storage, parameters).prop_map(|(memory_mib, cpu, storage, parameters)| Database { memory_mib, cpu, storage, parameters, ..plain().database })
+    (256_i64..65536, cpu(), storage, parameters).prop_map(|(memory_mib, cpu, storage, parameters)| Database {
+        memory_mib,
+        cpu,
+        storage,
+        parameters,
+        ..plain().database
+    })
 }
 
 fn cpu() -> impl Strategy<Value = String> {
@@ -205,18 +217,28 @@ fn encryption() -> impl Strategy<Value = Option<bool>> {
 
 fn placement() -> impl Strategy<Value = Pod> {
     let labels = || btree_map("example\\.org/[a-z]{1,10}", "[a-z]{0,10}", 0..3);
-    (labels(), labels(), labels(), bool::ANY, option::of("[a-z]{1,20}")).prop_map(|(labels, annotations, node_selector, placed, priority)| Pod {
-        node_selector,
-        tolerations: if placed { vec![Toleration { operator: Some("Exists".into()), ..Toleration::default() }] } else { Vec::new() },
-        affinity: placed.then(Affinity::default),
-        topology_spread_constraints: if placed { vec![TopologySpreadConstraint { topology_key: "zone".into(), ..TopologySpreadConstraint::default() }] } else { Vec::new() },
-        priority_class_name: priority,
-        labels,
-        annotations,
-    })
+    (labels(), labels(), labels(), bool::ANY, option::of("[a-z]{1,20}")).prop_map(
+        |(labels, annotations, node_selector, placed, priority)| Pod {
+            node_selector,
+            tolerations: if placed { vec![Toleration { operator: Some("Exists".into()), ..Toleration::default() }] } else { Vec::new() },
+            affinity: placed.then(Affinity::default),
+            topology_spread_constraints: if placed {
+                vec![TopologySpreadConstraint { topology_key: "zone".into(), ..TopologySpreadConstraint::default() }]
+            } else {
+                Vec::new()
+            },
+            priority_class_name: priority,
+            labels,
+            annotations,
+        },
+    )
 }
 
 fn clients() -> impl Strategy<Value = Vec<NetworkPolicyPeer>> {
     let block = |index: Index| IPBlock { cidr: format!("192.0.2.{}/32", index.index(256)), except: None };
-    vec(proptest::arbitrary::any::<Index>().prop_map(move |index| NetworkPolicyPeer { ip_block: Some(block(index)), ..NetworkPolicyPeer::default() }), 0..3)
+    vec(
+        proptest::arbitrary::any::<Index>()
+            .prop_map(move |index| NetworkPolicyPeer { ip_block: Some(block(index)), ..NetworkPolicyPeer::default() }),
+        0..3,
+    )
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::networking::v1::{
-    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec, IngressTLS, ServiceBackendPort,
+    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec, IngressTLS,
+    ServiceBackendPort,
 };
 
 use super::{
@@ -68,7 +69,8 @@ fn certificate(instance: &Instance) -> Option<String> {
 
 /// What the controllers need for DHIS2, what cert-manager is asked for, and what the user says, which wins.
 fn annotations(web: &Web) -> BTreeMap<String, String> {
-    let mut annotations: BTreeMap<String, String> = defaults(web.ingress_class.as_deref()).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let mut annotations: BTreeMap<String, String> =
+        defaults(web.ingress_class.as_deref()).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     annotations.extend(web.issuer.as_ref().map(issuer));
     annotations.extend(web.annotations.clone());
     annotations
@@ -115,7 +117,10 @@ mod tests {
     fn the_rule_leads_to_the_service() {
         let ingress = of(|web| "/hmis".clone_into(&mut web.path));
         let backend = json!({"service": {"name": "play", "port": {"name": "http"}}});
-        assert_eq!(ingress["spec"], json!({"rules": [{"host": "play.localhost", "http": {"paths": [{"path": "/hmis", "pathType": "Prefix", "backend": backend}]}}]}));
+        assert_eq!(
+            ingress["spec"],
+            json!({"rules": [{"host": "play.localhost", "http": {"paths": [{"path": "/hmis", "pathType": "Prefix", "backend": backend}]}}]})
+        );
     }
 
     #[test]

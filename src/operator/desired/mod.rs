@@ -111,7 +111,11 @@ mod tests {
     fn late(stage: Stage) -> Vec<String> {
         let instance = Instance { stage, ..fixture::plain() };
         let early = [Kind::Secret, Kind::ConfigMap, Kind::PersistentVolumeClaim, Kind::Service, Kind::NetworkPolicy];
-        desired(&instance).into_iter().filter(|wanted| !early.contains(&wanted.kind)).map(|wanted| format!("{} {}", wanted.kind.name(), wanted.name)).collect()
+        desired(&instance)
+            .into_iter()
+            .filter(|wanted| !early.contains(&wanted.kind))
+            .map(|wanted| format!("{} {}", wanted.kind.name(), wanted.name))
+            .collect()
     }
 
     #[test]
@@ -121,7 +125,10 @@ mod tests {
         assert_eq!(prepared, ["Job play-database-build"]);
         assert_eq!(built, ["StatefulSet play-database"]);
         assert_eq!(started, ["StatefulSet play-database", "StatefulSet play", "Job play-bootstrap"]);
-        assert_eq!(secured, ["StatefulSet play-database", "StatefulSet play", "Ingress play", "CronJob play-backup", "Job play-backup-first"]);
+        assert_eq!(
+            secured,
+            ["StatefulSet play-database", "StatefulSet play", "Ingress play", "CronJob play-backup", "Job play-backup-first"]
+        );
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use k8s_openapi::{
     api::core::v1::{
-        Affinity, Capabilities, Container, EnvVar, EnvVarSource, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile,
-        SecretKeySelector, SecurityContext, Volume,
+        Affinity, Capabilities, Container, EnvVar, EnvVarSource, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec,
+        SeccompProfile, SecretKeySelector, SecurityContext, Volume,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };

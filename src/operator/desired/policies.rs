@@ -12,9 +12,7 @@ use super::{
     metadata::{Part, all_pods, owned, pods},
     services::{HTTP, POSTGRESQL},
 };
-use crate::{
-    operator::{instance::Instance, kind::Kind},
-};
+use crate::operator::{instance::Instance, kind::Kind};
 
 /// What DHIS2 may not reach although it may reach the world: other pods and the networks around them, and the metadata service
 /// that clouds have at 169.254.169.254.
@@ -124,9 +122,13 @@ mod tests {
     /// Do the rules of one direction of all policies that select `here` let `there` through on this port?
     fn lets(policies: &[Wanted], direction: &str, peers: &str, here: &Value, there: &Value, port: i32) -> bool {
         let selecting = policies.iter().filter(|policy| selects(&policy.object["spec"]["podSelector"], here));
-        let rules = selecting.flat_map(|policy| policy.object["spec"].get(direction).and_then(Value::as_array).cloned().unwrap_or_default());
+        let rules =
+            selecting.flat_map(|policy| policy.object["spec"].get(direction).and_then(Value::as_array).cloned().unwrap_or_default());
         rules.into_iter().any(|rule| {
-            let peer = rule.get(peers).and_then(Value::as_array).is_none_or(|peers| peers.iter().any(|peer| peer.get("podSelector").is_some_and(|selector| selects(selector, there))));
+            let peer = rule
+                .get(peers)
+                .and_then(Value::as_array)
+                .is_none_or(|peers| peers.iter().any(|peer| peer.get("podSelector").is_some_and(|selector| selects(selector, there))));
             peer && rule.get("ports").and_then(Value::as_array).is_none_or(|ports| ports.iter().any(|known| known["port"] == port))
         })
     }
@@ -173,7 +175,8 @@ mod tests {
 
     #[test]
     fn dhis2_is_reached_by_the_clients_and_reaches_the_world_but_not_the_inside() {
-        let controller = NetworkPolicyPeer { ip_block: Some(IPBlock { cidr: "192.0.2.0/24".into(), except: None }), ..NetworkPolicyPeer::default() };
+        let controller =
+            NetworkPolicyPeer { ip_block: Some(IPBlock { cidr: "192.0.2.0/24".into(), except: None }), ..NetworkPolicyPeer::default() };
         let instance = Instance { clients: vec![controller], ..fixture::plain() };
         let spec = fixture::object(&instance, Kind::NetworkPolicy, "play-application")["spec"].clone();
         assert_eq!(spec["ingress"][0]["from"][0], json!({"ipBlock": {"cidr": "192.0.2.0/24"}}));

@@ -50,7 +50,10 @@ mod tests {
 
     #[test]
     fn what_is_read_at_the_start_restarts() {
-        assert_eq!(restarts(|instance| drop(instance.application.config.insert("max.sessions.per_user".into(), "5".into()))), [true, false]);
+        assert_eq!(
+            restarts(|instance| drop(instance.application.config.insert("max.sessions.per_user".into(), "5".into()))),
+            [true, false]
+        );
         assert_eq!(restarts(|instance| instance.application.memory_mib = 4096), [true, false]);
         assert_eq!(restarts(|instance| instance.images.dhis2 = "docker.io/dhis2/core:2.42.5.0".into()), [true, false]);
         assert_eq!(restarts(|instance| instance.web.host = "other.localhost".into()), [true, false]);

@@ -79,12 +79,8 @@ pub fn configuration(config_map: &str, path: &str) -> Attached {
 /// Keys of a Secret as files below [`layout::SECRETS`].
 fn secret(secret: &str, directory: &str, keys: &[&str]) -> Attached {
     let items = keys.iter().map(|key| KeyToPath { key: (*key).to_owned(), path: (*key).to_owned(), mode: None }).collect();
-    let source = SecretVolumeSource {
-        secret_name: Some(secret.to_owned()),
-        default_mode: Some(READ_ONLY),
-        items: Some(items),
-        optional: None,
-    };
+    let source =
+        SecretVolumeSource { secret_name: Some(secret.to_owned()), default_mode: Some(READ_ONLY), items: Some(items), optional: None };
     let volume = Volume { name: format!("secret-{directory}"), secret: Some(source), ..Volume::default() };
     Attached::new(&format!("{}/{directory}", layout::SECRETS), volume).read_only()
 }

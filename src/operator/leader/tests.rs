@@ -25,10 +25,7 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
-        Self {
-            lease: Arc::new(watch::Sender::new(None)),
-            sent: Arc::default(),
-        }
+        Self { lease: Arc::new(watch::Sender::new(None)), sent: Arc::default() }
     }
 
     /// A client of this server; while `cut`, nothing is answered.
@@ -47,16 +44,9 @@ impl Server {
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Answer> {
-        let watches = request
-            .uri()
-            .query()
-            .is_some_and(|query| query.contains("watch=true"));
+        let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
         let method = request.method().clone();
-        self.sent.lock().unwrap().push(if watches {
-            "WATCH".into()
-        } else {
-            method.to_string()
-        });
+        self.sent.lock().unwrap().push(if watches { "WATCH".into() } else { method.to_string() });
         if watches {
             return self.events();
         }
@@ -69,13 +59,8 @@ impl Server {
             (_, None) => refuse(StatusCode::NOT_FOUND),
             (_, Some(old)) => {
                 let new: Value = serde_json::from_slice(&bytes).unwrap();
-                let current =
-                    new["metadata"]["resourceVersion"] == old["metadata"]["resourceVersion"];
-                if current {
-                    self.store(&bytes)
-                } else {
-                    refuse(StatusCode::CONFLICT)
-                }
+                let current = new["metadata"]["resourceVersion"] == old["metadata"]["resourceVersion"];
+                if current { self.store(&bytes) } else { refuse(StatusCode::CONFLICT) }
             }
         }
     }
@@ -89,11 +74,7 @@ impl Server {
     fn change(&self, change: impl FnOnce(Value) -> Value) -> Value {
         static VERSION: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         let mut new = change(self.lease.borrow().clone().unwrap_or_default());
-        new["metadata"]["resourceVersion"] = json!(
-            VERSION
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-                .to_string()
-        );
+        new["metadata"]["resourceVersion"] = json!(VERSION.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string());
         self.lease.send_replace(Some(new.clone()));
         new
     }
@@ -107,29 +88,18 @@ impl Server {
                 || json!({ "type": "DELETED", "object": { "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {} } }),
                 |lease| json!({ "type": "MODIFIED", "object": lease }),
             );
-            Some((
-                Ok::<_, Infallible>(Bytes::from(format!("{event}\n"))),
-                changes,
-            ))
+            Some((Ok::<_, Infallible>(Bytes::from(format!("{event}\n"))), changes))
         });
         Response::new(Answer::from_stream(stream))
     }
 
     fn sent(&self, verb: &str) -> usize {
-        self.sent
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|sent| *sent == verb)
-            .count()
+        self.sent.lock().unwrap().iter().filter(|sent| *sent == verb).count()
     }
 }
 
 fn answer(status: StatusCode, body: &Value) -> Response<Answer> {
-    Response::builder()
-        .status(status)
-        .body(Answer::from(body.to_string()))
-        .unwrap()
+    Response::builder().status(status).body(Answer::from(body.to_string())).unwrap()
 }
 
 fn refuse(status: StatusCode) -> Response<Answer> {
@@ -153,12 +123,7 @@ impl Replica {
         let (cut, resign) = (watch::Sender::new(false), CancellationToken::new());
         let (candidate, leadership) = Candidate::new(server.client(&cut), "operator", name, TTL);
         let task = tokio::spawn(candidate.run(resign.clone()));
-        Self {
-            leadership,
-            cut,
-            resign,
-            task,
-        }
+        Self { leadership, cut, resign, task }
     }
 
     fn leads(&self) -> bool {
@@ -203,46 +168,20 @@ async fn pass(time: Duration, replicas: [&Replica; 2]) {
 fn a_claim_is_refused_only_by_a_valid_holder() {
     let now = Timestamp::UNIX_EPOCH;
     let held = claim(&LeaseSpec::default(), "a", TTL, Duration::ZERO, now).unwrap();
-    assert_eq!(
-        (
-            held.holder_identity.as_deref(),
-            held.lease_duration_seconds,
-            held.lease_transitions
-        ),
-        (Some("a"), Some(15), Some(1))
-    );
+    assert_eq!((held.holder_identity.as_deref(), held.lease_duration_seconds, held.lease_transitions), (Some("a"), Some(15), Some(1)));
     assert!(claim(&held, "b", TTL, Duration::from_millis(14_999), now).is_none());
     let taken = claim(&held, "b", TTL, Duration::from_secs(15), now).unwrap();
-    assert_eq!(
-        (taken.holder_identity.as_deref(), taken.lease_transitions),
-        (Some("b"), Some(2))
-    );
-    let renewed = claim(
-        &taken,
-        "b",
-        TTL,
-        Duration::ZERO,
-        Timestamp::from_second(9).unwrap(),
-    )
-    .unwrap();
-    assert_eq!(
-        (renewed.acquire_time, renewed.lease_transitions),
-        (taken.acquire_time, Some(2))
-    );
-    let free = LeaseSpec {
-        holder_identity: None,
-        ..held
-    };
+    assert_eq!((taken.holder_identity.as_deref(), taken.lease_transitions), (Some("b"), Some(2)));
+    let renewed = claim(&taken, "b", TTL, Duration::ZERO, Timestamp::from_second(9).unwrap()).unwrap();
+    assert_eq!((renewed.acquire_time, renewed.lease_transitions), (taken.acquire_time, Some(2)));
+    let free = LeaseSpec { holder_identity: None, ..held };
     assert!(claim(&free, "b", TTL, Duration::ZERO, now).is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_two_that_start_together_one_leads() {
     let server = Server::new();
-    let (first, second) = (
-        Replica::start(&server, "first"),
-        Replica::start(&server, "second"),
-    );
+    let (first, second) = (Replica::start(&server, "first"), Replica::start(&server, "second"));
     pass(Duration::from_mins(2), [&first, &second]).await;
     assert!(first.leads() != second.leads());
 }
@@ -254,11 +193,7 @@ async fn an_idle_pair_sends_one_renewal_in_five_seconds() {
     server.sent.lock().unwrap().clear();
     pass(Duration::from_mins(10), [&first, &second]).await;
     assert!(first.leads());
-    assert!(
-        (118..=121).contains(&server.sent("PUT")),
-        "{}",
-        server.sent("PUT")
-    );
+    assert!((118..=121).contains(&server.sent("PUT")), "{}", server.sent("PUT"));
     let all = server.sent.lock().unwrap().len();
     assert_eq!(all, server.sent("PUT"), "nothing but renewals");
 }
@@ -280,10 +215,7 @@ async fn one_that_is_cut_off_stops_before_another_starts() {
     first.cut.send_replace(true);
     let (lost, gained) = tokio::join!(first.lost(), second.gained());
     assert!(lost <= Duration::from_secs(10), "{lost:?}");
-    assert!(
-        gained >= Duration::from_secs(10) && gained <= Duration::from_millis(15_500),
-        "{gained:?}"
-    );
+    assert!(gained >= Duration::from_secs(10) && gained <= Duration::from_millis(15_500), "{gained:?}");
     first.cut.send_replace(false);
     pass(Duration::from_mins(1), [&first, &second]).await;
     assert!(second.leads());
@@ -291,9 +223,7 @@ async fn one_that_is_cut_off_stops_before_another_starts() {
 
 #[tokio::test(start_paused = true)]
 async fn no_cut_of_any_length_at_any_moment_makes_two_leaders() {
-    for (start, length) in
-        (0..5).flat_map(|start| (1..20).step_by(3).map(move |length| (start, length)))
-    {
+    for (start, length) in (0..5).flat_map(|start| (1..20).step_by(3).map(move |length| (start, length))) {
         let server = Server::new();
         let (first, second) = pair(&server).await;
         pass(Duration::from_millis(1_300 * start), [&first, &second]).await;
@@ -304,10 +234,7 @@ async fn no_cut_of_any_length_at_any_moment_makes_two_leaders() {
         pass(Duration::from_millis(900 * length), [&first, &second]).await;
         second.cut.send_replace(false);
         pass(Duration::from_secs(20), [&first, &second]).await;
-        assert!(
-            first.leads() || second.leads(),
-            "cut at {start} for {length}: nobody leads"
-        );
+        assert!(first.leads() || second.leads(), "cut at {start} for {length}: nobody leads");
     }
 }
 
@@ -336,10 +263,7 @@ async fn a_label_put_on_the_lease_costs_no_leadership() {
         pass(Duration::from_secs(7), [&first, &second]).await;
         assert!(first.leads());
     }
-    assert_eq!(
-        server.lease.borrow().as_ref().unwrap()["metadata"]["labels"]["seen"],
-        "yes"
-    );
+    assert_eq!(server.lease.borrow().as_ref().unwrap()["metadata"]["labels"]["seen"], "yes");
 }
 
 #[tokio::test(start_paused = true)]

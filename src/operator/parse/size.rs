@@ -72,7 +72,11 @@ pub fn database(resource: &Dhis2Instance, observed: &Observed) -> Result<Databas
     let resources: Resources = bundled.resources.clone().unwrap_or_default();
     Ok(Database {
         major: bundled.version,
-        memory_mib: mib(resources.memory.as_deref().unwrap_or(preset.database_memory), LEAST_DATABASE_MIB, "spec.database.bundled.resources.memory")?,
+        memory_mib: mib(
+            resources.memory.as_deref().unwrap_or(preset.database_memory),
+            LEAST_DATABASE_MIB,
+            "spec.database.bundled.resources.memory",
+        )?,
         cpu: cpu(resources.cpu.as_ref(), preset.database_cpu),
         cpu_limit: resources.cpu_limit.as_deref().map(canonical_cpu),
         storage: storage(&bundled.storage, preset.database_volume, resource, observed, "database")?,
@@ -99,7 +103,8 @@ pub fn backups(resource: &Dhis2Instance, observed: &Observed) -> Result<Storage,
 /// A volume never shrinks: a smaller preset leaves what is there.
 fn storage(volume: &Volume, preset: &str, resource: &Dhis2Instance, observed: &Observed, part: &str) -> Result<Storage, Refusal> {
     let asked = volume.size.as_deref().unwrap_or(preset);
-    let size = quantity::canonical(asked).ok_or_else(|| Refusal::new(Reason::InvalidSpec, format!("size of the volume of {part}: {asked:?} is no quantity")))?;
+    let size = quantity::canonical(asked)
+        .ok_or_else(|| Refusal::new(Reason::InvalidSpec, format!("size of the volume of {part}: {asked:?} is no quantity")))?;
     let claim = observed.slot(Kind::PersistentVolumeClaim, &format!("{}-{part}", resource.name_any()));
     let size = match claim.map(|slot| &slot.facts) {
         Some(Facts::Claim { requested, .. }) => quantity::larger(size, requested),

@@ -16,7 +16,12 @@ fn minimal() -> Dhis2Instance {
 }
 
 fn settings() -> Settings {
-    Settings { dhis2_repository: "docker.io/dhis2/core".into(), postgres_image: "postgis".into(), image: "operator:1".into(), ..Settings::default() }
+    Settings {
+        dhis2_repository: "docker.io/dhis2/core".into(),
+        postgres_image: "postgis".into(),
+        image: "operator:1".into(),
+        ..Settings::default()
+    }
 }
 
 fn claim(uid: &str, requested: &str, deleting: bool) -> Slot {
@@ -29,7 +34,10 @@ fn with_claim(slot: Option<Slot>) -> (Dhis2Instance, Observed) {
     let database = Some(Made { name: "play-database".into(), uid: "claim-1".into() });
     resource.status = Some(Dhis2InstanceStatus {
         claims: Some(Claims { database, ..Claims::default() }),
-        database: Some(DatabaseStatus { built: Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap()), system_identifier: None }),
+        database: Some(DatabaseStatus {
+            built: Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap()),
+            system_identifier: None,
+        }),
         ..Dhis2InstanceStatus::default()
     });
     let mut observed = Observed::default();
@@ -97,9 +105,21 @@ fn backups_are_spread_over_the_night_and_stay_where_they_are() {
 #[test]
 fn what_can_not_be_used_is_refused_with_its_field() {
     for (spec, reason, field) in [
-        (json!({"version": "2.42.4", "web": {"host": "h"}, "backup": {"schedule": "61 0 * * *"}}), Reason::InvalidSchedule, "spec.backup.schedule"),
-        (json!({"version": "2.42.4", "web": {"host": "h"}, "backup": {"schedule": "0 0 0 * * *"}}), Reason::InvalidSchedule, "spec.backup.schedule"),
-        (json!({"version": "2.42.4", "web": {"host": "h"}, "resources": {"memory": "900Mi"}}), Reason::InvalidSpec, "spec.resources.memory"),
+        (
+            json!({"version": "2.42.4", "web": {"host": "h"}, "backup": {"schedule": "61 0 * * *"}}),
+            Reason::InvalidSchedule,
+            "spec.backup.schedule",
+        ),
+        (
+            json!({"version": "2.42.4", "web": {"host": "h"}, "backup": {"schedule": "0 0 0 * * *"}}),
+            Reason::InvalidSchedule,
+            "spec.backup.schedule",
+        ),
+        (
+            json!({"version": "2.42.4", "web": {"host": "h"}, "resources": {"memory": "900Mi"}}),
+            Reason::InvalidSpec,
+            "spec.resources.memory",
+        ),
         (json!({"version": "2.42.04", "web": {"host": "h"}}), Reason::InvalidSpec, "spec.version"),
     ] {
         let refusal = parse(&resource(spec), &Observed::default(), &settings()).unwrap_err();

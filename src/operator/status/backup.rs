@@ -38,7 +38,8 @@ pub fn recorded(old: Option<BackupStatus>, instance: &Instance, observed: &Obser
             }
         }
     }
-    status.failure = failure(&status, instance, observed).or(status.failure.take()).filter(|failure| still_counts(failure, &status, instance, observed));
+    status.failure =
+        failure(&status, instance, observed).or(status.failure.take()).filter(|failure| still_counts(failure, &status, instance, observed));
     (status != BackupStatus::default()).then_some(status)
 }
 

@@ -39,7 +39,13 @@ impl Told {
 }
 
 /// All conditions of an instance.
-pub fn conditions(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &Observed, outcome: &Outcome, now: Timestamp) -> Vec<Condition> {
+pub fn conditions(
+    resource: &Dhis2Instance,
+    status: &Dhis2InstanceStatus,
+    observed: &Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Vec<Condition> {
     let parts = parts(resource, status, observed);
     let (stalled, paused) = (stalled(outcome, &parts), matches!(outcome, Outcome::Paused));
     let reconciling = reconciling(outcome, &parts, stalled.holds, observed);
@@ -106,7 +112,9 @@ fn application(name: &str, status: &Dhis2InstanceStatus, observed: &Observed, da
     if observed.slot(Kind::StatefulSet, name).is_none() {
         return Told::new(KIND, false, Reason::Creating, "DHIS2 is started when the database answers.");
     }
-    let failed = observed.pod_of_step(&format!("{name}-bootstrap")).filter(|pod| pod.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::StartFailed));
+    let failed = observed
+        .pod_of_step(&format!("{name}-bootstrap"))
+        .filter(|pod| pod.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::StartFailed));
     if let Some(told) = trouble(KIND, pod).or_else(|| trouble(KIND, failed)) {
         return told;
     }
@@ -122,13 +130,28 @@ fn application(name: &str, status: &Dhis2InstanceStatus, observed: &Observed, da
 fn admin(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> Told {
     const KIND: &str = "AdminPasswordSet";
     match status.admin.as_ref() {
-        Some(admin) if admin.password.as_deref() == Some("Foreign") => {
-            Told::new(KIND, true, Reason::AdminPasswordForeign, format!("The default password is refused. People had set another one than that in Secret {name}-admin: it is theirs."))
-        }
-        Some(_) => Told::new(KIND, true, Reason::Done, format!("The default password is refused; the first password of admin is in Secret {name}-admin.")),
+        Some(admin) if admin.password.as_deref() == Some("Foreign") => Told::new(
+            KIND,
+            true,
+            Reason::AdminPasswordForeign,
+            format!("The default password is refused. People had set another one than that in Secret {name}-admin: it is theirs."),
+        ),
+        Some(_) => Told::new(
+            KIND,
+            true,
+            Reason::Done,
+            format!("The default password is refused; the first password of admin is in Secret {name}-admin."),
+        ),
         None => {
             let pod = observed.pod_of_step(&format!("{name}-bootstrap"));
-            trouble(KIND, pod).unwrap_or_else(|| Told::new(KIND, false, Reason::SecuringAdmin, "The default password is replaced as soon as DHIS2 answers; until then the door is closed."))
+            trouble(KIND, pod).unwrap_or_else(|| {
+                Told::new(
+                    KIND,
+                    false,
+                    Reason::SecuringAdmin,
+                    "The default password is replaced as soon as DHIS2 answers; until then the door is closed.",
+                )
+            })
         }
     }
 }

@@ -25,7 +25,10 @@ pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome
     }
     if let Some(Data::DatabaseBuild(built)) = result(observed, &format!("{name}-database-build")) {
         let time = built.built_at.parse().ok().map(Time);
-        status.database.get_or_insert_with(|| DatabaseStatus { built: time.or(Some(Time(now))), system_identifier: Some(built.system_identifier.clone()) });
+        status.database.get_or_insert_with(|| DatabaseStatus {
+            built: time.or(Some(Time(now))),
+            system_identifier: Some(built.system_identifier.clone()),
+        });
     }
     let bootstrapped = match result(observed, &format!("{name}-bootstrap")) {
         Some(Data::Bootstrap(bootstrapped)) => Some(bootstrapped),
@@ -71,13 +74,20 @@ fn admin(bootstrapped: &Bootstrapped, now: Timestamp) -> AdminStatus {
 }
 
 /// What runs: by the word of the server when it was first asked, then by the check that each start passes.
-fn version(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &Observed, bootstrapped: Option<&Bootstrapped>) -> VersionStatus {
+fn version(
+    resource: &Dhis2Instance,
+    status: &Dhis2InstanceStatus,
+    observed: &Observed,
+    bootstrapped: Option<&Bootstrapped>,
+) -> VersionStatus {
     let old = status.version.clone().unwrap_or_default();
     let pod = observed.pod_of_set(&resource.name_any()).and_then(|(_, slot)| slot.pod()).filter(|pod| pod.ready);
-    let checked = pod.and_then(|pod| pod.reports.iter().find_map(|report| match &report.data {
-        Some(Data::Check(checked)) => Some(checked.version.to_string()),
-        _ => None,
-    }));
+    let checked = pod.and_then(|pod| {
+        pod.reports.iter().find_map(|report| match &report.data {
+            Some(Data::Check(checked)) => Some(checked.version.to_string()),
+            _ => None,
+        })
+    });
     VersionStatus {
         desired: Some(resource.spec.version.clone()),
         running: checked.or_else(|| bootstrapped.map(|bootstrapped| bootstrapped.version.to_string())).or(old.running),

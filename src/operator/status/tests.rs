@@ -69,7 +69,8 @@ fn serving() -> Observed {
     let mut observed = Observed::default();
     let built = Built { instance: "uid-1".into(), postgresql: 17, system_identifier: "7".into(), built_at: "2026-11-25T11:00:00Z".into() };
     step(&mut observed, "play-database-build", report(Verb::DatabaseBuild, Data::DatabaseBuild(built)));
-    let bootstrapped = Bootstrapped { version: "2.42.4".parse().unwrap(), admin_password: AdminPassword::Generated, district_refused: true };
+    let bootstrapped =
+        Bootstrapped { version: "2.42.4".parse().unwrap(), admin_password: AdminPassword::Generated, district_refused: true };
     step(&mut observed, "play-bootstrap", report(Verb::Bootstrap, Data::Bootstrap(bootstrapped)));
     server(&mut observed, "play-database", ready_pod());
     server(&mut observed, "play", ready_pod());

@@ -18,36 +18,17 @@ pub async fn restore(story: &Story, instance: &Instance, data: &Data) -> Outcome
     let folder = tempfile::tempdir()?;
     let text = std::fs::read_to_string(checkout("docs/backup-by-hand.md"))?;
     let mut blocks = blocks(&text);
-    assert!(
-        blocks.len() > 6 && blocks.remove(0).starts_with("NAMESPACE="),
-        "docs/backup-by-hand.md begins with saying which instance"
-    );
+    assert!(blocks.len() > 6 && blocks.remove(0).starts_with("NAMESPACE="), "docs/backup-by-hand.md begins with saying which instance");
     let farewell = blocks.pop().unwrap_or_default();
     let begun = Instant::now();
     let said = shell(story, folder.path(), &blocks.concat())?;
-    story.tell(&format!(
-        "restored by hand in {:.1} s",
-        begun.elapsed().as_secs_f32()
-    ));
+    story.tell(&format!("restored by hand in {:.1} s", begun.elapsed().as_secs_f32()));
     // Two comparisons and the heading of none.
-    assert_eq!(
-        said.matches("(0 rows)").count(),
-        2,
-        "what is restored is not what was backed up: {said}"
-    );
+    assert_eq!(said.matches("(0 rows)").count(), 2, "what is restored is not what was backed up: {said}");
     let tables = number_after(&said, "tables compared");
-    assert!(
-        tables.is_some_and(|tables| tables > 10),
-        "hardly any table was compared: {said}"
-    );
-    let (in_set, restored) = (
-        number_after(&said, "files in the set:"),
-        number_after(&said, "files restored:"),
-    );
-    assert!(
-        in_set == restored && in_set.is_some_and(|files| files > 0),
-        "files in the set and restored: {in_set:?}, {restored:?}: {said}"
-    );
+    assert!(tables.is_some_and(|tables| tables > 10), "hardly any table was compared: {said}");
+    let (in_set, restored) = (number_after(&said, "files in the set:"), number_after(&said, "files restored:"));
+    assert!(in_set == restored && in_set.is_some_and(|files| files > 0), "files in the set and restored: {in_set:?}, {restored:?}: {said}");
     manifest_tells(story, instance, folder.path()).await?;
     data_is_there(story, folder.path(), data)?;
     half_set_has_no_manifest(story, folder.path())?;
@@ -57,9 +38,7 @@ pub async fn restore(story: &Story, instance: &Instance, data: &Data) -> Outcome
 
 fn blocks(text: &str) -> Vec<String> {
     let parts = text.split("\n```sh\n").skip(1);
-    parts
-        .filter_map(|part| part.split_once("```").map(|(block, _)| block.to_owned()))
-        .collect()
+    parts.filter_map(|part| part.split_once("```").map(|(block, _)| block.to_owned())).collect()
 }
 
 /// Runs commands of the documentation, with kubectl and restic on the search path.
@@ -68,21 +47,10 @@ fn shell(story: &Story, folder: &Path, script: &str) -> Outcome<String> {
     // One that is found on the search path anyway has an empty parent.
     let kubectl = kubectl.filter(|folder| !folder.as_os_str().is_empty());
     let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(
-        kubectl
-            .into_iter()
-            .chain([restic()?])
-            .chain(std::env::split_paths(&inherited)),
-    )?;
+    let path = std::env::join_paths(kubectl.into_iter().chain([restic()?]).chain(std::env::split_paths(&inherited)))?;
     let mut bash = Command::new("bash");
-    bash.args(["-euo", "pipefail", "-c", script])
-        .current_dir(folder)
-        .env("PATH", path)
-        .env("KUBECONFIG", &story.site.kubeconfig);
-    Ok(run::output(
-        bash.env("NAMESPACE", &story.namespace)
-            .env("INSTANCE", "play"),
-    )?)
+    bash.args(["-euo", "pipefail", "-c", script]).current_dir(folder).env("PATH", path).env("KUBECONFIG", &story.site.kubeconfig);
+    Ok(run::output(bash.env("NAMESPACE", &story.namespace).env("INSTANCE", "play"))?)
 }
 
 /// The folder of restic, plain as its makers publish it.
@@ -94,51 +62,21 @@ fn restic() -> Outcome<PathBuf> {
 /// The first number that follows these words.
 fn number_after(text: &str, words: &str) -> Option<u64> {
     let (_, rest) = text.split_once(words)?;
-    let digits: String = rest
-        .chars()
-        .skip_while(|c| !c.is_ascii_digit())
-        .take_while(char::is_ascii_digit)
-        .collect();
+    let digits: String = rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }
 
 /// Rows, files, versions, digest of the key.
 async fn manifest_tells(story: &Story, instance: &Instance, folder: &Path) -> Outcome {
-    let manifest: Value =
-        serde_json::from_str(&std::fs::read_to_string(folder.join("manifest.json"))?)?;
+    let manifest: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("manifest.json"))?)?;
     let at = |pointer: &str| manifest.pointer(pointer).cloned().unwrap_or_default();
     assert_eq!(at("/set"), "next");
     assert_eq!(at("/name"), json!(format!("{}/play", story.namespace)));
-    assert!(
-        at("/dhis2/version")
-            .as_str()
-            .is_some_and(|version| story.site.version().starts_with(version)),
-        "{}",
-        at("/dhis2")
-    );
-    assert!(
-        at("/postgresql/version")
-            .as_str()
-            .is_some_and(|version| version.starts_with("17")),
-        "{}",
-        at("/postgresql")
-    );
-    assert!(
-        at("/contents/rows/public.organisationunit")
-            .as_u64()
-            .is_some_and(|rows| rows > 0),
-        "{}",
-        at("/contents/rows")
-    );
-    assert!(
-        at("/files/count").as_u64().is_some_and(|files| files > 0),
-        "{}",
-        at("/files")
-    );
-    assert_eq!(
-        (at("/files/referencesWithoutFile"), at("/files/complete")),
-        (json!(0), json!(true))
-    );
+    assert!(at("/dhis2/version").as_str().is_some_and(|version| story.site.version().starts_with(version)), "{}", at("/dhis2"));
+    assert!(at("/postgresql/version").as_str().is_some_and(|version| version.starts_with("17")), "{}", at("/postgresql"));
+    assert!(at("/contents/rows/public.organisationunit").as_u64().is_some_and(|rows| rows > 0), "{}", at("/contents/rows"));
+    assert!(at("/files/count").as_u64().is_some_and(|files| files > 0), "{}", at("/files"));
+    assert_eq!((at("/files/referencesWithoutFile"), at("/files/complete")), (json!(0), json!(true)));
     assert_eq!(at("/encryptionKey/inSecrets"), true);
     let key = instance
         .secret("encryption")
@@ -146,20 +84,9 @@ async fn manifest_tells(story: &Story, instance: &Instance, folder: &Path) -> Ou
         .data
         .and_then(|mut data| data.remove("password"))
         .ok_or("Secret play-encryption lacks password")?;
-    let salt = at("/encryptionKey/salt")
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    assert_eq!(
-        at("/encryptionKey/digest"),
-        data::digest(&salt, &key.0),
-        "the digest of the key"
-    );
-    assert_eq!(
-        at("/secrets/encryption~1password"),
-        String::from_utf8(key.0)?,
-        "the key itself"
-    );
+    let salt = at("/encryptionKey/salt").as_str().unwrap_or_default().to_owned();
+    assert_eq!(at("/encryptionKey/digest"), data::digest(&salt, &key.0), "the digest of the key");
+    assert_eq!(at("/secrets/encryption~1password"), String::from_utf8(key.0)?, "the key itself");
     assert_eq!(at("/resource/spec/web/host"), json!(instance.host));
     Ok(())
 }
@@ -170,11 +97,7 @@ fn data_is_there(story: &Story, folder: &Path, data: &Data) -> Outcome {
         "kubectl -n $NAMESPACE exec by-hand -- psql -Atd dhis2 -c \"SELECT name FROM organisationunit WHERE uid = '{}'\"",
         data.unit
     );
-    assert_eq!(
-        shell(story, folder, &query)?.trim(),
-        data::UNIT,
-        "the organisation unit is not in the restored database"
-    );
+    assert_eq!(shell(story, folder, &query)?.trim(), data::UNIT, "the organisation unit is not in the restored database");
     let mut archive = tar::Archive::new(std::fs::File::open(folder.join("files.tar"))?);
     let mut contents = BTreeMap::new();
     for entry in archive.entries()? {
@@ -183,11 +106,7 @@ fn data_is_there(story: &Story, folder: &Path, data: &Data) -> Outcome {
         std::io::Read::read_to_end(&mut entry, &mut bytes)?;
         contents.insert(entry.path()?.into_owned(), bytes);
     }
-    assert!(
-        contents.values().any(|bytes| *bytes == data.file),
-        "the uploaded file is not among {:?}",
-        contents.keys()
-    );
+    assert!(contents.values().any(|bytes| *bytes == data.file), "the uploaded file is not among {:?}", contents.keys());
     Ok(())
 }
 
@@ -195,20 +114,8 @@ fn data_is_there(story: &Story, folder: &Path, data: &Data) -> Outcome {
 fn half_set_has_no_manifest(story: &Story, folder: &Path) -> Outcome {
     let list = "kubectl -n $NAMESPACE exec by-hand -- /work/restic --no-lock snapshots --json --tag set=killed";
     let snapshots: Vec<Value> = serde_json::from_str(&shell(story, folder, list)?)?;
-    assert!(
-        !snapshots.is_empty(),
-        "the backup was killed before it wrote anything"
-    );
-    let tagged = |snapshot: &Value, tag: &str| {
-        snapshot["tags"]
-            .as_array()
-            .is_some_and(|tags| tags.contains(&json!(tag)))
-    };
-    assert!(
-        !snapshots
-            .iter()
-            .any(|snapshot| tagged(snapshot, "part=manifest")),
-        "{snapshots:?}"
-    );
+    assert!(!snapshots.is_empty(), "the backup was killed before it wrote anything");
+    let tagged = |snapshot: &Value, tag: &str| snapshot["tags"].as_array().is_some_and(|tags| tags.contains(&json!(tag)));
+    assert!(!snapshots.iter().any(|snapshot| tagged(snapshot, "part=manifest")), "{snapshots:?}");
     Ok(())
 }

@@ -44,20 +44,11 @@ async fn scheduled_backup(story: &Story, instance: &Instance, name: &str) -> Out
     let begun = Instant::now();
     start(story, name)?;
     let is_told = |seen: &dhis2_operator::api::Dhis2Instance| {
-        let last = seen
-            .status
-            .as_ref()
-            .and_then(|status| status.backup.as_ref())
-            .and_then(|backup| backup.last.as_ref());
+        let last = seen.status.as_ref().and_then(|status| status.backup.as_ref()).and_then(|backup| backup.last.as_ref());
         last.is_some_and(|last| last.set == name)
     };
-    let seen = instance
-        .when(&format!("set {name} in the status"), is_told)
-        .await?;
-    let backup = seen
-        .status
-        .and_then(|status| status.backup)
-        .unwrap_or_default();
+    let seen = instance.when(&format!("set {name} in the status"), is_told).await?;
+    let backup = seen.status.and_then(|status| status.backup).unwrap_or_default();
     story.tell(&format!(
         "set {name}: {:.1} s with its pod's start, {} bytes added",
         begun.elapsed().as_secs_f32(),
@@ -68,14 +59,7 @@ async fn scheduled_backup(story: &Story, instance: &Instance, name: &str) -> Out
 }
 
 fn start(story: &Story, name: &str) -> Outcome {
-    run::output(story.site.kubectl().args([
-        "--namespace",
-        &story.namespace,
-        "create",
-        "job",
-        "--from=cronjob/play-backup",
-        name,
-    ]))?;
+    run::output(story.site.kubectl().args(["--namespace", &story.namespace, "create", "job", "--from=cronjob/play-backup", name]))?;
     Ok(())
 }
 
@@ -83,74 +67,30 @@ fn start(story: &Story, name: &str) -> Outcome {
 async fn killed_in_the_middle(story: &Story, instance: &Instance, sets: i64) -> Outcome {
     start(story, "killed")?;
     let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
-    let pod = wait::ask("the pod of the backup to write", LIMIT, async || {
-        writing(&pods).await
-    })
-    .await?;
+    let pod = wait::ask("the pod of the backup to write", LIMIT, async || writing(&pods).await).await?;
     if story.site.own.is_some() {
-        let killed = process::kill(
-            pod.metadata.uid.as_deref().unwrap_or_default(),
-            "dhis2-agent",
-        )?;
+        let killed = process::kill(pod.metadata.uid.as_deref().unwrap_or_default(), "dhis2-agent")?;
         assert!(killed, "the backup had ended before it could be killed");
     } else {
-        pods.delete(
-            &pod.name_any(),
-            &DeleteParams {
-                grace_period_seconds: Some(0),
-                ..DeleteParams::default()
-            },
-        )
-        .await?;
+        pods.delete(&pod.name_any(), &DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() }).await?;
     }
     let jobs: Api<Job> = Api::namespaced(story.client.clone(), &story.namespace);
     let job = jobs.get("killed").await?;
-    let done = job
-        .status
-        .as_ref()
-        .and_then(|status| status.succeeded)
-        .unwrap_or_default();
+    let done = job.status.as_ref().and_then(|status| status.succeeded).unwrap_or_default();
     assert_eq!(done, 0, "the backup had succeeded before it was killed");
-    jobs.delete(
-        "killed",
-        &DeleteParams {
-            propagation_policy: Some(PropagationPolicy::Foreground),
-            ..DeleteParams::default()
-        },
-    )
-    .await?;
+    jobs.delete("killed", &DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() }).await?;
     wait::gone(&jobs, "killed", LIMIT).await?;
-    let status = instance
-        .api
-        .get(&instance.name)
-        .await?
-        .status
-        .and_then(|status| status.backup)
-        .unwrap_or_default();
-    assert_eq!(
-        (status.last.map(|last| last.set).as_deref(), status.sets),
-        (Some("kept"), Some(sets)),
-        "a half set counts"
-    );
+    let status = instance.api.get(&instance.name).await?.status.and_then(|status| status.backup).unwrap_or_default();
+    assert_eq!((status.last.map(|last| last.set).as_deref(), status.sets), (Some("kept"), Some(sets)), "a half set counts");
     Ok(())
 }
 
 /// The pod of the Job `killed`, once its log says that it is in the middle of the set.
 async fn writing(pods: &Api<Pod>) -> Result<Pod, String> {
-    let found = pods
-        .list(&ListParams::default().labels("batch.kubernetes.io/job-name=killed"))
-        .await
-        .map_err(|error| error.to_string())?;
+    let found = pods.list(&ListParams::default().labels("batch.kubernetes.io/job-name=killed")).await.map_err(|error| error.to_string())?;
     let pod = found.items.into_iter().next().ok_or("there is no pod")?;
-    let follow = LogParams {
-        container: Some("backup".to_owned()),
-        follow: true,
-        ..LogParams::default()
-    };
-    let log = pods
-        .log_stream(&pod.name_any(), &follow)
-        .await
-        .map_err(|error| error.to_string())?;
+    let follow = LogParams { container: Some("backup".to_owned()), follow: true, ..LogParams::default() };
+    let log = pods.log_stream(&pod.name_any(), &follow).await.map_err(|error| error.to_string())?;
     let mut lines = log.lines();
     let mut last = String::new();
     while let Some(line) = lines.try_next().await.map_err(|error| error.to_string())? {

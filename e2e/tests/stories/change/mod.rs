@@ -30,7 +30,8 @@ fn change() {
         Operator::install(&story).await?;
         let instance = story.instance("play");
         // Sizes are about volumes here: DHIS2's memory is set by itself, so that two machines of 24 GiB can hold it.
-        let spec = json!({ "resources": { "memory": "1Gi", "cpu": "100m" }, "database": { "bundled": { "resources": { "cpu": "100m" } } } });
+        let spec =
+            json!({ "resources": { "memory": "1Gi", "cpu": "100m" }, "database": { "bundled": { "resources": { "cpu": "100m" } } } });
         instance.apply(&story.manifest("play", &spec)).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
@@ -69,9 +70,7 @@ impl Parts {
 
     /// The uids of both servers' pods, DHIS2's first.
     async fn running(&self) -> Outcome<[String; 2]> {
-        let uid = async |name: &str| {
-            Ok::<_, kube::Error>(self.pods.get(name).await?.metadata.uid.unwrap_or_default())
-        };
+        let uid = async |name: &str| Ok::<_, kube::Error>(self.pods.get(name).await?.metadata.uid.unwrap_or_default());
         Ok([uid("play-0").await?, uid("play-database-0").await?])
     }
 
@@ -89,108 +88,47 @@ impl Parts {
 }
 
 fn has(claim: &PersistentVolumeClaim) -> Option<&str> {
-    Some(
-        claim
-            .status
-            .as_ref()?
-            .capacity
-            .as_ref()?
-            .get("storage")?
-            .0
-            .as_str(),
-    )
+    Some(claim.status.as_ref()?.capacity.as_ref()?.get("storage")?.0.as_str())
 }
 
 async fn labels_restart_nothing(instance: &Instance, parts: &Parts) -> Outcome {
     let before = parts.running().await?;
-    instance
-        .change(&json!({ "pod": { "labels": { "team": "health" } } }))
-        .await?;
+    instance.change(&json!({ "pod": { "labels": { "team": "health" } } })).await?;
     instance.settled().await?;
     let labelled = |set: &StatefulSet| {
-        let labels = set
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.template.metadata.as_ref()?.labels.as_ref());
+        let labels = set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref()?.labels.as_ref());
         labels.is_some_and(|labels| labels.get("team").is_some_and(|team| team == "health"))
     };
     for set in ["play", "play-database"] {
-        wait::until(
-            &parts.sets,
-            set,
-            "the label in the template",
-            NOTICED,
-            labelled,
-        )
-        .await?;
+        wait::until(&parts.sets, set, "the label in the template", NOTICED, labelled).await?;
     }
     assert_eq!(parts.running().await?, before, "labels restarted a pod");
     Ok(())
 }
 
 /// A key of dhis.conf: one restart, of DHIS2 only, and no request is cut off.
-async fn a_key_restarts_once(
-    story: &Story,
-    instance: &Instance,
-    parts: &Parts,
-    door: &Door,
-) -> Outcome {
+async fn a_key_restarts_once(story: &Story, instance: &Instance, parts: &Parts, door: &Door) -> Outcome {
     let [dhis2, database] = parts.running().await?;
     let visitor = Visitor::begin(door);
     let pods = Uids::watch(&parts.pods);
-    instance
-        .change(&json!({ "config": { "max.sessions.per_user": "5" } }))
-        .await?;
+    instance.change(&json!({ "config": { "max.sessions.per_user": "5" } })).await?;
     let fresh = |pod: &Pod| pod.metadata.uid.as_ref() != Some(&dhis2);
-    wait::until(
-        &parts.pods,
-        "play-0",
-        "another pod of DHIS2",
-        story.site.patience(),
-        fresh,
-    )
-    .await?;
+    wait::until(&parts.pods, "play-0", "another pod of DHIS2", story.site.patience(), fresh).await?;
     instance.settled().await?;
     door.opens(Scheme::Http, NOTICED).await?;
     let visits = visitor.end()?;
     let seen = pods.end().await;
-    assert_eq!(
-        seen.get("play-0").map(Vec::len),
-        Some(2),
-        "restarts of DHIS2: {seen:?}"
-    );
-    assert_eq!(
-        parts.running().await?[1],
-        database,
-        "the database was restarted for a key of dhis.conf"
-    );
-    let configuration = parts
-        .configuration
-        .get("play")
-        .await?
-        .data
-        .unwrap_or_default();
-    assert!(
-        configuration
-            .get("dhis.conf")
-            .is_some_and(|text| text.contains("max.sessions.per_user")),
-        "the key is not in dhis.conf"
-    );
+    assert_eq!(seen.get("play-0").map(Vec::len), Some(2), "restarts of DHIS2: {seen:?}");
+    assert_eq!(parts.running().await?[1], database, "the database was restarted for a key of dhis.conf");
+    let configuration = parts.configuration.get("play").await?.data.unwrap_or_default();
+    assert!(configuration.get("dhis.conf").is_some_and(|text| text.contains("max.sessions.per_user")), "the key is not in dhis.conf");
     story.tell(&format!(
         "a restart for a key of dhis.conf: {:.1} s away, answers meanwhile: {:?}",
         visits.away.as_secs_f32(),
         visits.answers
     ));
-    assert!(
-        visits.cut.is_empty(),
-        "requests were cut off: {:?}",
-        visits.cut
-    );
-    assert!(
-        visits.away < AWAY || !story.site.is_stand_in(),
-        "DHIS2 was away for {:?}",
-        visits.away
-    );
+    assert!(visits.cut.is_empty(), "requests were cut off: {:?}", visits.cut);
+    assert!(visits.away < AWAY || !story.site.is_stand_in(), "DHIS2 was away for {:?}", visits.away);
     Ok(())
 }
 
@@ -200,93 +138,41 @@ async fn medium_grows(story: &Story, instance: &Instance, parts: &Parts) -> Outc
     let before = parameter(story, "shared_buffers")?;
     let begun = Instant::now();
     instance.change(&json!({ "size": "medium" })).await?;
-    for (claim, gib) in [
-        ("play-database", 100),
-        ("play-files", 50),
-        ("play-backups", 150),
-    ] {
+    for (claim, gib) in [("play-database", 100), ("play-files", 50), ("play-backups", 150)] {
         let grown = |seen: &PersistentVolumeClaim| {
-            let there = has(seen)
-                .and_then(quantity::bytes)
-                .and_then(|bytes| u64::try_from(bytes).ok());
+            let there = has(seen).and_then(quantity::bytes).and_then(|bytes| u64::try_from(bytes).ok());
             there.is_some_and(|there| there >= gib * GI)
         };
         wait::until(&parts.claims, claim, "the volume to grow", GROWN, grown).await?;
     }
-    story.tell(&format!(
-        "volumes grew in {:.1} s",
-        begun.elapsed().as_secs_f32()
-    ));
+    story.tell(&format!("volumes grew in {:.1} s", begun.elapsed().as_secs_f32()));
     instance.settled().await?;
-    let size = exec(
-        story,
-        "play-database-0",
-        "df --block-size=1 --output=size /data | tail -1",
-    )?;
-    assert!(
-        size.trim().parse::<u64>()? > 95 * GI,
-        "the file system of the database has {size} bytes"
-    );
+    let size = exec(story, "play-database-0", "df --block-size=1 --output=size /data | tail -1")?;
+    assert!(size.trim().parse::<u64>()? > 95 * GI, "the file system of the database has {size} bytes");
     let pod = parts.pods.get("play-database-0").await?;
-    let limits = pod
-        .spec
-        .and_then(|spec| spec.containers.into_iter().next())
-        .and_then(|container| container.resources?.limits)
-        .unwrap_or_default();
-    assert_eq!(
-        limits
-            .get("memory")
-            .and_then(|memory| quantity::bytes(&memory.0)),
-        quantity::bytes("8Gi"),
-        "memory of the database"
-    );
+    let limits =
+        pod.spec.and_then(|spec| spec.containers.into_iter().next()).and_then(|container| container.resources?.limits).unwrap_or_default();
+    assert_eq!(limits.get("memory").and_then(|memory| quantity::bytes(&memory.0)), quantity::bytes("8Gi"), "memory of the database");
     let after = parameter(story, "shared_buffers")?;
-    assert_eq!(
-        (before.as_str(), after.as_str()),
-        ("256MB", "2GB"),
-        "shared_buffers"
-    );
-    assert_eq!(
-        parameter(story, "max_connections")?,
-        "100",
-        "pool of 80 and 20 more"
-    );
+    assert_eq!((before.as_str(), after.as_str()), ("256MB", "2GB"), "shared_buffers");
+    assert_eq!(parameter(story, "max_connections")?, "100", "pool of 80 and 20 more");
     Ok(())
 }
 
 /// DHIS2's own memory: limit and heap.
 async fn memory_follows(instance: &Instance, parts: &Parts) -> Outcome {
-    instance
-        .change(&json!({ "resources": { "memory": "2Gi" } }))
-        .await?;
+    instance.change(&json!({ "resources": { "memory": "2Gi" } })).await?;
     let bigger = |pod: &Pod| {
         let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
-        let limit = container.and_then(|container| {
-            container
-                .resources
-                .as_ref()?
-                .limits
-                .as_ref()?
-                .get("memory")
-                .cloned()
-        });
+        let limit = container.and_then(|container| container.resources.as_ref()?.limits.as_ref()?.get("memory").cloned());
         let heap = container
             .into_iter()
             .flat_map(|container| container.env.iter().flatten())
             .find(|variable| variable.name == "JAVA_TOOL_OPTIONS");
         limit.and_then(|limit| quantity::bytes(&limit.0)) == quantity::bytes("2Gi")
-            && heap
-                .and_then(|heap| heap.value.as_deref())
-                .is_some_and(|heap| heap.contains("-Xmx1331m"))
+            && heap.and_then(|heap| heap.value.as_deref()).is_some_and(|heap| heap.contains("-Xmx1331m"))
     };
-    wait::until(
-        &parts.pods,
-        "play-0",
-        "DHIS2 to run with more memory",
-        Duration::from_mins(3),
-        bigger,
-    )
-    .await?;
+    wait::until(&parts.pods, "play-0", "DHIS2 to run with more memory", Duration::from_mins(3), bigger).await?;
     instance.settled().await?;
     Ok(())
 }
@@ -300,64 +186,29 @@ async fn small_shrinks_nothing(story: &Story, instance: &Instance, parts: &Parts
     let old = parts.running().await?[1].clone();
     instance.change(&json!({ "size": "small" })).await?;
     let fresh = |pod: &Pod| pod.metadata.uid.as_ref() != Some(&old);
-    wait::until(
-        &parts.pods,
-        "play-database-0",
-        "the database to run with less memory",
-        Duration::from_mins(3),
-        fresh,
-    )
-    .await?;
+    wait::until(&parts.pods, "play-database-0", "the database to run with less memory", Duration::from_mins(3), fresh).await?;
     instance.settled().await?;
     assert_eq!(parameter(story, "shared_buffers")?, "256MB");
     for (claim, before) in claims.into_iter().zip(before) {
         assert_eq!(parts.claim(claim).await?, before, "{claim} shrank");
     }
     // Asked for by itself it is refused at once, with the field's name.
-    instance
-        .change(&json!({ "files": { "volume": { "size": "60Gi" } } }))
-        .await?;
-    let refused = instance
-        .change(&json!({ "files": { "volume": { "size": "55Gi" } } }))
-        .await;
-    let said = refused
-        .err()
-        .map(|error| error.to_string())
-        .unwrap_or_default();
-    assert!(
-        said.contains("spec.files.volume.size") && said.contains("never shrink"),
-        "a smaller volume was not refused: {said:?}"
-    );
+    instance.change(&json!({ "files": { "volume": { "size": "60Gi" } } })).await?;
+    let refused = instance.change(&json!({ "files": { "volume": { "size": "55Gi" } } })).await;
+    let said = refused.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(said.contains("spec.files.volume.size") && said.contains("never shrink"), "a smaller volume was not refused: {said:?}");
     Ok(())
 }
 
 async fn everything_is_there(door: &Door, admin: &Account, data: &Data) -> Outcome {
-    Ok(wait::ask("the data to be there", NOTICED, async || {
-        data::check(door, admin, data)
-    })
-    .await?)
+    Ok(wait::ask("the data to be there", NOTICED, async || data::check(door, admin, data)).await?)
 }
 
 /// A parameter of the running PostgreSQL.
 fn parameter(story: &Story, name: &str) -> Outcome<String> {
-    Ok(exec(
-        story,
-        "play-database-0",
-        &format!("psql -U postgres -d dhis2 -Atc 'SHOW {name}'"),
-    )?
-    .trim()
-    .to_owned())
+    Ok(exec(story, "play-database-0", &format!("psql -U postgres -d dhis2 -Atc 'SHOW {name}'"))?.trim().to_owned())
 }
 
 fn exec(story: &Story, pod: &str, command: &str) -> Outcome<String> {
-    Ok(run::output(story.site.kubectl().args([
-        "--namespace",
-        &story.namespace,
-        "exec",
-        pod,
-        "--",
-        "sh",
-        "-c",
-        command,
-    ]))?)
+    Ok(run::output(story.site.kubectl().args(["--namespace", &story.namespace, "exec", pod, "--", "sh", "-c", command]))?)
 }

@@ -9,10 +9,7 @@ use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 
 /// The uids that pods had while it watched, by name.
-pub struct Uids(
-    tokio::task::JoinHandle<()>,
-    Arc<Mutex<BTreeMap<String, Vec<String>>>>,
-);
+pub struct Uids(tokio::task::JoinHandle<()>, Arc<Mutex<BTreeMap<String, Vec<String>>>>);
 
 impl Uids {
     /// Begins to watch.
@@ -20,17 +17,10 @@ impl Uids {
         let seen = Arc::new(Mutex::new(BTreeMap::<String, Vec<String>>::new()));
         let (pods, into) = (pods.clone(), Arc::clone(&seen));
         let work = tokio::spawn(async move {
-            let mut changes = std::pin::pin!(
-                watcher(pods, watcher::Config::default())
-                    .default_backoff()
-                    .touched_objects()
-            );
+            let mut changes = std::pin::pin!(watcher(pods, watcher::Config::default()).default_backoff().touched_objects());
             while let Some(change) = changes.next().await {
                 let Ok(pod) = change else { continue };
-                let (name, uid) = (
-                    pod.metadata.name.unwrap_or_default(),
-                    pod.metadata.uid.unwrap_or_default(),
-                );
+                let (name, uid) = (pod.metadata.name.unwrap_or_default(), pod.metadata.uid.unwrap_or_default());
                 if let Ok(mut seen) = into.lock() {
                     let uids = seen.entry(name).or_default();
                     if !uids.contains(&uid) {

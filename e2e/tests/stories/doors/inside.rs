@@ -45,10 +45,7 @@ impl Inside {
         story.make_namespace(&namespace).await?;
         let Instance { name, host, .. } = instance;
         let service = |part: &str| format!("{name}{part}.{}.svc", story.namespace);
-        let mut targets = vec![
-            format!("service,{},8080,{host}", service("")),
-            format!("pod,{},8080,{host}", service("-pods")),
-        ];
+        let mut targets = vec![format!("service,{},8080,{host}", service("")), format!("pod,{},8080,{host}", service("-pods"))];
         if story.site.own.is_some() {
             targets.push(format!("host,$(NODE),80,{host}"));
         }
@@ -73,11 +70,7 @@ impl Inside {
         }))?;
         let pods: Api<Pod> = Api::namespaced(story.client.clone(), &namespace);
         pods.create(&PostParams::default(), &pod).await?;
-        let runs = |pod: &Pod| {
-            pod.status
-                .as_ref()
-                .is_some_and(|status| status.phase.as_deref() == Some("Running"))
-        };
+        let runs = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
         wait::until(&pods, POD, "the pod that knocks", LIMIT, runs).await?;
         Ok(Self { pods, namespace })
     }
@@ -87,21 +80,12 @@ impl Inside {
         let log = self.pods.logs(POD, &LogParams::default()).await?;
         let answers = |whom: &str| -> Vec<String> {
             let lines = log.lines().filter_map(|line| line.split_once(' '));
-            lines
-                .filter(|(from, _)| *from == whom)
-                .map(|(_, status)| status.to_owned())
-                .collect()
+            lines.filter(|(from, _)| *from == whom).map(|(_, status)| status.to_owned()).collect()
         };
         let (service, pod, host) = (answers("service"), answers("pod"), answers("host"));
         assert!(service.len() > 3 && pod.len() > 3, "nobody tried: {log}");
-        assert!(
-            !host.iter().any(|status| status == "200"),
-            "the default password was accepted through the host, from inside"
-        );
-        let reached = service
-            .iter()
-            .chain(&pod)
-            .filter(|status| *status != "none");
+        assert!(!host.iter().any(|status| status == "200"), "the default password was accepted through the host, from inside");
+        let reached = service.iter().chain(&pod).filter(|status| *status != "none");
         let reached: Vec<&String> = reached.collect();
         story.tell(&format!(
             "from another pod: {} tries at the Service, {} at the pod, {} answered",
@@ -113,10 +97,7 @@ impl Inside {
             story.tell("left out: that no other pod reaches DHIS2 needs a cluster that enforces NetworkPolicy");
             return Ok(());
         }
-        assert!(
-            host.iter().any(|status| status == "401"),
-            "the host was never reached from inside: {host:?}"
-        );
+        assert!(host.iter().any(|status| status == "401"), "the host was never reached from inside: {host:?}");
         assert!(reached.is_empty(), "another pod reached DHIS2: {reached:?}");
         Ok(())
     }
@@ -126,11 +107,7 @@ impl Inside {
         let namespace = json!({ "matchLabels": { "kubernetes.io/metadata.name": self.namespace } });
         let allow = json!({ "network": { "allowFrom": [{ "namespaceSelector": namespace }] } });
         instance.change(&allow).await?;
-        let follow = LogParams {
-            follow: true,
-            tail_lines: Some(1),
-            ..LogParams::default()
-        };
+        let follow = LogParams { follow: true, tail_lines: Some(1), ..LogParams::default() };
         let log = self.pods.log_stream(POD, &follow).await?;
         let mut lines = log.lines();
         let answered = async {

@@ -29,10 +29,8 @@ fn doors() {
         let operator = Operator::install(&story).await?;
         let instance = story.instance("play");
         let certificate = certificate(&story, &instance).await?;
-        let outside: Vec<Knocker> = [Scheme::Http, Scheme::Https]
-            .into_iter()
-            .map(|scheme| Knocker::begin(&story, &instance, scheme))
-            .collect();
+        let outside: Vec<Knocker> =
+            [Scheme::Http, Scheme::Https].into_iter().map(|scheme| Knocker::begin(&story, &instance, scheme)).collect();
         let inside = Inside::begin(&story, &instance).await?;
         let spec = json!({ "web": { "tls": { "secretName": "play-certificate" } } });
         instance.apply(&story.manifest("play", &spec)).await?;
@@ -57,9 +55,7 @@ async fn certificate(story: &Story, instance: &Instance) -> Outcome<String> {
         "type": "kubernetes.io/tls",
         "stringData": { "tls.crt": cert.pem(), "tls.key": signing_key.serialize_pem() },
     }))?;
-    Api::<Secret>::namespaced(story.client.clone(), &story.namespace)
-        .create(&PostParams::default(), &secret)
-        .await?;
+    Api::<Secret>::namespaced(story.client.clone(), &story.namespace).create(&PostParams::default(), &secret).await?;
     Ok(cert.pem())
 }
 
@@ -67,114 +63,50 @@ async fn only_the_generated_password_works(door: &Door, instance: &Instance) -> 
     let admin = instance.admin().await?;
     assert_ne!(admin, Account::default_one());
     for scheme in [Scheme::Http, Scheme::Https] {
-        assert_eq!(
-            door.lets_in(scheme, &admin).await,
-            Ok(true),
-            "the generated password over {scheme:?}"
-        );
-        assert_eq!(
-            door.lets_in(scheme, &Account::default_one()).await,
-            Ok(false),
-            "admin/district over {scheme:?}"
-        );
+        assert_eq!(door.lets_in(scheme, &admin).await, Ok(true), "the generated password over {scheme:?}");
+        assert_eq!(door.lets_in(scheme, &Account::default_one()).await, Ok(false), "admin/district over {scheme:?}");
     }
     Ok(())
 }
 
 /// A person changes the password; then everything restarts.
-async fn a_personal_password_stays(
-    story: &Story,
-    operator: &Operator,
-    instance: &Instance,
-    door: &Door,
-) -> Outcome {
+async fn a_personal_password_stays(story: &Story, operator: &Operator, instance: &Instance, door: &Door) -> Outcome {
     let generated = instance.admin().await?;
     let personal = Account::new(&generated.username, PERSONAL);
     let before = instance.secret("admin").await?.metadata;
     let change = json!({ "oldPassword": generated.password, "newPassword": PERSONAL });
-    let changed = door.send(
-        "PUT",
-        Scheme::Https,
-        "/api/me/changePassword",
-        Some(&generated),
-        Some(&change),
-    )?;
-    assert!(
-        (200..300).contains(&changed.status),
-        "change the password: {changed:?}"
-    );
-    assert_eq!(
-        door.lets_in(Scheme::Https, &personal).await,
-        Ok(true),
-        "the personal password"
-    );
+    let changed = door.send("PUT", Scheme::Https, "/api/me/changePassword", Some(&generated), Some(&change))?;
+    assert!((200..300).contains(&changed.status), "change the password: {changed:?}");
+    assert_eq!(door.lets_in(Scheme::Https, &personal).await, Ok(true), "the personal password");
     let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
     let servers = pods
         .list(&ListParams::default())
         .await?
         .items
         .into_iter()
-        .filter(|pod| {
-            pod.owner_references()
-                .iter()
-                .any(|owner| owner.kind == "StatefulSet")
-        });
+        .filter(|pod| pod.owner_references().iter().any(|owner| owner.kind == "StatefulSet"));
     let servers: Vec<Pod> = servers.collect();
     assert_eq!(servers.len(), 2, "database and DHIS2");
     for pod in &servers {
-        pods.delete(&pod.name_any(), &DeleteParams::default())
-            .await?;
+        pods.delete(&pod.name_any(), &DeleteParams::default()).await?;
     }
     operator.restart().await?;
     for pod in &servers {
         let fresh = |seen: &Pod| seen.metadata.uid != pod.metadata.uid && is_ready(seen);
-        wait::until(
-            &pods,
-            &pod.name_any(),
-            "the pod to be ready again",
-            story.site.patience(),
-            fresh,
-        )
-        .await?;
+        wait::until(&pods, &pod.name_any(), "the pod to be ready again", story.site.patience(), fresh).await?;
     }
     instance.settled().await?;
-    let ask = async || {
-        door.lets_in(Scheme::Https, &personal)
-            .await
-            .and_then(|let_in| {
-                if let_in {
-                    Ok(())
-                } else {
-                    Err("401".to_owned())
-                }
-            })
-    };
+    let ask = async || door.lets_in(Scheme::Https, &personal).await.and_then(|let_in| if let_in { Ok(()) } else { Err("401".to_owned()) });
     wait::ask("the personal password to work again", NOTICED, ask).await?;
-    for (whose, account) in [
-        ("generated", &generated),
-        ("default", &Account::default_one()),
-    ] {
-        assert_eq!(
-            door.lets_in(Scheme::Https, account).await,
-            Ok(false),
-            "the {whose} password"
-        );
+    for (whose, account) in [("generated", &generated), ("default", &Account::default_one())] {
+        assert_eq!(door.lets_in(Scheme::Https, account).await, Ok(false), "the {whose} password");
     }
     let after = instance.secret("admin").await?.metadata;
-    assert_eq!(
-        (after.uid, after.resource_version),
-        (before.uid, before.resource_version),
-        "the Secret of the administrator was touched"
-    );
+    assert_eq!((after.uid, after.resource_version), (before.uid, before.resource_version), "the Secret of the administrator was touched");
     Ok(())
 }
 
 fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

@@ -47,10 +47,7 @@ impl Knocker {
     /// Stops, and says how it went.
     pub fn end(self, story: &Story) -> Outcome {
         self.stop.store(true, Ordering::Relaxed);
-        let knocks = self
-            .work
-            .join()
-            .map_err(|_| "the one who knocks panicked")?;
+        let knocks = self.work.join().map_err(|_| "the one who knocks panicked")?;
         story.tell(&format!(
             "{} tries of admin/district over {:?}: {} refused by DHIS2, {} let in",
             knocks.tries,
@@ -58,15 +55,8 @@ impl Knocker {
             knocks.refused,
             knocks.let_in.len()
         ));
-        assert!(
-            knocks.let_in.is_empty(),
-            "the default password was accepted through the host: {:?}",
-            knocks.let_in.first()
-        );
-        assert!(
-            knocks.refused > 0,
-            "DHIS2 was never reached by the one who tried"
-        );
+        assert!(knocks.let_in.is_empty(), "the default password was accepted through the host: {:?}", knocks.let_in.first());
+        assert!(knocks.refused > 0, "DHIS2 was never reached by the one who tried");
         Ok(())
     }
 }

@@ -44,40 +44,15 @@ fn login() {
 async fn without_operator(story: &Story, operator: &Operator) -> Outcome {
     operator.stop().await?;
     let unseen = story.instance("unseen");
-    let made = unseen
-        .apply(&story.manifest("unseen", &serde_json::json!({})))
-        .await?;
-    assert_eq!(
-        instance::progress(&made),
-        Progress::InProgress,
-        "kstatus of a new object: {:?}",
-        made.status
-    );
+    let made = unseen.apply(&story.manifest("unseen", &serde_json::json!({}))).await?;
+    assert_eq!(instance::progress(&made), Progress::InProgress, "kstatus of a new object: {:?}", made.status);
     let mut wait = story.site.kubectl();
-    wait.args([
-        "--namespace",
-        &story.namespace,
-        "wait",
-        "--for=condition=Ready",
-        "--timeout=3s",
-        "dhis2/unseen",
-    ]);
+    wait.args(["--namespace", &story.namespace, "wait", "--for=condition=Ready", "--timeout=3s", "dhis2/unseen"]);
     let waited = wait.output()?;
-    assert!(
-        !waited.status.success(),
-        "kubectl wait returned although no operator runs"
-    );
+    assert!(!waited.status.success(), "kubectl wait returned although no operator runs");
     let now = unseen.api.get("unseen").await?;
-    assert_eq!(
-        instance::progress(&now),
-        Progress::InProgress,
-        "kstatus after a while: {:?}",
-        now.status
-    );
-    unseen
-        .api
-        .delete("unseen", &kube::api::DeleteParams::default())
-        .await?;
+    assert_eq!(instance::progress(&now), Progress::InProgress, "kstatus after a while: {:?}", now.status);
+    unseen.api.delete("unseen", &kube::api::DeleteParams::default()).await?;
     operator.start().await
 }
 
@@ -86,56 +61,26 @@ async fn minimal_becomes_ready(story: &Arc<Story>) -> Outcome<Instance> {
     let instance = story.instance("play");
     let text = std::fs::read_to_string(checkout("examples/minimal.yaml"))?;
     let mut manifest: serde_json::Value = serde_yaml::from_str(&text)?;
-    assert_eq!(
-        manifest.pointer("/metadata/name"),
-        Some(&serde_json::json!("play"))
-    );
-    instance::merge(
-        &mut manifest,
-        &serde_json::json!({ "spec": { "version": story.site.version(), "web": { "host": instance.host } } }),
-    );
+    assert_eq!(manifest.pointer("/metadata/name"), Some(&serde_json::json!("play")));
+    instance::merge(&mut manifest, &serde_json::json!({ "spec": { "version": story.site.version(), "web": { "host": instance.host } } }));
     let file = written(story, &manifest)?;
     let watching = tokio::spawn(phases(instance.clone()));
     let applied = Instant::now();
     let kubectl = |arguments: &[&str]| {
         let mut command = story.site.kubectl();
-        command
-            .args(["--namespace", &story.namespace])
-            .args(arguments);
+        command.args(["--namespace", &story.namespace]).args(arguments);
         command
     };
     let apply = kubectl(&["apply", "--filename"]).arg(&file).output()?;
-    assert!(
-        apply.status.success(),
-        "kubectl apply: {}",
-        String::from_utf8_lossy(&apply.stderr)
-    );
+    assert!(apply.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&apply.stderr));
     let limit = format!("--timeout={}s", story.site.patience().as_secs());
-    let wait = kubectl(&["wait", "--for=condition=Ready", &limit, "dhis2/play"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let wait = kubectl(&["wait", "--for=condition=Ready", &limit, "dhis2/play"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let waited = ended(wait).await?;
     let seen = instance.api.get("play").await?;
-    assert!(
-        waited.is_ok(),
-        "kubectl wait: {waited:?}; status {:?}",
-        seen.status
-    );
-    assert!(
-        instance::holds(&seen, "Ready"),
-        "kubectl wait returned before the instance was ready: {:?}",
-        seen.status
-    );
-    assert!(
-        instance::holds(&seen, "Exposed") && instance::holds(&seen, "AdminPasswordSet"),
-        "ready, but not open: {:?}",
-        seen.status
-    );
-    story.tell(&format!(
-        "apply → Ready {:.1} s",
-        applied.elapsed().as_secs_f32()
-    ));
+    assert!(waited.is_ok(), "kubectl wait: {waited:?}; status {:?}", seen.status);
+    assert!(instance::holds(&seen, "Ready"), "kubectl wait returned before the instance was ready: {:?}", seen.status);
+    assert!(instance::holds(&seen, "Exposed") && instance::holds(&seen, "AdminPasswordSet"), "ready, but not open: {:?}", seen.status);
+    story.tell(&format!("apply → Ready {:.1} s", applied.elapsed().as_secs_f32()));
     story.tell(&format!("by phase: {}", watching.await?));
     Ok(instance)
 }
@@ -150,21 +95,13 @@ fn written(story: &Story, manifest: &serde_json::Value) -> Outcome<PathBuf> {
 async fn ended(child: Child) -> Outcome<Result<(), String>> {
     let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await??;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Ok(if output.status.success() {
-        Ok(())
-    } else {
-        Err(said)
-    })
+    Ok(if output.status.success() { Ok(()) } else { Err(said) })
 }
 
 /// When each condition held for the first time, counted from the first sight of the object.
 async fn phases(instance: Instance) -> String {
     let config = watcher::Config::default().fields("metadata.name=play");
-    let mut changes = std::pin::pin!(
-        watcher(instance.api.clone(), config)
-            .default_backoff()
-            .applied_objects()
-    );
+    let mut changes = std::pin::pin!(watcher(instance.api.clone(), config).default_backoff().applied_objects());
     let (mut begun, mut told) = (None, Vec::new());
     while let Some(change) = changes.next().await {
         let Ok(seen) = change else { continue };
@@ -178,30 +115,14 @@ async fn phases(instance: Instance) -> String {
             break;
         }
     }
-    told.iter()
-        .map(|(condition, seconds)| format!("{condition} {seconds:.1} s"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    told.iter().map(|(condition, seconds)| format!("{condition} {seconds:.1} s")).collect::<Vec<_>>().join(", ")
 }
 
 /// The conditions that hold and are good news.
 fn holding(seen: &Dhis2Instance) -> Vec<String> {
-    let built = seen
-        .status
-        .as_ref()
-        .is_some_and(|status| status.database.is_some())
-        .then(|| "database built".to_owned());
-    let kinds = [
-        "DatabaseReady",
-        "ApplicationReady",
-        "AdminPasswordSet",
-        "Exposed",
-        "Ready",
-    ];
-    let holds = kinds
-        .into_iter()
-        .filter(|kind| instance::holds(seen, kind))
-        .map(str::to_owned);
+    let built = seen.status.as_ref().is_some_and(|status| status.database.is_some()).then(|| "database built".to_owned());
+    let kinds = ["DatabaseReady", "ApplicationReady", "AdminPasswordSet", "Exposed", "Ready"];
+    let holds = kinds.into_iter().filter(|kind| instance::holds(seen, kind)).map(str::to_owned);
     built.into_iter().chain(holds).collect()
 }
 
@@ -209,38 +130,17 @@ async fn pages_are_served(story: &Story, instance: &Instance) -> Outcome {
     let door = Door::new(&story.site, &instance.host);
     for scheme in [Scheme::Http, Scheme::Https] {
         let page = door.opens(scheme, NOTICED).await?;
-        assert!(
-            page.body.contains("<html") || page.body.contains("<!DOCTYPE"),
-            "no page over {scheme:?}: {page:?}"
-        );
+        assert!(page.body.contains("<html") || page.body.contains("<!DOCTYPE"), "no page over {scheme:?}: {page:?}");
         let config = door.get(scheme, "/api/loginConfig", None)?;
-        assert_eq!(
-            (config.status, config.kind.starts_with("application/json")),
-            (200, true),
-            "loginConfig over {scheme:?}: {config:?}"
-        );
+        assert_eq!((config.status, config.kind.starts_with("application/json")), (200, true), "loginConfig over {scheme:?}: {config:?}");
     }
     let admin = instance.admin().await?;
-    assert_eq!(
-        door.lets_in(Scheme::Http, &admin).await,
-        Ok(true),
-        "the generated password"
-    );
+    assert_eq!(door.lets_in(Scheme::Http, &admin).await, Ok(true), "the generated password");
     Ok(())
 }
 
 fn kubectl_tells_it_in_one_line(story: &Story, instance: &Instance) -> Outcome {
-    let output = story
-        .site
-        .kubectl()
-        .args([
-            "--namespace",
-            &story.namespace,
-            "get",
-            "dhis2",
-            "--no-headers",
-        ])
-        .output()?;
+    let output = story.site.kubectl().args(["--namespace", &story.namespace, "get", "dhis2", "--no-headers"]).output()?;
     let text = String::from_utf8(output.stdout)?;
     let lines: Vec<&str> = text.lines().collect();
     let [line] = lines.as_slice() else {
@@ -251,10 +151,7 @@ fn kubectl_tells_it_in_one_line(story: &Story, instance: &Instance) -> Outcome {
     for expected in ["play", "True", "Serving", story.site.version()] {
         assert!(words.contains(&expected), "{expected} is not in {line:?}");
     }
-    assert!(
-        words.iter().any(|word| word.trim_end_matches('/') == url),
-        "{url} is not in {line:?}"
-    );
+    assert!(words.iter().any(|word| word.trim_end_matches('/') == url), "{url} is not in {line:?}");
     story.tell(&format!("kubectl get dhis2: {line}"));
     Ok(())
 }
@@ -262,14 +159,8 @@ fn kubectl_tells_it_in_one_line(story: &Story, instance: &Instance) -> Outcome {
 async fn first_backup_follows(story: &Story, instance: &Instance) -> Outcome {
     let begun = Instant::now();
     let seen = instance.until("BackupHealthy").await?;
-    let last = seen
-        .status
-        .and_then(|status| status.backup)
-        .and_then(|backup| backup.last);
+    let last = seen.status.and_then(|status| status.backup).and_then(|backup| backup.last);
     assert!(last.is_some(), "BackupHealthy without a set");
-    story.tell(&format!(
-        "the first backup was there {:.1} s after the login page",
-        begun.elapsed().as_secs_f32()
-    ));
+    story.tell(&format!("the first backup was there {:.1} s after the login page", begun.elapsed().as_secs_f32()));
     Ok(())
 }

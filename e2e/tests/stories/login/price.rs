@@ -9,50 +9,28 @@ use dhis2_e2e::site::{Outcome, Story, given, process};
 /// What one create costs: requests beside the objects that they made.
 pub fn create(story: &Story, operator: &Operator, log: &Log) -> Outcome {
     let requests = log.requests(&operator.user())?;
-    assert!(
-        !requests.is_empty(),
-        "the audit log does not know {}",
-        operator.user()
-    );
-    let made = requests.iter().filter(|request| {
-        request.verb == "create" && request.succeeded() && request.object_ref.resource != "events"
-    });
+    assert!(!requests.is_empty(), "the audit log does not know {}", operator.user());
+    let made = requests.iter().filter(|request| request.verb == "create" && request.succeeded() && request.object_ref.resource != "events");
     story.tell(&format!(
         "requests of one create: {} for {} objects: {}",
         requests.len(),
         made.count(),
         audit::told(&audit::count(&requests, |request| request.verb.clone()))
     ));
-    story.tell(&format!(
-        "they were: {}",
-        audit::told(&audit::count(&requests, audit::Request::what))
-    ));
-    let refused: Vec<String> = requests
-        .iter()
-        .filter(|request| request.is_forbidden())
-        .map(audit::Request::what)
-        .collect();
-    assert!(
-        refused.is_empty(),
-        "the operator asked for what it may not: {refused:?}"
-    );
+    story.tell(&format!("they were: {}", audit::told(&audit::count(&requests, audit::Request::what))));
+    let refused: Vec<String> = requests.iter().filter(|request| request.is_forbidden()).map(audit::Request::what).collect();
+    assert!(refused.is_empty(), "the operator asked for what it may not: {refused:?}");
     Ok(())
 }
 
 /// The most memory that it ever had.
 pub async fn memory(story: &Story, of: &Operator) -> Outcome {
     let pod = of.pod().await?.metadata.uid.unwrap_or_default();
-    let peaks: Vec<u64> = process::of(&pod, operator::PROGRAM)?
-        .into_iter()
-        .filter_map(process::peak_memory)
-        .collect();
+    let peaks: Vec<u64> = process::of(&pod, operator::PROGRAM)?.into_iter().filter_map(process::peak_memory).collect();
     let [peak] = peaks.as_slice() else {
         return Err(format!("{} operators run in its pod", peaks.len()).into());
     };
-    story.tell(&format!(
-        "VmHWM of the operator: {:.1} MiB",
-        f64::from(u32::try_from(*peak)?) / 1024.0
-    ));
+    story.tell(&format!("VmHWM of the operator: {:.1} MiB", f64::from(u32::try_from(*peak)?) / 1024.0));
     Ok(())
 }
 
@@ -65,10 +43,7 @@ pub async fn idle(story: &Story, operator: &Operator) -> Outcome {
     // The time itself is what is measured.
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let counts = audit::count(&log.requests(&operator.user())?, audit::Request::what);
-    story.tell(&format!(
-        "requests in {seconds} idle seconds besides lease and watches: {}",
-        audit::told(&counts)
-    ));
+    story.tell(&format!("requests in {seconds} idle seconds besides lease and watches: {}", audit::told(&counts)));
     assert!(counts.is_empty(), "the operator is not idle: {counts:?}");
     Ok(())
 }
