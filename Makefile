@@ -12,6 +12,13 @@ export DHIS2_IMAGE POSTGRES_IMAGE OPERATOR_IMAGE
 # A cluster that somebody has is meant only when it is named on the command line, never by a left-over variable.
 E2E_KUBECONFIG := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
 
+# Checkouts share the target folder. cargo takes what another checkout built last for its own when that is newer than
+# these sources: after a change of checkout they are newer than anything built.
+STAMP := $(CARGO_TARGET_DIR)/.checkout
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+$(shell mkdir -p $(CARGO_TARGET_DIR); touch $$(git ls-files '*.rs'); printf %s '$(CURDIR)' > $(STAMP))
+endif
+
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= dhis2-operator:$(VERSION)
 
