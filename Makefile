@@ -12,6 +12,13 @@ export DHIS2_IMAGE POSTGRES_IMAGE OPERATOR_IMAGE
 # A cluster that somebody has is meant only when it is named on the command line, never by a left-over variable.
 E2E_KUBECONFIG := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
 
+# Checkouts share the target folder. cargo takes what another checkout built last for its own when that is newer than
+# these sources: after a change of checkout they are newer than anything built.
+STAMP := $(CARGO_TARGET_DIR)/.checkout
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+$(shell mkdir -p $(CARGO_TARGET_DIR); touch $$(git ls-files '*.rs'); printf %s '$(CURDIR)' > $(STAMP))
+endif
+
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= dhis2-operator:$(VERSION)
 
@@ -28,13 +35,22 @@ demo: ## from a bare machine to a login page: cluster, operator, one instance (D
 	@$(DHIS2_CLUSTER) demo
 
 .PHONY: test
-test: lint unit e2e ## lint, unit tests, charts, and every story on a real cluster
+test: lint check unit e2e ## lint, generated files, unit tests, charts, and every story on a real cluster
 
 .PHONY: lint
 lint: ## format, clippy, documentation
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
+
+.PHONY: generate
+generate: ## write the generated files: crds/, docs/reference.md, charts/plain/install.yaml
+	@$(RUN) dhis2-generate
+	@"$$($(DHIS2_CLUSTER) build --only helm)/helm" template dhis2-operator charts/dhis2-operator --namespace dhis2-operator --set crds.install=false > charts/plain/install.yaml
+
+.PHONY: check
+check: ## find what make generate would change in crds/ and docs/reference.md; a test of the charts does for charts/plain
+	@$(RUN) dhis2-generate -- --check
 
 .PHONY: unit
 unit: ## every test that needs no cluster, with a real PostgreSQL, restic and Helm

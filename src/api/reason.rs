@@ -1,4 +1,4 @@
-//! Why a condition has its status: a closed list, each with a page in `docs/runbooks`.
+//! Why a condition has its status: a closed list, each with a row in `docs/operate.md`.
 
 use serde::{Deserialize, Serialize};
 

@@ -13,7 +13,7 @@ pub struct Dhis2InstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`, `Paused`, `DatabaseReady`, `ApplicationReady`, `AdminPasswordSet`,
-    /// `Exposed`, `BackupHealthy`: each with a reason that has a page in docs/runbooks.
+    /// `Exposed`, `BackupHealthy`: each with a reason that docs/operate.md explains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::schema::conditions")]
     pub conditions: Vec<Condition>,

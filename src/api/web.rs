@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Web {
-    /// Host name, such as `play.example.org`. No wildcard. Two instances can't share a host and path.
+    /// Host name, such as `play.example.org`. No wildcard. Give no two instances the same host and path: nothing but your ingress controller could refuse it.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$")
@@ -90,7 +90,7 @@ pub struct Ingress {
     #[schemars(schema_with = "super::schema::object_name")]
     pub class_name: Option<String>,
     /// Annotations of the Ingress, from a list of harmless ones: body size, timeouts, buffers,
-    /// HTTPS redirect, HSTS, rate and source limits, of ingress-nginx, Traefik's router and HAProxy;
+    /// HTTPS redirect, rate and source limits, of ingress-nginx, Traefik's router and HAProxy;
     /// `external-dns.alpha.kubernetes.io/*`. Snippets are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "super::schema::ingress_annotations")]

@@ -83,7 +83,7 @@ pub struct Defaults {
     /// Where DHIS2 comes from; the version of an instance is the tag.
     #[arg(long, env, default_value = "docker.io/dhis2/core")]
     pub dhis2_repository: String,
-    /// Image of the database server, for new databases.
+    /// Image of the database server, for instances that name none; a change restarts their databases.
     #[arg(long, env, default_value = "docker.io/postgis/postgis:17-3.5")]
     pub postgres_image: String,
     /// cert-manager issuer of the certificates; without one, instances that name none are served over HTTP.

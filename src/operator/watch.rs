@@ -23,7 +23,7 @@ use super::{
     parse::assume,
     settings::Settings,
     slot::{self, Slot},
-    world::{Key, World},
+    world::{Key, Known, World},
 };
 use crate::api::{Dhis2Instance, MANAGER};
 
@@ -58,11 +58,11 @@ pub fn children(
         None => Api::all_with(client.clone(), &resource),
     };
     let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}")).page_size(PAGE);
-    let mut listed = HashSet::new();
+    let mut missing = HashSet::new();
     watcher(api, ours)
         .default_backoff()
         .filter_map(move |event| std::future::ready(event.inspect_err(|error| tracing::warn!(kind = kind.name(), %error, "watch")).ok()))
-        .flat_map(move |event| futures::stream::iter(arrival.take(kind, namespace.as_deref(), event, &mut listed, &synced)))
+        .flat_map(move |event| futures::stream::iter(arrival.take(kind, namespace.as_deref(), event, &mut missing, &synced)))
         .boxed()
 }
 
@@ -72,22 +72,24 @@ impl Arrival {
         kind: Kind,
         namespace: Option<&str>,
         event: watcher::Event<DynamicObject>,
-        listed: &mut HashSet<(Key, String)>,
+        missing: &mut HashSet<Known>,
         synced: &impl Fn(),
     ) -> Vec<Key> {
         match event {
             watcher::Event::Init => {
-                listed.clear();
+                *missing = self.world.known(kind, namespace);
                 Vec::new()
             }
             watcher::Event::InitApply(object) => {
-                let key = self.arrive(kind, &object);
-                listed.extend(key_of(&object).map(|key| (key, object.name_any())));
-                key.into_iter().collect()
+                if let Some(key) = key_of(&object) {
+                    missing.remove(&Known { key, name: object.name_any(), uid: object.metadata.uid.clone().unwrap_or_default() });
+                }
+                self.arrive(kind, &object).into_iter().collect()
             }
             watcher::Event::InitDone => {
                 synced();
-                self.world.keep_only(kind, namespace, &std::mem::take(listed))
+                let gone = std::mem::take(missing).into_iter();
+                gone.filter(|gone| self.world.remove(&gone.key, kind, &gone.name, &gone.uid)).map(|gone| gone.key).collect()
             }
             watcher::Event::Apply(object) => self.arrive(kind, &object).into_iter().collect(),
             watcher::Event::Delete(object) => {

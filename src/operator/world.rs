@@ -23,19 +23,30 @@ pub type Children = BTreeMap<(Kind, String), Slot>;
 /// Slots of all instances.
 #[derive(Default)]
 pub struct World {
-    instances: Mutex<HashMap<Key, Known>>,
+    instances: Mutex<HashMap<Key, Instance>>,
+}
+
+/// An object that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Known {
+    /// Its instance.
+    pub key: Key,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
 }
 
 /// What is known of an instance.
 #[derive(Default)]
-struct Known {
+struct Instance {
     children: Children,
     /// resourceVersion of our own last write to the resource: older copies of it are not acted upon.
     written: u64,
 }
 
 impl World {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Instance>> {
         // A panic while the lock was held can't leave a slot half written: slots are replaced whole.
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,17 +86,16 @@ impl World {
         same && children.remove(&id).is_some()
     }
 
-    /// After a complete list: forgets the objects of a kind that were not in it. Returns whose they were.
-    pub fn keep_only(&self, kind: Kind, namespace: Option<&str>, listed: &HashSet<(Key, String)>) -> Vec<Key> {
-        let mut lost = Vec::new();
-        for (key, known) in self.lock().iter_mut().filter(|(key, _)| namespace.is_none_or(|wanted| wanted == key.namespace)) {
-            let before = known.children.len();
-            known.children.retain(|(of, name), _| *of != kind || listed.contains(&(key.clone(), name.clone())));
-            if known.children.len() < before {
-                lost.push(key.clone());
-            }
-        }
-        lost
+    /// The objects of a kind that are known before a list begins: those of them that are not in it are gone.
+    /// What is made while the list is under way is not among them.
+    pub fn known(&self, kind: Kind, namespace: Option<&str>) -> HashSet<Known> {
+        let instances = self.lock();
+        let here = instances.iter().filter(|(key, _)| namespace.is_none_or(|wanted| wanted == key.namespace));
+        here.flat_map(|(key, instance)| {
+            let of_kind = instance.children.iter().filter(|((of, _), _)| *of == kind);
+            of_kind.map(|((_, name), slot)| Known { key: key.clone(), name: name.clone(), uid: slot.uid.clone() })
+        })
+        .collect()
     }
 
     /// Forgets an instance.
@@ -137,12 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_an_object_says_that_it_is_gone() {
+    fn a_list_asks_for_those_that_were_known_before_it() {
         let world = World::default();
         world.put(&key(), Kind::Job, "a", slot("1", 1, "x"));
         world.put(&key(), Kind::Service, "a", slot("2", 1, "x"));
-        assert_eq!(world.keep_only(Kind::Job, Some("other"), &HashSet::new()), Vec::<Key>::new());
-        assert_eq!(world.keep_only(Kind::Job, None, &HashSet::new()), vec![key()]);
-        assert_eq!(world.children(&key()).len(), 1);
+        let known = world.known(Kind::Job, None);
+        world.put(&key(), Kind::Job, "b", slot("3", 2, "x"));
+        assert_eq!(known.into_iter().map(|known| (known.name, known.uid)).collect::<Vec<_>>(), [("a".to_owned(), "1".to_owned())]);
+        assert!(world.known(Kind::Job, Some("other")).is_empty());
     }
 }

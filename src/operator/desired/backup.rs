@@ -57,7 +57,7 @@ pub fn first(instance: &Instance) -> Option<Wanted> {
 
 fn pod(instance: &Instance) -> PodSpec {
     let container = Container {
-        env: Some(vec![variable("HOME", "/tmp"), set_id()]),
+        env: Some(vec![variable("HOME", "/tmp"), job_name(), set_id(instance)]),
         resources: Some(resources::step(256, (instance.database.memory_mib / 2).clamp(1024, 4096))),
         ..pod::container("backup", &instance.images.postgres, "IfNotPresent", command(instance))
     };
@@ -76,11 +76,19 @@ fn command(instance: &Instance) -> Vec<String> {
     command
 }
 
-/// The set is named after the Job, so that all pods of one Job make the same set.
-fn set_id() -> EnvVar {
+const JOB_NAME: &str = "JOB_NAME";
+
+fn job_name() -> EnvVar {
     let field = ObjectFieldSelector { field_path: "metadata.labels['batch.kubernetes.io/job-name']".into(), api_version: None };
     let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
-    EnvVar { name: "SET_ID".into(), value: None, value_from: Some(source) }
+    EnvVar { name: JOB_NAME.into(), value: None, value_from: Some(source) }
+}
+
+/// The set is named after the Job, so that all pods of one Job make the same set, and after the instance: a
+/// repository that was taken over holds sets of another one, whose first Job had the same name.
+fn set_id(instance: &Instance) -> EnvVar {
+    let maker = instance.uid.get(..8).unwrap_or(&instance.uid);
+    variable("SET_ID", &format!("$({JOB_NAME})-{maker}"))
 }
 
 /// Everything that a set holds, the generated Secrets with it: one key recovers everything.

@@ -43,9 +43,11 @@ fn blocks(text: &str) -> Vec<String> {
 
 /// Runs commands of the documentation, with kubectl and restic on the search path.
 fn shell(story: &Story, folder: &Path, script: &str) -> Outcome<String> {
-    let programs = [story.site.kubectl.parent().unwrap_or(Path::new("/usr/bin")).to_owned(), restic()?];
+    let kubectl = story.site.kubectl.parent().map(Path::to_owned);
+    // One that is found on the search path anyway has an empty parent.
+    let kubectl = kubectl.filter(|folder| !folder.as_os_str().is_empty());
     let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(programs.into_iter().chain(std::env::split_paths(&inherited)))?;
+    let path = std::env::join_paths(kubectl.into_iter().chain([restic()?]).chain(std::env::split_paths(&inherited)))?;
     let mut bash = Command::new("bash");
     bash.args(["-euo", "pipefail", "-c", script]).current_dir(folder).env("PATH", path).env("KUBECONFIG", &story.site.kubeconfig);
     Ok(run::output(bash.env("NAMESPACE", &story.namespace).env("INSTANCE", "play"))?)

@@ -39,7 +39,7 @@ fn doors() {
         door.opens(Scheme::Https, NOTICED).await?;
         only_the_generated_password_works(&door, &instance).await?;
         for knocker in outside {
-            knocker.end(&story)?;
+            knocker.end(&story).await?;
         }
         inside.verdict(&story).await?;
         inside.is_answered_when_allowed(&instance).await?;
