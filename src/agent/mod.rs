@@ -1,6 +1,6 @@
 //! The agent: whatever touches DHIS2, PostgreSQL, files or a backup repository, one verb a run.
 //!
-//! It runs inside the images of others, without access to Kubernetes, and ends with a [`Report`](crate::report::Report) in the
+//! It runs inside the images of others, without access to Kubernetes, and ends with a [`Report`] in the
 //! termination message of its container. Every verb may be killed at any moment and run again.
 
 pub mod args;

@@ -259,7 +259,7 @@ pub fn restic() -> PathBuf {
 }
 
 /// Waits for a condition, a minute at most.
-pub fn await_that(what: &str, condition: impl Fn() -> bool) {
+pub fn await_that(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < Duration::from_mins(1), "waited a minute until {what}");
