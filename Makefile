@@ -8,7 +8,6 @@ export DHIS2_OPERATOR_CACHE := $(CACHE)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export INSTA_UPDATE := no
 
-export DHIS2_IMAGE POSTGRES_IMAGE OPERATOR_IMAGE
 # A cluster that somebody has is meant only when it is named on the command line, never by a left-over variable.
 E2E_KUBECONFIG := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
 
