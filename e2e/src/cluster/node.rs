@@ -83,6 +83,18 @@ pub fn load(process: FirstProcess, programs: &[PathBuf], archive: &Path) -> Resu
     Ok(name)
 }
 
+/// Brings an image of a registry to the node, unless it is there. The machine fetches it: the cluster has no way out.
+///
+/// # Errors
+/// When the machine does not reach the registry, or the registry has no such image.
+pub fn pull(process: FirstProcess, programs: &[PathBuf], image: &str) -> Result<(), Error> {
+    let there = run::output(ctr(process, programs).args(["list", "--quiet", &format!("name=={image}")]))?;
+    if there.trim().is_empty() {
+        run::follow(&format!("pull {image}"), ctr(process, programs).args(["pull", "--local", image]))?;
+    }
+    Ok(())
+}
+
 /// Gives an image of the node a further name.
 ///
 /// # Errors

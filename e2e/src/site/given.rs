@@ -61,6 +61,17 @@ pub fn reference(image: &str) -> Result<(String, String), Error> {
     Ok((name.to_owned(), tag.to_owned()))
 }
 
+/// DHIS2's version, of four parts, in a tag of its image: `2.42.4.1`, `42.4.1` and `42.4.1-20260826T150401Z` are the same
+/// (dhis2-core, docker/DOCKERHUB.md). Tags that name a line only, such as `42`, say no version.
+pub fn version(tag: &str) -> Option<String> {
+    let parts: Vec<u16> = tag.split('-').next()?.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    match *parts.as_slice() {
+        [2, major, patch] => Some(format!("2.{major}.{patch}.0")),
+        [2, major, patch, hotfix] | [major @ 30.., patch, hotfix] => Some(format!("2.{major}.{patch}.{hotfix}")),
+        _ => None,
+    }
+}
+
 /// Where the ingress controller answers: `http://10.0.0.1`, `10.0.0.1:30080`, `ingress.example.org`.
 fn address(name: &'static str, port: u16) -> Result<SocketAddr, Error> {
     let value = needed(name, "say where the ingress controller answers, such as 10.0.0.1:30080")?;
@@ -84,5 +95,16 @@ mod tests {
         assert_eq!(parts("docker.io/dhis2/core:2.42.4.1"), Some(("docker.io/dhis2/core".into(), "2.42.4.1".into())));
         assert_eq!(parts("localhost:5000/core:2.42.4.1"), Some(("localhost:5000/core".into(), "2.42.4.1".into())));
         assert_eq!(parts("localhost:5000/core"), None);
+    }
+
+    #[test]
+    fn the_ways_of_tagging_a_version() {
+        for tag in ["2.42.4.1", "42.4.1", "42.4.1-20260826T150401Z"] {
+            assert_eq!(version(tag).as_deref(), Some("2.42.4.1"), "{tag}");
+        }
+        assert_eq!(version("2.42.4").as_deref(), Some("2.42.4.0"));
+        for tag in ["42", "2.42", "latest", "42.x.1", ""] {
+            assert_eq!(version(tag), None, "{tag}");
+        }
     }
 }

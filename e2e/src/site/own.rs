@@ -65,12 +65,13 @@ pub async fn named(name: &str, tool: &Path, logs: &Path) -> Result<Site, Error> 
     for archive in &images.1 {
         node::load(process, &built.programs, archive)?;
     }
+    let images = of_version(images.0, process, &built.programs)?;
     let kubectl = node::find(&built.programs, "kubectl");
     let port = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     Ok(Site {
         kubeconfig: cluster.place.kubeconfig(),
         ingress: [port(state.ports.http), port(state.ports.https)],
-        images: images.0,
+        images,
         ingress_class: None,
         ingress_namespace: Some("ingress".to_owned()),
         storage_class: None,
@@ -81,6 +82,26 @@ pub async fn named(name: &str, tool: &Path, logs: &Path) -> Result<Site, Error> 
         logs: logs.to_owned(),
         _lock: Some(lock),
     })
+}
+
+/// The image of DHIS2 that was given, on the node and under the tag that the operator asks for.
+fn of_version(mut images: Images, process: FirstProcess, programs: &[PathBuf]) -> Result<Images, Error> {
+    if images.dhis2 == standin::image::NAME {
+        return Ok(images);
+    }
+    let tag = images.versions.first().cloned().unwrap_or_default();
+    let told = format!("{}:{tag}", images.dhis2);
+    let version = given::version(&tag).ok_or_else(|| Error::Variable {
+        name: "DHIS2_IMAGE",
+        value: told.clone(),
+        wrong: "the tag must tell the version, as 2.42.4.1 or 42.4.1 does".to_owned(),
+    })?;
+    node::pull(process, programs, &told)?;
+    if tag != version {
+        node::name_too(process, programs, &told, &format!("{}:{version}", images.dhis2))?;
+    }
+    images.versions = vec![version];
+    Ok(images)
 }
 
 /// The images of this checkout, unless others are given; and the archives that they come from.
