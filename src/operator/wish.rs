@@ -35,8 +35,14 @@ impl Wanted {
     /// Is the object as wanted? Nothing that is wanted is missing (drift), and it was written for this wish
     /// (else a field that is no longer wanted may still be there).
     pub fn is_satisfied_by(&self, object: &DynamicObject) -> bool {
+        let mut wanted = self.compared();
+        if let Some(wanted) = wanted.as_object_mut() {
+            // The items of a list do not repeat their type.
+            wanted.remove("apiVersion");
+            wanted.remove("kind");
+        }
         slot::applied(object).as_deref() == Some(&self.digest())
-            && serde_json::to_value(object).is_ok_and(|there| satisfies(&there, &self.compared()))
+            && serde_json::to_value(object).is_ok_and(|there| satisfies(&there, &wanted))
     }
 
     fn compared(&self) -> Value {
@@ -80,6 +86,13 @@ mod tests {
         assert!(wish("operator:1", "dhis2:1").is_satisfied_by(&running));
         assert!(wish("operator:2", "dhis2:1").is_satisfied_by(&running));
         assert!(!wish("operator:1", "dhis2:2").is_satisfied_by(&running));
+    }
+
+    #[test]
+    fn an_item_of_a_list_is_compared_like_any_other() {
+        let wish = wish("operator:1", "dhis2:1");
+        let item = DynamicObject { types: None, ..there(&wish) };
+        assert!(wish.is_satisfied_by(&item));
     }
 
     #[test]
