@@ -126,7 +126,7 @@ pub struct Bootstrap {
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
 pub struct Backup {
-    /// Name of the set: letters, digits, `-` and `.`; a name whose set exists already makes nothing new
+    /// Name of the set: letters, digits, `-` and `.`; a name whose set this instance has made already makes nothing new
     #[arg(long, env = "SET_ID", value_name = "ID", value_parser = set_id)]
     pub set: String,
     /// Where the database is.

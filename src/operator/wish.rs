@@ -41,7 +41,8 @@ impl Wanted {
             wanted.remove("apiVersion");
             wanted.remove("kind");
         }
-        slot::applied(object).as_deref() == Some(&self.digest()) && serde_json::to_value(object).is_ok_and(|there| satisfies(&there, &wanted))
+        slot::applied(object).as_deref() == Some(&self.digest())
+            && serde_json::to_value(object).is_ok_and(|there| satisfies(&there, &wanted))
     }
 
     fn compared(&self) -> Value {

@@ -102,13 +102,14 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     let _lock = volume::lock(&paths.of(layout::REPOSITORY_LOCK), LOCK_PATIENCE)?;
     let repository = Repository::open(paths)?;
     let snapshots = repository.snapshots()?;
-    let made = snapshots.iter().find(|snapshot| snapshot.is_manifest() && snapshot.set() == Some(&arguments.set));
+    let set = set::name(&snapshots, &arguments.set, &arguments.instance);
+    let made = snapshots.iter().find(|snapshot| snapshot.is_manifest() && snapshot.set() == Some(&set));
     let manifest = match made {
         Some(snapshot) => {
             log.info("the set exists already");
             read(&repository, &snapshot.id)?
         }
-        None => steps::make(&repository, arguments, paths, log, reports)?,
+        None => steps::make(&repository, &set, arguments, paths, log, reports)?,
     };
     let kept = retention::apply(&repository, &arguments.keep, &arguments.name, &paths.of(PENDING_PRUNE), log)?;
     let report = manifest.report(kept.retention, kept.sets, kept.oldest);

@@ -56,7 +56,23 @@ impl Label<'_> {
     }
 }
 
+/// The name of a set that this instance is to make or has made: as it is asked for, unless an instance whose volumes were
+/// taken over had a set of that name. Its first backup is called like this one's.
+pub fn name(snapshots: &[Snapshot], asked: &str, instance: &str) -> String {
+    let taken = |snapshot: &Snapshot| snapshot.is_manifest() && snapshot.set() == Some(asked) && snapshot.instance() != Some(instance);
+    if !snapshots.iter().any(taken) {
+        return asked.to_owned();
+    }
+    let short: String = instance.chars().take(8).collect();
+    format!("{asked}-{short}")
+}
+
 impl Snapshot {
+    /// The uid of the instance that made it.
+    pub fn instance(&self) -> Option<&str> {
+        self.tags.iter().find_map(|tag| tag.strip_prefix("instance="))
+    }
+
     /// The set that it belongs to.
     pub fn set(&self) -> Option<&str> {
         self.tags.iter().find_map(|tag| tag.strip_prefix("set="))
@@ -70,5 +86,29 @@ impl Snapshot {
     /// Whether it is such a part.
     pub fn is(&self, part: Part) -> bool {
         self.tags.contains(&part.tag())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(set: &str, part: Part, instance: &str) -> Snapshot {
+        let tags = vec![format!("set={set}"), part.tag(), format!("instance={instance}")];
+        Snapshot { id: "1".into(), time: jiff::Timestamp::UNIX_EPOCH, tags }
+    }
+
+    #[test]
+    fn the_first_set_after_an_adoption_is_not_taken_for_that_of_the_former_instance() {
+        let first = snapshot("play-backup-first", Part::Manifest, "11111111-aaaa");
+        let name_for = |instance: &str| name(std::slice::from_ref(&first), "play-backup-first", instance);
+        assert_eq!(name_for("11111111-aaaa"), "play-backup-first");
+        assert_eq!(name_for("22222222-bbbb"), "play-backup-first-22222222");
+    }
+
+    #[test]
+    fn a_half_set_takes_no_name() {
+        let half = snapshot("play-backup-first", Part::Dump, "11111111-aaaa");
+        assert_eq!(name(&[half], "play-backup-first", "22222222-bbbb"), "play-backup-first");
     }
 }

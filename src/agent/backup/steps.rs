@@ -46,9 +46,9 @@ struct Dumped {
     without_file: Vec<String>,
 }
 
-/// Makes the set.
-pub fn make(repository: &Repository, arguments: &Backup, paths: &Paths, log: Log, reports: &Message) -> Result<Manifest, Error> {
-    let label = Label { set: &arguments.set, instance: &arguments.instance, name: &arguments.name };
+/// Makes the set of this name.
+pub fn make(repository: &Repository, set: &str, arguments: &Backup, paths: &Paths, log: Log, reports: &Message) -> Result<Manifest, Error> {
+    let label = Label { set, instance: &arguments.instance, name: &arguments.name };
     let mut making = Making { repository, label, paths, log, seconds: BTreeMap::new() };
     let before = making.timed("files", |making| making.files(Part::Files))?;
     let dumped = making.timed("dump", |making| making.dump(arguments, reports))?;
@@ -132,7 +132,7 @@ impl Making<'_> {
         let facts = dumped.facts;
         Ok(Manifest {
             format: manifest::FORMAT,
-            set: arguments.set.clone(),
+            set: self.label.set.to_owned(),
             instance: arguments.instance.clone(),
             name: arguments.name.clone(),
             created: dumped.time,

@@ -57,7 +57,7 @@ pub fn first(instance: &Instance) -> Option<Wanted> {
 
 fn pod(instance: &Instance) -> PodSpec {
     let container = Container {
-        env: Some(vec![variable("HOME", "/tmp"), job_name(), set_id(instance)]),
+        env: Some(vec![variable("HOME", "/tmp"), set_id()]),
         resources: Some(resources::step(256, (instance.database.memory_mib / 2).clamp(1024, 4096))),
         ..pod::container("backup", &instance.images.postgres, "IfNotPresent", command(instance))
     };
@@ -76,19 +76,11 @@ fn command(instance: &Instance) -> Vec<String> {
     command
 }
 
-const JOB_NAME: &str = "JOB_NAME";
-
-fn job_name() -> EnvVar {
+/// The set is named after the Job, so that all pods of one Job make the same set.
+fn set_id() -> EnvVar {
     let field = ObjectFieldSelector { field_path: "metadata.labels['batch.kubernetes.io/job-name']".into(), api_version: None };
     let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
-    EnvVar { name: JOB_NAME.into(), value: None, value_from: Some(source) }
-}
-
-/// The set is named after the Job, so that all pods of one Job make the same set, and after the instance: a
-/// repository that was taken over holds sets of another one, whose first Job had the same name.
-fn set_id(instance: &Instance) -> EnvVar {
-    let maker = instance.uid.get(..8).unwrap_or(&instance.uid);
-    variable("SET_ID", &format!("$({JOB_NAME})-{maker}"))
+    EnvVar { name: "SET_ID".into(), value: None, value_from: Some(source) }
 }
 
 /// Everything that a set holds, the generated Secrets with it: one key recovers everything.
