@@ -67,7 +67,7 @@ pub fn version(tag: &str) -> Option<String> {
     let parts: Vec<u16> = tag.split('-').next()?.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     match *parts.as_slice() {
         [2, major, patch] => Some(format!("2.{major}.{patch}.0")),
-        [2, major, patch, hotfix] | [major @ 30.., patch, hotfix] => Some(format!("2.{major}.{patch}.{hotfix}")),
+        [2, major, patch, hotfix] | [major @ 30..=99, patch, hotfix] => Some(format!("2.{major}.{patch}.{hotfix}")),
         _ => None,
     }
 }
