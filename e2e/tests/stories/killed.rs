@@ -111,7 +111,7 @@ impl<'a> Twins<'a> {
         Ok(())
     }
 
-    /// What a deleted instance leaves: volumes, encryption key and backup password.
+    /// What a deleted instance leaves: volumes and what opens them.
     async fn compare_remains(&self) -> Outcome {
         for ((instance, _), namespace) in self.instances.iter().zip(&self.namespaces) {
             wait::gone(&instance.api, &instance.name, GONE).await?;
@@ -119,7 +119,7 @@ impl<'a> Twins<'a> {
             wait::ask("the parts to go", GONE, ask).await?;
         }
         let [first, second] = self.alike().await?;
-        assert_eq!(first.len(), 5, "three volumes and two Secrets stay: {:?}", first.keys());
+        assert_eq!(first.len(), 6, "three volumes and three Secrets stay: {:?}", first.keys());
         same("deleted", &first, &second);
         Ok(())
     }
