@@ -58,7 +58,16 @@ unit: ## every test that needs no cluster, with a real PostgreSQL, restic and He
 
 .PHONY: e2e
 e2e: ## every story on our own cluster, or on yours: KUBECONFIG=… DHIS2_IMAGE=… OPERATOR_IMAGE=… E2E_HTTP=… E2E_HTTPS=…
-	E2E_KUBECONFIG="$(E2E_KUBECONFIG)" cargo test --package dhis2-e2e --test stories
+	E2E_KUBECONFIG="$(E2E_KUBECONFIG)" cargo test --workspace --test stories
+
+DENY := $(CACHE)/tools/cargo-deny-0.20.2
+
+.PHONY: deny
+deny: $(DENY)/bin/cargo-deny ## licences, sources and doubled versions of all dependencies (builds cargo-deny once, which takes minutes)
+	$< check bans licenses sources
+
+$(DENY)/bin/cargo-deny:
+	cargo install cargo-deny --locked --version 0.20.2 --root $(DENY)
 
 .PHONY: image
 image: ## write the image of operator, agent and restic to dist/dhis2-operator.tar (IMAGE=name:tag)
