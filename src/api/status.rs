@@ -116,6 +116,9 @@ pub struct BackupStatus {
     /// Sets in the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sets: Option<i64>,
+    /// The schedule in force; none while backups are suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleStatus>,
     /// When the last attempt failed, if it did after the newest set, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<BackupFailure>,
@@ -141,12 +144,29 @@ pub struct SetStatus {
     pub seconds: Option<i64>,
 }
 
+/// When backups are made.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduleStatus {
+    /// Five cron fields: those of the spec, or those that follow from the instance's name.
+    pub cron: String,
+    /// Their time zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// Since when it is in force: backups count as overdue from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
 /// A backup that failed.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupFailure {
     /// The pod that failed.
     pub pod: String,
+    /// When it was started; a newer set makes the failure good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
     /// Why, as in the condition `BackupHealthy`.
     pub reason: String,
     /// In words.

@@ -53,6 +53,17 @@ pub enum Error {
     Fenced,
 }
 
+impl Error {
+    /// Does it usually pass by itself: a conflict, a server that is busy or away?
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Api { source: kube::Error::Api(status), .. } => matches!(status.code, 404 | 409 | 429 | 500..),
+            Self::Api { source: kube::Error::SerdeError(_), .. } | Self::Conflict { .. } => false,
+            Self::Api { .. } | Self::Random(_) | Self::Fenced => true,
+        }
+    }
+}
+
 /// What became of a pass.
 #[derive(Debug, Default)]
 pub struct Applied {
@@ -184,15 +195,24 @@ impl Writer<'_> {
         let there = self.get(wish).await?;
         let slot = slot::reduce(wish.kind, &there, None);
         match ownership::of(&slot, self.instance) {
-            Ownership::Ours => Ok(self.learn(wish, &there, false)),
-            Ownership::Retained if self.instance.adopt => Ok(self.learn(wish, &there, false)),
-            other => Err(conflict(wish, other)),
+            Ownership::Ours => {}
+            Ownership::Retained if self.instance.adopt => {}
+            other => return Err(conflict(wish, other)),
+        }
+        let brought = self.learn(wish, &there, false);
+        if wish.is_satisfied_by(&there) || slot.deleting {
+            return Ok(brought);
+        }
+        // Nobody else asks for a pass: without its label the watch does not see the object.
+        match wish.policy {
+            Policy::Step => self.delete(wish.kind, &wish.name, &slot.uid).await.map(|()| Brought { written: true, ..brought }),
+            _ => self.change(wish).await.map(|written| Brought { written, ..brought }),
         }
     }
 
     /// Reads the object and, unless it is as wanted, applies to it.
     async fn change(&self, wish: &Wanted) -> Result<bool, Error> {
-        let there = self.get(wish).await?;
+        let there = self.get(wish).await.inspect_err(|error| self.unlearn(wish, error))?;
         if wish.is_satisfied_by(&there) {
             self.learn(wish, &there, false);
             return Ok(false);
@@ -252,6 +272,14 @@ impl Writer<'_> {
         }
     }
 
+    /// Forgets an object that is gone, though no watch told it: the next pass sees that it is missing.
+    fn unlearn(&self, wish: &Wanted, error: &Error) {
+        let gone = matches!(error, Error::Api { source: kube::Error::Api(status), .. } if status.is_not_found());
+        if let Some(slot) = self.observed.slot(wish.kind, &wish.name).filter(|_| gone) {
+            self.world.remove(self.key, wish.kind, &wish.name, &slot.uid);
+        }
+    }
+
     /// Takes in the API server's answer, so that the next pass knows it before the watch tells.
     fn learn(&self, wish: &Wanted, object: &DynamicObject, written: bool) -> Brought {
         let satisfied = wish.is_satisfied_by(object).then(|| wish.digest());
@@ -280,3 +308,6 @@ pub(super) fn failed(verb: &'static str, wish: &Wanted, source: kube::Error) -> 
 pub(super) fn conflict(wish: &Wanted, ownership: Ownership) -> Error {
     Error::Conflict { kind: wish.kind, name: wish.name.clone(), retained: ownership == Ownership::Retained }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,11 @@ pub async fn control(context: Arc<Context>, namespace: Option<String>, concurren
         move || readiness.synced(&name)
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(forward(watch::resources(reflected, context.world.clone(), told(RESOURCE)), asks.clone()));
+    let forget = {
+        let context = context.clone();
+        move |key: &Key| context.forget(key)
+    };
+    tasks.spawn(forward(watch::resources(reflected, forget, told(RESOURCE)), asks.clone()));
     if store.wait_until_ready().await.is_err() {
         return;
     }

@@ -190,6 +190,8 @@ pub struct Stage {
     pub secured: bool,
     /// The first backup is due.
     pub first_backup: bool,
+    /// Another version than the one that ran last is asked for: DHIS2 may be migrating its database.
+    pub upgrading: bool,
 }
 
 impl Instance {

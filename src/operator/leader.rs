@@ -43,6 +43,12 @@ enum Error {
 pub struct Leadership(watch::Receiver<Option<Instant>>);
 
 impl Leadership {
+    /// One that nobody contests.
+    #[cfg(test)]
+    pub fn uncontested() -> Self {
+        Self(watch::channel(Some(Instant::now() + Duration::from_hours(1))).1)
+    }
+
     /// Asked before each write: true while no other replica can have taken over.
     pub fn still_leading(&self) -> bool {
         self.0.borrow().is_some_and(|until| Instant::now() < until)

@@ -8,7 +8,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, core::PartialObjectMeta};
+use kube::{Api, Client, ResourceExt, core::PartialObjectMeta};
 use tokio::time::Instant;
 
 use super::{
@@ -36,7 +36,9 @@ const FRESH: Duration = Duration::from_mins(1);
 /// What the cluster says about an instance.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
-    /// Slots of its children.
+    /// Its uid: an object of the right name may belong to a deleted instance, or to somebody else.
+    pub instance: String,
+    /// Slots of its children, and of what bears their names.
     pub children: Children,
     /// The recorded Secrets that exist, by name.
     pub secrets: BTreeMap<String, SecretSeen>,
@@ -112,7 +114,7 @@ pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Ke
     if known.as_ref() != Some(&found) {
         secrets.remember(key, &found);
     }
-    Ok(Observed { children, secrets: found })
+    Ok(Observed { instance: resource.uid().unwrap_or_default(), children, secrets: found })
 }
 
 /// Was the resource as it is now carried out? Then what was not looked at is as it asks.
@@ -126,6 +128,11 @@ impl Observed {
     /// The slot of a child.
     pub fn slot(&self, kind: Kind, name: &str) -> Option<&Slot> {
         self.children.get(&(kind, name.to_owned()))
+    }
+
+    /// The slot of a child that is this instance's own.
+    pub fn own(&self, kind: Kind, name: &str) -> Option<&Slot> {
+        self.slot(kind, name).filter(|slot| slot.owner.as_ref() == Some(&self.instance))
     }
 
     /// The pods that an owner made, newest first.
@@ -143,7 +150,7 @@ impl Observed {
 
     /// The pod of a StatefulSet of one replica.
     pub fn pod_of_set(&self, set: &str) -> Option<(&str, &Slot)> {
-        let owner = self.slot(Kind::StatefulSet, set)?.uid.clone();
+        let owner = self.own(Kind::StatefulSet, set)?.uid.clone();
         self.slots(Kind::Pod).find(|(_, slot)| slot.owner.as_deref() == Some(&owner))
     }
 
@@ -154,13 +161,13 @@ impl Observed {
 
     /// The report of a step that is complete.
     pub fn result_of_step(&self, job: &str) -> Option<&Report> {
-        let slot = self.slot(Kind::Job, job).filter(|slot| slot.facts == Facts::Job { finished: Some(true) })?;
+        let slot = self.own(Kind::Job, job).filter(|slot| slot.facts == Facts::Job { finished: Some(true) })?;
         self.pods_of(&slot.uid).find_map(|pod| pod.reports.iter().find(|report| report.data.is_some()))
     }
 
     /// The newest pod of a step.
     pub fn pod_of_step(&self, job: &str) -> Option<&Pod> {
-        self.pods_of(&self.slot(Kind::Job, job)?.uid).next()
+        self.pods_of(&self.own(Kind::Job, job)?.uid).next()
     }
 }
 

@@ -73,7 +73,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         retain: spec.deletion_policy == DeletionPolicy::Retain,
         adopt: spec.adopt,
         resource: as_json(resource),
-        stage: stage(resource, observed, &encryption, &name),
+        stage: stage(resource, observed, &encryption, version),
         encryption,
         name,
     })
@@ -121,7 +121,11 @@ fn secrets_are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<()
     }
 }
 
-fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
+/// When backups are made, and what is kept of them.
+///
+/// # Errors
+/// When the schedule or its time zone can't be read.
+pub fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
     let spec = &resource.spec.backup;
     let schedule = spec.schedule.clone().unwrap_or_else(|| spread(&resource.namespace().unwrap_or_default(), &resource.name_any()));
     let parser =
@@ -158,25 +162,24 @@ fn as_json(resource: &Dhis2Instance) -> String {
         .to_string()
 }
 
-fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionKey, name: &str) -> Stage {
-    let status = resource.status.clone().unwrap_or_default();
+fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionKey, version: Version) -> Stage {
+    let (name, status) = (&resource.name_any(), resource.status.clone().unwrap_or_default());
     let generated = matches!(encryption, EncryptionKey::Secret { generated: true, .. });
     let secrets_needed = if generated { 4 } else { 3 };
     let claims = status.claims.unwrap_or_default();
     let built = status.database.is_some_and(|database| database.built.is_some());
     let secured = status.admin.is_some_and(|admin| admin.secured.is_some());
     let serving = observed.set_is_ready(name);
+    let runs = status.version.and_then(|version| version.running);
     let first = format!("{name}-backup-first");
     let never_backed_up = status.backup.is_none_or(|backup| backup.last.is_none());
     Stage {
         prepared: status.secrets.len() >= secrets_needed && claims.database.is_some() && claims.files.is_some() && claims.backups.is_some(),
         built,
-        application: built && (observed.set_is_ready(&format!("{name}-database")) || observed.slot(Kind::StatefulSet, name).is_some()),
+        application: built && (observed.set_is_ready(&format!("{name}-database")) || observed.own(Kind::StatefulSet, name).is_some()),
         secured,
-        first_backup: secured
-            && never_backed_up
-            && !resource.spec.backup.suspend
-            && (serving || observed.slot(Kind::Job, &first).is_some()),
+        first_backup: secured && never_backed_up && !resource.spec.backup.suspend && (serving || observed.own(Kind::Job, &first).is_some()),
+        upgrading: runs.is_some_and(|runs| runs.parse() != Ok(version)),
     }
 }
 

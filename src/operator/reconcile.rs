@@ -23,7 +23,7 @@ use super::{
     leader::Leadership,
     metrics::Metrics,
     observe::{self, Observed, Secrets},
-    parse::{Refusal, parse},
+    parse::parse,
     restart::{Restart, restart},
     settings::Settings,
     status::{self, Outcome},
@@ -50,6 +50,8 @@ pub enum Error {
 
 /// Longest time of one pass: the client itself would wait for an answer for ever.
 const PASS_TIMEOUT: Duration = Duration::from_mins(1);
+/// Failures in a row, half a minute with their waits, after which even what usually passes needs a person.
+const PATIENCE: u32 = 5;
 /// Longest wait before a failing instance is tried again.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
 /// At the latest an instance is visited again after this time: Secrets are not watched.
@@ -73,6 +75,20 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Passes in a row that failed, by instance.
     pub failures: Mutex<HashMap<Key, u32>>,
+}
+
+impl Context {
+    /// Forgets an instance that is gone: one of the same name that comes later begins anew.
+    pub fn forget(&self, key: &Key) {
+        self.world.forget(key);
+        self.secrets.forget(key);
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Passes in a row that failed.
+    fn failures(&self, key: &Key) -> u32 {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied().unwrap_or_default()
+    }
 }
 
 /// Reconciles one instance.
@@ -118,9 +134,10 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     if resource.annotations().get(PAUSED).is_some_and(|paused| paused == "true") {
-        let observed = Observed { children: context.world.children(&key), ..Observed::default() };
-        tell(resource, &key, context, &observed, &Outcome::Paused).await?;
-        return Ok(Action::await_change());
+        let instance = resource.uid().unwrap_or_default();
+        let observed = Observed { instance, children: context.world.children(&key), ..Observed::default() };
+        let revisit = tell(resource, &key, context, &observed, &Outcome::Paused).await?;
+        return Ok(Action::requeue(revisit));
     }
     let observed = observe::observe(&context.client, &context.world, &context.secrets, &key, resource).await?;
     let (outcome, observed, errors) = act(resource, &key, context, observed).await;
@@ -148,7 +165,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
         observed: &observed,
     };
     let mut applied = apply::apply(&writer, &wanted).await;
-    let now = Observed { children: context.world.children(key), secrets: observed.secrets.clone() };
+    let now = Observed { children: context.world.children(key), ..observed.clone() };
     let next = restart(&instance, &now, &wanted);
     if let Restart::Next(pod) = &next
         && applied.errors.is_empty()
@@ -157,10 +174,14 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
         applied.errors.push(error);
     }
     let Applied { made, errors, .. } = applied;
-    let refusal = errors.first().and_then(status::told);
-    let outcome = match refusal {
-        Some(Refusal { reason, message }) => Outcome::Failed { instance: Box::new(instance), made, refusal: Refusal { reason, message } },
-        None => Outcome::Applied { instance: Box::new(instance), made, restart: next },
+    let instance = Box::new(instance);
+    let outcome = match errors.iter().find(|error| !error.passes()).or(errors.first()) {
+        None => Outcome::Applied { instance, made, restart: next },
+        Some(error) if error.passes() && context.failures(key) < PATIENCE => Outcome::Interrupted { instance, made },
+        Some(error) => match status::told(error) {
+            Some(refusal) => Outcome::Failed { instance, made, refusal },
+            None => Outcome::Interrupted { instance, made },
+        },
     };
     (outcome, now, errors)
 }
@@ -169,7 +190,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
 async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: &Observed, outcome: &Outcome) -> Result<Duration, Error> {
     let now = Timestamp::now();
     let told = status::status(resource, observed, outcome, now);
-    let revisit = status::revisit(&told, outcome, now);
+    let revisit = status::revisit(&told, now);
     if resource.status.as_ref() == Some(&told) {
         return Ok(revisit);
     }

@@ -27,7 +27,7 @@ pub fn render(mut resource: Dhis2Instance, settings: &Settings) -> Result<Vec<Va
     }
     resource.status = None;
     let mut instance = parse(&resource, &Observed::default(), settings)?;
-    instance.stage = Stage { prepared: true, built: false, application: true, secured: false, first_backup: true };
+    instance.stage = Stage { prepared: true, built: false, application: true, secured: false, first_backup: true, ..Stage::default() };
     let steps = desired(&instance);
     instance.stage = Stage { built: true, secured: true, ..instance.stage };
     let mut objects: Vec<Value> = Vec::new();

@@ -18,7 +18,14 @@ pub enum Outcome {
     Paused,
     /// Nothing was touched, for this reason.
     Refused(Refusal),
-    /// Something could not be written that needs a person, or only time.
+    /// The API server did not take something just now; it is tried again.
+    Interrupted {
+        /// What was parsed.
+        instance: Box<Instance>,
+        /// Secrets and claims to be recorded.
+        made: Vec<(Kind, Made)>,
+    },
+    /// Something could not be written that needs a person.
     Failed {
         /// What was parsed.
         instance: Box<Instance>,
@@ -46,13 +53,11 @@ pub fn status(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, 
     status
 }
 
-/// When an instance is to be looked at again although nothing happens: when its last backup gets too old.
-pub fn revisit(status: &Dhis2InstanceStatus, outcome: &Outcome, now: Timestamp) -> Duration {
+/// When an instance is to be looked at again although nothing happens: when its last backup gets too old. One that is
+/// too old already is no reason: it was told, and the next backup brings a pass.
+pub fn revisit(status: &Dhis2InstanceStatus, now: Timestamp) -> Duration {
     const DAY: Duration = Duration::from_hours(24);
-    match outcome {
-        Outcome::Applied { instance, .. } => backup::overdue_in(instance, status, now).unwrap_or(DAY),
-        _ => DAY,
-    }
+    backup::overdue_in(status, now).filter(|wait| !wait.is_zero()).unwrap_or(DAY)
 }
 
 /// What a failed write means for a person; none when it is not to be told, as after losing leadership.
@@ -87,7 +92,8 @@ fn api_error(verb: &str, kind: Kind, name: &str, source: &kube::Error) -> Refusa
             (Reason::ObjectRejected, status.message.clone())
         }
         kube::Error::Api(status) => (Reason::Failed, status.message.clone()),
-        other => (Reason::Failed, other.to_string()),
+        // Its words may differ from try to try, and each other text would be a write.
+        _ => (Reason::Failed, "the API server could not be reached; the operator's log says more".to_owned()),
     };
     let detail: String = detail.chars().take(600).collect();
     Refusal::new(reason, format!("could not {verb} {} {name}: {detail}", kind.name()))

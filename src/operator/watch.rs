@@ -17,7 +17,7 @@ use kube::{
 
 use super::{
     desired::desired,
-    instance::Stage,
+    instance::{Instance, Stage},
     kind::Kind,
     observe::Observed,
     parse::assume,
@@ -32,6 +32,13 @@ pub type Resources = Store<DeserializeGuard<Dhis2Instance>>;
 
 /// Objects of a page of a list: small pages keep the first lists from filling the memory.
 pub const PAGE: u32 = 50;
+
+/// Stages that together have every object; the one at which most exist comes first.
+const STAGES: [Stage; 3] = {
+    let building = Stage { prepared: true, built: false, application: false, secured: false, first_backup: false, upgrading: false };
+    let starting = Stage { built: true, application: true, ..building };
+    [Stage { secured: true, first_backup: true, ..starting }, starting, building]
+};
 
 /// What comparing an arriving object needs.
 #[derive(Clone)]
@@ -122,11 +129,11 @@ impl Arrival {
         let name = object.name_any();
         let mut observed = Observed { children: self.world.children(key), ..Observed::default() };
         observed.children.insert((kind, name.clone()), slot.clone());
-        let mut instance = assume(resource, &observed, &self.settings).ok()?;
-        if kind != Kind::Job {
-            instance.stage = Stage { prepared: true, built: true, application: true, secured: true, first_backup: false };
-        }
-        let wish = desired(&instance).into_iter().find(|wish| wish.kind == kind && wish.name == name)?;
+        let instance = assume(resource, &observed, &self.settings).ok()?;
+        let wish = STAGES.into_iter().find_map(|stage| {
+            let instance = Instance { stage, ..instance.clone() };
+            desired(&instance).into_iter().find(|wish| wish.kind == kind && wish.name == name)
+        })?;
         wish.is_satisfied_by(object).then(|| wish.digest())
     }
 }
@@ -137,9 +144,10 @@ fn key_of(object: &DynamicObject) -> Option<Key> {
 }
 
 /// Watches the resources themselves, kept in the reflector's store. Yields those that need a pass.
+/// `forget` is told of those that are gone.
 pub fn resources(
     stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static,
-    world: Arc<World>,
+    forget: impl Fn(&Key) + Send + 'static,
     synced: impl Fn() + Send + 'static,
 ) -> BoxStream<'static, Key> {
     stream
@@ -153,7 +161,7 @@ pub fn resources(
                 }
                 watcher::Event::Apply(resource) | watcher::Event::InitApply(resource) => named(&resource),
                 watcher::Event::Delete(resource) => {
-                    named(&resource).inspect(|key| world.forget(key));
+                    named(&resource).inspect(&forget);
                     None
                 }
             };

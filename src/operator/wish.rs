@@ -10,8 +10,9 @@ use super::{
 };
 use crate::api::WANTED;
 
-/// Containers that run the agent's own image. It is left out of comparisons: long-lived pods keep the agent
-/// that they were rolled out with, so that a new version of the operator restarts nothing.
+/// Containers that run the agent's own image. It is left out of comparisons of pods that run: they keep the agent that
+/// they were rolled out with, so that a new version of the operator restarts nothing. What a CronJob makes next takes
+/// the new one: no pod restarts for it, and the old image may be gone some day.
 const AGENT_CONTAINERS: [&str; 2] = ["install", "bootstrap"];
 
 impl Wanted {
@@ -47,11 +48,9 @@ impl Wanted {
 
     fn compared(&self) -> Value {
         let mut object = self.object.clone();
-        for template in ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec"] {
-            for list in ["initContainers", "containers"] {
-                let containers = object.pointer_mut(&format!("{template}/{list}")).and_then(Value::as_array_mut);
-                containers.into_iter().flatten().for_each(forget_agent_image);
-            }
+        for list in ["initContainers", "containers"] {
+            let containers = object.pointer_mut(&format!("/spec/template/spec/{list}")).and_then(Value::as_array_mut);
+            containers.into_iter().flatten().for_each(forget_agent_image);
         }
         object
     }
@@ -86,6 +85,18 @@ mod tests {
         assert!(wish("operator:1", "dhis2:1").is_satisfied_by(&running));
         assert!(wish("operator:2", "dhis2:1").is_satisfied_by(&running));
         assert!(!wish("operator:1", "dhis2:2").is_satisfied_by(&running));
+    }
+
+    #[test]
+    fn the_next_backup_takes_the_new_agent() {
+        let schedule = |agent: &str| {
+            let Wanted { object, .. } = wish(agent, "postgres:17");
+            let object = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "play-backup"},
+                "spec": {"jobTemplate": {"spec": {"template": object["spec"]["template"]}}}});
+            Wanted { kind: Kind::CronJob, name: "play-backup".into(), object, policy: Policy::Keep }
+        };
+        assert!(schedule("operator:1").is_satisfied_by(&there(&schedule("operator:1"))));
+        assert!(!schedule("operator:2").is_satisfied_by(&there(&schedule("operator:1"))));
     }
 
     #[test]

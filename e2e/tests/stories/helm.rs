@@ -11,8 +11,9 @@ use dhis2_e2e::site::door::{Door, Scheme};
 use dhis2_e2e::site::helm::{DEFINITIONS, DEFINITIONS_CHART, DEFINITIONS_NAMESPACE};
 use dhis2_e2e::site::instance::{self, Instance};
 use dhis2_e2e::site::operator::{self, Operator, RELEASE};
-use dhis2_e2e::site::{Outcome, Story, checkout, given, helm, objects};
+use dhis2_e2e::site::{Outcome, Story, checkout, given, helm, objects, wait};
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -128,6 +129,9 @@ async fn another_image(story: &Story, operator: &Operator, instance: &Instance) 
     let runs = pod.spec.and_then(|spec| spec.containers.into_iter().next()).and_then(|container| container.image);
     assert_eq!((pod.metadata.name.as_deref(), runs.as_deref()), (Some(leader.as_str()), Some(another.as_str())));
     operator.has_looked(story, &leader).await?;
+    let schedules: Api<CronJob> = Api::namespaced(story.client.clone(), &story.namespace);
+    let takes = |schedule: &CronJob| json!(schedule.spec).to_string().contains(&another);
+    wait::until(&schedules, "play-backup", "the new agent for the next backup", NOTICED, takes).await?;
     // It works: something that restarts nothing is done.
     instance.change(&json!({ "backup": { "retention": { "last": 4 } } })).await?;
     instance.settled().await?;

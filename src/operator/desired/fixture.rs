@@ -35,12 +35,15 @@ use crate::{
 };
 
 /// The stage at which everything exists that goes on existing.
-pub const SECURED: Stage = Stage { prepared: true, built: true, application: true, secured: true, first_backup: false };
+pub const SECURED: Stage = Stage { prepared: true, built: true, application: true, secured: true, first_backup: false, upgrading: false };
+
+/// The stage at which nothing is there.
+const EMPTY: Stage = Stage { prepared: false, built: false, application: false, secured: false, first_backup: false, upgrading: false };
 
 /// All stages in their order; together they show every object.
 pub const STAGES: [Stage; 5] = [
-    Stage { prepared: false, built: false, application: false, secured: false, first_backup: false },
-    Stage { prepared: true, ..Stage { prepared: false, built: false, application: false, secured: false, first_backup: false } },
+    EMPTY,
+    Stage { prepared: true, ..EMPTY },
     Stage { application: false, secured: false, ..SECURED },
     Stage { secured: false, ..SECURED },
     Stage { first_backup: true, ..SECURED },

@@ -24,7 +24,7 @@ mod volume;
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 #[cfg(test)]
 mod invariants;
 

@@ -25,7 +25,8 @@ pub fn policies(instance: &Instance) -> Vec<Wanted> {
     if !instance.policies {
         return Vec::new();
     }
-    vec![deny(instance), database(instance), application(instance), bootstrap(instance), backup(instance)]
+    let always = [deny(instance), database(instance), application(instance), bootstrap(instance), backup(instance)];
+    always.into_iter().chain(clients(instance)).collect()
 }
 
 /// Pods that no other policy selects neither send nor receive.
@@ -39,10 +40,18 @@ fn database(instance: &Instance) -> Wanted {
 }
 
 fn application(instance: &Instance) -> Wanted {
-    let clients = instance.clients.iter().cloned().chain([peer(instance, Part::Bootstrap)]).collect();
     let world = NetworkPolicyEgressRule { to: Some(vec![block("0.0.0.0/0", &INSIDE), block("::/0", &INSIDE_IPV6)]), ports: None };
     let egress = vec![dns(), to(peer(instance, Part::Database), POSTGRESQL), world];
-    policy(instance, "application", Part::Application, pods(instance, Part::Application), vec![from(clients, HTTP)], egress)
+    let bootstrap = vec![from(vec![peer(instance, Part::Bootstrap)], HTTP)];
+    policy(instance, "application", Part::Application, pods(instance, Part::Application), bootstrap, egress)
+}
+
+/// Those who bring users. They may connect when the default password is refused, never before: who logs in with it first
+/// could make an account that stays.
+fn clients(instance: &Instance) -> Option<Wanted> {
+    let due = instance.stage.secured && !instance.clients.is_empty();
+    let clients = || vec![from(instance.clients.clone(), HTTP)];
+    due.then(|| policy(instance, "clients", Part::Application, pods(instance, Part::Application), clients(), Vec::new()))
 }
 
 fn bootstrap(instance: &Instance) -> Wanted {
@@ -107,7 +116,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    use crate::operator::desired::fixture;
+    use crate::operator::{desired::fixture, instance::Stage};
 
     const PARTS: [Part; 5] = [Part::Application, Part::Database, Part::DatabaseBuild, Part::Bootstrap, Part::Backup];
 
@@ -174,12 +183,24 @@ mod tests {
     }
 
     #[test]
+    fn nobody_connects_before_the_default_password_is_refused_nor_where_nobody_is_named() {
+        let named = Instance { clients: vec![NetworkPolicyPeer::default()], ..fixture::plain() };
+        let early = Instance { stage: Stage { secured: false, ..named.stage }, ..named.clone() };
+        let has_clients = |instance: &Instance| policies(instance).iter().any(|policy| policy.name == "play-clients");
+        assert!(has_clients(&named));
+        assert!(!has_clients(&early));
+        assert!(!has_clients(&fixture::plain()), "a rule without peers would let everybody in");
+    }
+
+    #[test]
     fn dhis2_is_reached_by_the_clients_and_reaches_the_world_but_not_the_inside() {
         let controller =
             NetworkPolicyPeer { ip_block: Some(IPBlock { cidr: "192.0.2.0/24".into(), except: None }), ..NetworkPolicyPeer::default() };
         let instance = Instance { clients: vec![controller], ..fixture::plain() };
+        let clients = fixture::object(&instance, Kind::NetworkPolicy, "play-clients")["spec"].clone();
+        assert_eq!(clients["ingress"][0]["from"], json!([{"ipBlock": {"cidr": "192.0.2.0/24"}}]));
+        assert!(clients.get("egress").is_none());
         let spec = fixture::object(&instance, Kind::NetworkPolicy, "play-application")["spec"].clone();
-        assert_eq!(spec["ingress"][0]["from"][0], json!({"ipBlock": {"cidr": "192.0.2.0/24"}}));
         let world = &spec["egress"][2];
         assert!(world.get("ports").is_none());
         assert!(world["to"][0]["ipBlock"]["except"].as_array().unwrap().contains(&json!("169.254.0.0/16")));

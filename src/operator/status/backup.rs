@@ -7,20 +7,22 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp, tz::TimeZone},
 };
+use kube::ResourceExt;
 
 use super::{Outcome, conditions::Told};
 use crate::{
     api::{
         Dhis2Instance, Dhis2InstanceStatus, Reason,
-        status::{BackupFailure, BackupStatus, SetStatus},
+        status::{BackupFailure, BackupStatus, ScheduleStatus, SetStatus},
     },
     operator::{
-        instance::Instance,
+        instance::Backup,
         kind::Kind,
         observe::Observed,
+        parse::{self, Refusal},
         slot::{Pod, Slot},
     },
-    report::{BackedUp, Data},
+    report::{BackedUp, Data, Retention},
 };
 
 /// Sets that the status remembers.
@@ -28,32 +30,80 @@ const HISTORY: usize = 5;
 /// How late a backup may be before it counts as overdue: it takes time itself, and a node may have been away.
 const GRACE: SignedDuration = SignedDuration::from_hours(2);
 
-/// The status of backups, with what the pods that are still there tell.
-pub fn recorded(old: Option<BackupStatus>, instance: &Instance, observed: &Observed) -> Option<BackupStatus> {
+/// A backup that runs longer than this is not what keeps the next one from being overdue.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+
+/// The status of backups, with what the pods that are still there tell. It is told however the pass went: the CronJob
+/// goes on while an instance is paused or waits for a person.
+pub fn recorded(old: Option<BackupStatus>, resource: &Dhis2Instance, observed: &Observed, now: Timestamp) -> Option<BackupStatus> {
     let mut status = old.unwrap_or_default();
-    for (_, _, pod) in pods(instance, observed) {
+    let mut failures: Vec<BackupFailure> = status.failure.take().into_iter().collect();
+    for (name, pod) in pods(resource, observed) {
         for report in &pod.reports {
             if let Some(Data::Backup(set)) = &report.data {
                 take(&mut status, set);
+                failures.extend(shortcoming(name, set));
             }
         }
+        failures.extend(pod.trouble.as_ref().map(|trouble| BackupFailure {
+            pod: name.to_owned(),
+            time: pod.created.map(Time),
+            reason: trouble.reason.as_str().to_owned(),
+            message: trouble.message.clone(),
+        }));
     }
-    status.failure =
-        failure(&status, instance, observed).or(status.failure.take()).filter(|failure| still_counts(failure, &status, instance, observed));
+    // A failure counts until a newer set makes it good, also when its pod is gone.
+    let last = status.last.as_ref().and_then(when);
+    let newest = failures.into_iter().rev().max_by_key(time_of_failure);
+    status.failure = newest.filter(|failure| last.is_none() || time_of_failure(failure) >= last);
+    schedule(&mut status, resource, now);
     (status != BackupStatus::default()).then_some(status)
 }
 
+fn time_of_failure(failure: &BackupFailure) -> Option<Timestamp> {
+    failure.time.as_ref().map(|time| time.0)
+}
+
+/// The schedule in force. One that can't be read leaves the old one: the CronJob was not changed.
+fn schedule(status: &mut BackupStatus, resource: &Dhis2Instance, now: Timestamp) {
+    if resource.spec.backup.suspend {
+        status.schedule = None;
+    } else if let Ok(Backup { schedule: cron, time_zone, .. }) = parse::backup(resource)
+        && status.schedule.as_ref().is_none_or(|known| (&known.cron, &known.time_zone) != (&cron, &time_zone))
+    {
+        status.schedule = Some(ScheduleStatus { cron, time_zone, since: Some(Time(now)) });
+    }
+}
+
 /// Pods of backups: those that a Job made which is the instance's own, or its CronJob's.
-fn pods<'a>(instance: &Instance, observed: &'a Observed) -> Vec<(&'a str, &'a Slot, &'a Pod)> {
-    let cron = observed.slot(Kind::CronJob, &instance.child("backup")).map(|slot| slot.uid.as_str());
-    let ours = |job: &Slot| job.owner.as_deref().is_some_and(|owner| owner == instance.uid || Some(owner) == cron);
+fn pods<'a>(resource: &Dhis2Instance, observed: &'a Observed) -> Vec<(&'a str, &'a Pod)> {
+    let cron = observed.slot(Kind::CronJob, &format!("{}-backup", resource.name_any())).map(|slot| slot.uid.as_str());
+    let ours =
+        |job: &Slot| job.owner.as_deref().is_some_and(|owner| Some(owner) == resource.metadata.uid.as_deref() || Some(owner) == cron);
     let jobs: Vec<&str> = observed.slots(Kind::Job).filter(|(_, slot)| ours(slot)).map(|(_, slot)| slot.uid.as_str()).collect();
     observed
         .slots(Kind::Pod)
         .filter(|(_, slot)| slot.owner.as_deref().is_some_and(|owner| jobs.contains(&owner)))
-        .filter_map(|(name, slot)| Some((name, slot, slot.pod()?)))
-        .filter(|(_, _, pod)| pod.component == "backup")
+        .filter_map(|(name, slot)| Some((name, slot.pod()?)))
+        .filter(|(_, pod)| pod.component == "backup")
         .collect()
+}
+
+/// What is wrong with a set that counts all the same.
+fn shortcoming(pod: &str, set: &BackedUp) -> Option<BackupFailure> {
+    let wrong = if set.files_incomplete {
+        "lacks files that could not be read: is the volume of the files damaged? Old sets are kept meanwhile"
+    } else if set.retention == Retention::Failed {
+        "is whole, but the sets that are not to be kept could not be removed: the volume of the backups will fill up"
+    } else {
+        return None;
+    };
+    Some(BackupFailure {
+        pod: pod.to_owned(),
+        time: time_of(set).map(Time),
+        reason: Reason::BackupFailed.as_str().to_owned(),
+        message: format!("Set {} {wrong}. See the log of its pod.", set.set),
+    })
 }
 
 fn take(status: &mut BackupStatus, set: &BackedUp) {
@@ -83,30 +133,13 @@ fn time_of(set: &BackedUp) -> Option<Timestamp> {
     set.created.parse().ok()
 }
 
-/// The newest failure that no set has made good since.
-fn failure(status: &BackupStatus, instance: &Instance, observed: &Observed) -> Option<BackupFailure> {
-    let last = status.last.as_ref().and_then(when);
-    let mut pods = pods(instance, observed);
-    pods.sort_by_key(|(_, _, pod)| std::cmp::Reverse(pod.created));
-    let (name, _, pod) = pods.into_iter().find(|(_, _, pod)| pod.created > last && pod.trouble.is_some())?;
-    let trouble = pod.trouble.as_ref()?;
-    Some(BackupFailure { pod: name.to_owned(), reason: trouble.reason.as_str().to_owned(), message: trouble.message.clone() })
-}
-
-/// A failure counts until a newer set exists, even when its pod is gone.
-fn still_counts(failure: &BackupFailure, status: &BackupStatus, instance: &Instance, observed: &Observed) -> bool {
-    let last = status.last.as_ref().and_then(when);
-    let pod = pods(instance, observed).into_iter().find(|(name, _, _)| *name == failure.pod);
-    match pod {
-        Some((_, _, pod)) => pod.trouble.is_some() || pod.created > last,
-        None => last.is_none(),
-    }
-}
-
 /// The condition `BackupHealthy`.
 pub fn healthy(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, outcome: &Outcome, observed: &Observed, now: Timestamp) -> Told {
     let told = |holds, reason, message: String| Told { kind: "BackupHealthy", holds, reason, message };
     let backup = status.backup.clone().unwrap_or_default();
+    if let Outcome::Refused(Refusal { reason: reason @ (Reason::SecretLost | Reason::VolumeLost), message }) = outcome {
+        return told(false, *reason, message.clone());
+    }
     if let Some(failure) = backup.failure {
         let reason = failure.reason.parse().unwrap_or(Reason::BackupFailed);
         return told(false, reason, format!("{}: {}", failure.pod, failure.message));
@@ -114,31 +147,37 @@ pub fn healthy(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, outcome: 
     if resource.spec.backup.suspend {
         return told(false, Reason::BackupSuspended, "spec.backup.suspend: scheduled backups are off.".into());
     }
+    let running = pods(resource, observed)
+        .iter()
+        .any(|(_, pod)| !pod.ended && pod.created.is_none_or(|created| now.duration_since(created) < LONGEST));
     let Some(last) = backup.last else {
-        let running = matches!(outcome, Outcome::Applied { instance, .. } if !pods(instance, observed).is_empty());
         return if running {
             told(false, Reason::BackupRunning, "The first backup is running.".into())
         } else {
             told(false, Reason::NoBackupYet, "The first backup is made as soon as the instance serves.".into())
         };
     };
-    let overdue = matches!(outcome, Outcome::Applied { instance, .. } if overdue_in(instance, status, now) == Some(Duration::ZERO));
-    if overdue {
-        told(false, Reason::BackupOverdue, format!("The last good backup is set {}; the next one should be there by now.", last.set))
-    } else {
+    if overdue_in(status, now) != Some(Duration::ZERO) {
         told(true, Reason::Done, format!("The last backup is set {}.", last.set))
+    } else if running {
+        told(true, Reason::BackupRunning, format!("The last backup is set {}; the next one is being made.", last.set))
+    } else {
+        told(false, Reason::BackupOverdue, format!("The last good backup is set {}; the next one should be there by now.", last.set))
     }
 }
 
-/// How long until the last backup counts as overdue; zero when it does.
-pub fn overdue_in(instance: &Instance, status: &Dhis2InstanceStatus, now: Timestamp) -> Option<Duration> {
-    let last = when(status.backup.as_ref()?.last.as_ref()?)?;
-    if instance.backup.suspend {
-        return None;
-    }
-    let cron = CronParser::new().parse(&instance.backup.schedule).ok()?;
-    let zone = instance.backup.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
+/// How long until the last backup counts as overdue; zero when it does. What was due before the schedule came into
+/// force was never promised.
+pub fn overdue_in(status: &Dhis2InstanceStatus, now: Timestamp) -> Option<Duration> {
+    let backup = status.backup.as_ref()?;
+    let schedule = backup.schedule.as_ref()?;
+    let last = when(backup.last.as_ref()?)?.max(schedule.since.as_ref().map_or(Timestamp::MIN, |since| since.0));
+    let cron = CronParser::new().parse(&schedule.cron).ok()?;
+    let zone = schedule.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
     let due = cron.find_next_occurrence(&last.to_zoned(zone), false).ok()?.timestamp();
     let deadline = due.checked_add(GRACE).ok()?;
     Some(Duration::try_from(deadline.duration_since(now)).unwrap_or(Duration::ZERO))
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ pub fn conditions(
 ) -> Vec<Condition> {
     let parts = parts(resource, status, observed);
     let (stalled, paused) = (stalled(outcome, &parts), matches!(outcome, Outcome::Paused));
-    let reconciling = reconciling(outcome, &parts, stalled.holds, observed);
+    let reconciling = reconciling(&resource.name_any(), outcome, &parts, stalled.holds, observed);
     let mut told = vec![ready(&parts, &stalled), reconciling, stalled];
     told.push(if paused {
         Told::new("Paused", true, Reason::Paused, "The annotation dhis2.hosting/paused keeps the operator away from this instance.")
@@ -109,7 +109,7 @@ fn application(name: &str, status: &Dhis2InstanceStatus, observed: &Observed, da
     if observed.set_is_ready(name) {
         return Told::new(KIND, true, Reason::Serving, "DHIS2 answers.");
     }
-    if observed.slot(Kind::StatefulSet, name).is_none() {
+    if observed.own(Kind::StatefulSet, name).is_none() {
         return Told::new(KIND, false, Reason::Creating, "DHIS2 is started when the database answers.");
     }
     let failed = observed
@@ -158,7 +158,7 @@ fn admin(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> Told 
 
 fn exposed(name: &str, observed: &Observed) -> Told {
     const KIND: &str = "Exposed";
-    match observed.slot(Kind::Ingress, name) {
+    match observed.own(Kind::Ingress, name) {
         Some(slot) if !slot.deleting => Told::new(KIND, true, Reason::Done, "The Ingress leads to DHIS2."),
         _ => Told::new(KIND, false, Reason::SecuringAdmin, "The Ingress is made when the default password is refused, never before."),
     }
@@ -176,23 +176,46 @@ fn ready(parts: &[Told], stalled: &Told) -> Told {
 fn stalled(outcome: &Outcome, parts: &[Told]) -> Told {
     let Refusal { reason, message } = match outcome {
         Outcome::Refused(refusal) | Outcome::Failed { refusal, .. } => refusal.clone(),
-        Outcome::Paused | Outcome::Applied { .. } => match parts.iter().find(|part| part.reason.needs_a_person()) {
-            Some(part) => Refusal::new(part.reason, part.message.clone()),
-            None => return Told::new("Stalled", false, Reason::Unobstructed, "Nothing stands in the way."),
-        },
+        Outcome::Paused | Outcome::Applied { .. } | Outcome::Interrupted { .. } => {
+            match parts.iter().find(|part| part.reason.needs_a_person()) {
+                Some(part) => Refusal::new(part.reason, part.message.clone()),
+                None => return Told::new("Stalled", false, Reason::Unobstructed, "Nothing stands in the way."),
+            }
+        }
     };
     Told::new("Stalled", true, reason, message)
 }
 
-fn reconciling(outcome: &Outcome, parts: &[Told], stalled: bool, observed: &Observed) -> Told {
+fn reconciling(name: &str, outcome: &Outcome, parts: &[Told], stalled: bool, observed: &Observed) -> Told {
     const KIND: &str = "Reconciling";
     let still = |message: &str| Told::new(KIND, false, Reason::Settled, message);
-    let Outcome::Applied { restart, .. } = outcome else { return still("Nothing is under way.") };
+    let restart = match outcome {
+        Outcome::Applied { restart, .. } => restart,
+        // The words stay the same from try to try: each other text would be a write.
+        Outcome::Interrupted { .. } => {
+            return Told::new(
+                KIND,
+                true,
+                Reason::Failed,
+                "The API server did not take a request; it is tried again. The operator's log says more.",
+            );
+        }
+        _ => return still("Nothing is under way."),
+    };
     if stalled {
         return still("Nothing is under way until the obstacle is gone.");
     }
-    if *restart != Restart::Settled {
-        return Told::new(KIND, true, Reason::Restarting, "Pods are restarted one at a time with what changed.");
+    match restart {
+        Restart::Settled => {}
+        Restart::Migrating => {
+            let message = format!(
+                "A restart is due, and waits: DHIS2 may be migrating its database. Does its log say that the start failed? Then delete pod {name}-0."
+            );
+            return Told::new(KIND, true, Reason::StartingApplication, message);
+        }
+        Restart::Next(_) | Restart::Later => {
+            return Told::new(KIND, true, Reason::Restarting, "Pods are restarted one at a time with what changed.");
+        }
     }
     if let Some(claim) = growing(observed) {
         return Told::new(KIND, true, Reason::GrowingVolume, format!("The volume of {claim} is growing."));

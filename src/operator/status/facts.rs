@@ -17,7 +17,10 @@ use crate::{
 pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, now: Timestamp) -> Dhis2InstanceStatus {
     let name = resource.name_any();
     let mut status = resource.status.clone().unwrap_or_default();
-    let (Outcome::Applied { instance, made, .. } | Outcome::Failed { instance, made, .. }) = outcome else {
+    status.backup = backup::recorded(status.backup.take(), resource, observed, now);
+    let (Outcome::Applied { instance, made, .. } | Outcome::Interrupted { instance, made } | Outcome::Failed { instance, made, .. }) =
+        outcome
+    else {
         return status;
     };
     for (kind, object) in made {
@@ -38,9 +41,8 @@ pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome
         status.admin.get_or_insert_with(|| admin(bootstrapped, now));
     }
     status.version = Some(version(resource, &status, observed, bootstrapped));
-    let exposed = observed.slot(Kind::Ingress, &name).is_some_and(|slot| !slot.deleting);
+    let exposed = observed.own(Kind::Ingress, &name).is_some_and(|slot| !slot.deleting);
     status.url = exposed.then(|| instance.web.url());
-    status.backup = backup::recorded(status.backup.take(), instance, observed);
     status
 }
 

@@ -34,6 +34,10 @@ fn report(verb: Verb, data: Data) -> Report {
     Report { verb, outcome: Ended::Done, reason: None, message: String::new(), data: Some(data) }
 }
 
+fn seen() -> Observed {
+    Observed { instance: "uid-1".into(), ..Observed::default() }
+}
+
 /// A step that ended well, with the report of its pod.
 fn step(observed: &mut Observed, job: &str, report: Report) {
     observed.children.insert((Kind::Job, job.into()), slot(job, "uid-1", Facts::Job { finished: Some(true) }));
@@ -67,7 +71,7 @@ fn of<'a>(status: &'a Dhis2InstanceStatus, kind: &str) -> (&'a str, &'a str) {
 
 /// Everything that a serving instance has.
 fn serving() -> Observed {
-    let mut observed = Observed::default();
+    let mut observed = seen();
     let built = Built { instance: "uid-1".into(), postgresql: 17, system_identifier: "7".into(), built_at: "2026-11-25T11:00:00Z".into() };
     step(&mut observed, "play-database-build", report(Verb::DatabaseBuild, Data::DatabaseBuild(built)));
     let bootstrapped =
@@ -123,13 +127,35 @@ fn the_door_is_not_open_while_district_is_accepted() {
 }
 
 #[test]
+fn what_a_former_instance_of_the_name_left_is_not_believed() {
+    let mut observed = serving();
+    observed.instance = "uid-2".into();
+    let mut resource = resource();
+    resource.metadata.uid = Some("uid-2".into());
+    let status = told(&resource, &observed);
+    assert_eq!((status.admin, status.database, status.url), (None, None, None));
+    assert_eq!(of(&told(&resource, &observed), "Ready").0, "False");
+}
+
+#[test]
+fn what_passes_by_itself_needs_nobody() {
+    let mut resource = resource();
+    resource.status = Some(told(&resource, &serving()));
+    let instance = Box::new(parse(&resource, &serving(), &Settings::default()).unwrap());
+    let status = status(&resource, &serving(), &Outcome::Interrupted { instance, made: Vec::new() }, now());
+    assert_eq!(of(&status, "Stalled"), ("False", "Unobstructed"));
+    assert_eq!(of(&status, "Reconciling"), ("True", "Failed"));
+    assert_eq!(of(&status, "Ready"), ("True", "Serving"));
+}
+
+#[test]
 fn the_first_thing_that_is_missing_is_the_reason() {
     let mut resource = resource();
-    assert_eq!(of(&told(&resource, &Observed::default()), "Ready"), ("False", "Creating"));
+    assert_eq!(of(&told(&resource, &seen()), "Ready"), ("False", "Creating"));
     let made = |name: &str| Some(crate::api::status::Made { name: name.into(), uid: name.into() });
     let claims = Claims { database: made("play-database"), files: None, backups: None };
     resource.status = Some(Dhis2InstanceStatus { claims: Some(claims), ..Dhis2InstanceStatus::default() });
-    let mut observed = Observed::default();
+    let mut observed = seen();
     let claim = slot("play-database", "uid-1", Facts::Claim { requested: "20Gi".into(), capacity: None });
     observed.children.insert((Kind::PersistentVolumeClaim, "play-database".into()), claim);
     assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "BuildingDatabase"));

@@ -12,7 +12,7 @@ use dhis2_e2e::site::instance::Instance;
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, process, wait};
 use futures::{AsyncBufReadExt, TryStreamExt};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, LogParams, PropagationPolicy};
 use kube::{Api, ResourceExt};
@@ -55,6 +55,10 @@ async fn scheduled_backup(story: &Story, instance: &Instance, name: &str) -> Out
         backup.last.and_then(|last| last.added_bytes).unwrap_or(-1)
     ));
     assert_eq!(backup.failure, None);
+    let schedules: Api<CronJob> = Api::namespaced(story.client.clone(), &story.namespace);
+    let schedule = schedules.get("play-backup").await?.spec.unwrap_or_default();
+    let told = backup.schedule.unwrap_or_default();
+    assert_eq!((told.cron, told.time_zone), (schedule.schedule, schedule.time_zone), "the schedule in the status");
     Ok(backup.sets.unwrap_or_default())
 }
 

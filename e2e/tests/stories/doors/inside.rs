@@ -8,7 +8,7 @@ use futures::{AsyncBufReadExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{LogParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const POD: &str = "others";
 const LIMIT: Duration = Duration::from_mins(2);
@@ -40,8 +40,8 @@ wait
 
 impl Inside {
     /// Begins to try, from a namespace of its own.
-    pub async fn begin(story: &Story, instance: &Instance) -> Outcome<Self> {
-        let namespace = format!("{}-others", story.namespace);
+    pub async fn begin(story: &Story, instance: &Instance, who: &str) -> Outcome<Self> {
+        let namespace = format!("{}-{who}", story.namespace);
         story.make_namespace(&namespace).await?;
         let Instance { name, host, .. } = instance;
         let service = |part: &str| format!("{name}{part}.{}.svc", story.namespace);
@@ -104,12 +104,22 @@ impl Inside {
         Ok(())
     }
 
-    /// Let in by the resource itself, it is answered: the tries before could have been.
-    pub async fn is_answered_when_allowed(&self, instance: &Instance) -> Outcome {
+    /// What lets it connect, in a resource.
+    pub fn allowed(&self) -> Value {
         let namespace = json!({ "matchLabels": { "kubernetes.io/metadata.name": self.namespace } });
-        let allow = json!({ "network": { "allowFrom": [{ "namespaceSelector": namespace }] } });
-        instance.change(&allow).await?;
-        self.until_it_says("service 401").await
+        json!({ "allowFrom": [{ "namespaceSelector": namespace }] })
+    }
+
+    /// Allowed to connect by the resource from its first second on, it is answered in the end, as the others could have
+    /// been; and it was not let in before.
+    pub async fn is_answered_but_not_let_in(&self, story: &Story) -> Outcome {
+        self.until_it_says("service 401").await?;
+        let log = self.pods.logs(POD, &LogParams::default()).await?;
+        let mut answers: Vec<&str> = log.lines().filter(|line| !line.ends_with(" none")).collect();
+        answers.dedup();
+        story.tell(&format!("from a pod that may connect: {} tries, answered {answers:?}", log.lines().count()));
+        assert!(!answers.iter().any(|answer| answer.ends_with(" 200")), "the default password was accepted from a pod that may connect");
+        Ok(())
     }
 
     /// Follows its log until it says this.

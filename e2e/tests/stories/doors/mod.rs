@@ -31,8 +31,9 @@ fn doors() {
         let certificate = certificate(&story, &instance).await?;
         let outside: Vec<Knocker> =
             [Scheme::Http, Scheme::Https].into_iter().map(|scheme| Knocker::begin(&story, &instance, scheme)).collect();
-        let inside = Inside::begin(&story, &instance).await?;
-        let spec = json!({ "web": { "tls": { "secretName": "play-certificate" } } });
+        let inside = Inside::begin(&story, &instance, "others").await?;
+        let friend = Inside::begin(&story, &instance, "friends").await?;
+        let spec = json!({ "web": { "tls": { "secretName": "play-certificate" } }, "network": friend.allowed() });
         instance.apply(&story.manifest("play", &spec)).await?;
         instance.settled().await?;
         let door = Door::trusting(&story.site, &instance.host, &certificate)?;
@@ -42,7 +43,7 @@ fn doors() {
             knocker.end(&story).await?;
         }
         inside.verdict(&story).await?;
-        inside.is_answered_when_allowed(&instance).await?;
+        friend.is_answered_but_not_let_in(&story).await?;
         a_personal_password_stays(&story, &operator, &instance, &door).await
     });
 }

@@ -1,0 +1,110 @@
+//! Writing against an API server of a few lines that holds one object.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    body::Body as Answer,
+    http::{Method, Request, Response, StatusCode},
+};
+use kube::client::Body;
+
+use super::*;
+use crate::operator::{desired::fixture, slot::Facts};
+
+type Store = Arc<Mutex<(Option<Value>, Vec<String>)>>;
+
+async fn answer(store: Store, request: Request<Body>) -> Result<Response<Answer>, Infallible> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let bytes = request.into_body().collect_bytes().await.unwrap();
+    let mut store = store.lock().unwrap();
+    store.1.push(method.to_string());
+    let refuse = |code: StatusCode, reason: &str| {
+        (code, json!({"kind": "Status", "status": "Failure", "code": code.as_u16(), "reason": reason, "message": path}))
+    };
+    let (code, body) = match (method, store.0.clone()) {
+        (Method::POST, Some(_)) => refuse(StatusCode::CONFLICT, "AlreadyExists"),
+        (Method::GET, Some(there)) => (StatusCode::OK, there),
+        (_, None) => refuse(StatusCode::NOT_FOUND, "NotFound"),
+        (_, Some(there)) => {
+            let mut new: Value = serde_json::from_slice(&bytes).unwrap();
+            new["metadata"]["uid"] = there["metadata"]["uid"].clone();
+            new["metadata"]["resourceVersion"] = json!("9");
+            store.0 = Some(new.clone());
+            (StatusCode::OK, new)
+        }
+    };
+    Ok(Response::builder().status(code).header("content-type", "application/json").body(body.to_string().into()).unwrap())
+}
+
+fn service() -> Wanted {
+    let wanted = crate::operator::desired::desired(&fixture::plain());
+    wanted.into_iter().find(|wish| wish.kind == Kind::Service && wish.name == "play").unwrap()
+}
+
+/// Brings the Service `play` about where this is there and that is known. Returns what went wrong, the requests, the world.
+async fn bring(there: Option<Value>, observed: Observed) -> (Option<Error>, Vec<String>, World) {
+    let store: Store = Arc::new(Mutex::new((there, Vec::new())));
+    let client = {
+        let store = store.clone();
+        Client::new(tower::service_fn(move |request| answer(store.clone(), request)), "demo")
+    };
+    let (world, secrets, leadership) = (World::default(), Secrets::default(), Leadership::uncontested());
+    let key = Key { namespace: "demo".into(), name: "play".into() };
+    for ((kind, name), slot) in &observed.children {
+        world.put(&key, *kind, name, slot.clone());
+    }
+    let instance = fixture::plain();
+    let writer = Writer {
+        client: &client,
+        world: &world,
+        secrets: &secrets,
+        leadership: &leadership,
+        key: &key,
+        instance: &instance,
+        observed: &observed,
+    };
+    let error = writer.bring(&service()).await.err();
+    let requests = store.lock().unwrap().1.clone();
+    (error, requests, world)
+}
+
+/// The Service as it is in the cluster, without one of our labels.
+fn edited() -> Value {
+    let mut there = service().stamped();
+    there["metadata"]["uid"] = json!("uid-of-service");
+    there["metadata"]["resourceVersion"] = json!("5");
+    there["metadata"]["labels"].as_object_mut().unwrap().remove("app.kubernetes.io/managed-by");
+    there
+}
+
+#[tokio::test]
+async fn an_object_that_lost_its_label_is_repaired_where_it_is_met() {
+    let (error, requests, world) = bring(Some(edited()), Observed::default()).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(requests, ["POST", "GET", "GET", "PATCH"]);
+    let key = Key { namespace: "demo".into(), name: "play".into() };
+    let slot = world.children(&key).remove(&(Kind::Service, "play".to_owned())).unwrap();
+    assert_eq!(slot.satisfied, Some(service().digest()));
+}
+
+#[tokio::test]
+async fn an_object_that_went_unseen_is_forgotten() {
+    let slot = Slot {
+        uid: "uid-of-service".into(),
+        version: 5,
+        owner: Some("uid-1".into()),
+        maker: None,
+        deleting: false,
+        satisfied: None,
+        facts: Facts::Plain,
+    };
+    let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
+    observed.children.insert((Kind::Service, "play".into()), slot);
+    let (error, _, world) = bring(None, observed).await;
+    assert!(error.is_some_and(|error| error.passes()));
+    let key = Key { namespace: "demo".into(), name: "play".into() };
+    assert!(world.children(&key).is_empty(), "the next pass makes it anew");
+}

@@ -1,0 +1,165 @@
+use serde_json::json;
+
+use super::*;
+use crate::operator::{slot::Facts, trouble::Trouble};
+
+fn resource(backup: &serde_json::Value) -> Dhis2Instance {
+    serde_json::from_value(json!({
+        "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance",
+        "metadata": {"name": "play", "namespace": "ns", "uid": "uid-1", "generation": 1},
+        "spec": {"version": "2.42.4", "web": {"host": "play.example.org"}, "backup": backup}
+    }))
+    .unwrap()
+}
+
+fn daily() -> Dhis2Instance {
+    resource(&json!({"schedule": "0 1 * * *"}))
+}
+
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
+fn set(name: &str, created: &str) -> BackedUp {
+    BackedUp {
+        set: name.into(),
+        created: created.into(),
+        bytes_added: 1,
+        files: 1,
+        file_bytes: 1,
+        files_incomplete: false,
+        references_without_file: 0,
+        tables: 1,
+        rows: 1,
+        seconds: 1,
+        retention: Retention::Done,
+        sets_kept: 1,
+        oldest: created.into(),
+        repository_size: 2,
+        repository_free: 1,
+    }
+}
+
+fn made(created: &str, set: BackedUp) -> Pod {
+    let report = crate::report::Report {
+        verb: crate::report::Verb::Backup,
+        outcome: crate::report::Outcome::Done,
+        reason: None,
+        message: String::new(),
+        data: Some(Data::Backup(set)),
+    };
+    Pod { component: "backup".into(), ended: true, created: Some(at(created)), reports: vec![report], ..Pod::default() }
+}
+
+fn failed(created: &str) -> Pod {
+    let trouble = Some(Trouble { reason: Reason::DumpFailed, message: "broke off".into() });
+    Pod { component: "backup".into(), ended: true, created: Some(at(created)), trouble, ..Pod::default() }
+}
+
+fn running(created: &str) -> Pod {
+    Pod { component: "backup".into(), created: Some(at(created)), ..Pod::default() }
+}
+
+fn observed(pods: &[Pod]) -> Observed {
+    let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
+    let slot = |uid: &str, owner: &str, facts| Slot {
+        uid: uid.into(),
+        version: 1,
+        owner: Some(owner.into()),
+        maker: None,
+        deleting: false,
+        satisfied: None,
+        facts,
+    };
+    observed.children.insert((Kind::CronJob, "play-backup".into()), slot("cron", "uid-1", Facts::Plain));
+    for (number, pod) in pods.iter().enumerate() {
+        let job = format!("play-backup-{number}");
+        observed.children.insert((Kind::Job, job.clone()), slot(&job, "cron", Facts::Job { finished: None }));
+        observed.children.insert((Kind::Pod, format!("{job}-x")), slot("pod", &job, Facts::Pod(Box::new(pod.clone()))));
+    }
+    observed
+}
+
+/// The backups of a resource that had these before, told at a time.
+fn told(resource: &mut Dhis2Instance, pods: &[Pod], now: &str) -> (bool, Reason) {
+    let (observed, now) = (observed(pods), at(now));
+    let mut status = resource.status.clone().unwrap_or_default();
+    status.backup = recorded(status.backup.take(), resource, &observed, now);
+    let told = healthy(resource, &status, &Outcome::Paused, &observed, now);
+    resource.status = Some(status);
+    (told.holds, told.reason)
+}
+
+const DONE: (bool, Reason) = (true, Reason::Done);
+
+#[test]
+fn a_backup_that_is_overdue_is_told_once_and_asks_for_no_pass() {
+    let mut resource = daily();
+    assert_eq!(told(&mut resource, &[made("2026-11-24T01:00:00Z", set("a", "2026-11-24T01:01:00Z"))], "2026-11-24T01:02:00Z"), DONE);
+    let status = || resource.status.clone().unwrap();
+    assert_eq!(super::super::revisit(&status(), at("2026-11-25T02:59:00Z")), Duration::from_mins(1));
+    assert_eq!(super::super::revisit(&status(), at("2026-11-25T03:00:00Z")), Duration::from_hours(24));
+    assert_eq!(told(&mut resource, &[], "2026-11-25T03:00:00Z"), (false, Reason::BackupOverdue));
+}
+
+#[test]
+fn a_failure_counts_until_a_newer_set_exists_and_no_longer() {
+    let mut resource = daily();
+    let first = made("2026-11-23T01:00:00Z", set("a", "2026-11-23T01:01:00Z"));
+    let second = failed("2026-11-24T01:00:00Z");
+    assert_eq!(told(&mut resource, &[first.clone(), second.clone()], "2026-11-24T01:05:00Z"), (false, Reason::DumpFailed));
+    assert_eq!(told(&mut resource, &[first], "2026-11-24T01:06:00Z"), (false, Reason::DumpFailed), "though its pod is gone");
+    let third = made("2026-11-25T01:00:00Z", set("b", "2026-11-25T01:01:00Z"));
+    assert_eq!(told(&mut resource, &[second, third], "2026-11-25T01:05:00Z"), DONE, "though its pod is there");
+    assert_eq!(resource.status.unwrap().backup.unwrap().failure, None);
+}
+
+#[test]
+fn a_set_with_a_shortcoming_is_told_until_the_next() {
+    for wrong in [
+        BackedUp { files_incomplete: true, ..set("a", "2026-11-24T01:01:00Z") },
+        BackedUp { retention: Retention::Failed, ..set("a", "2026-11-24T01:01:00Z") },
+    ] {
+        let mut resource = daily();
+        assert_eq!(told(&mut resource, &[made("2026-11-24T01:00:00Z", wrong)], "2026-11-24T01:05:00Z"), (false, Reason::BackupFailed));
+        let next = made("2026-11-25T01:00:00Z", set("b", "2026-11-25T01:01:00Z"));
+        assert_eq!(told(&mut resource, &[next], "2026-11-25T01:05:00Z"), DONE);
+    }
+}
+
+#[test]
+fn what_was_due_before_the_schedule_came_into_force_was_never_promised() {
+    let mut resource = resource(&json!({"schedule": "0 1 * * 0"}));
+    let last = [made("2026-11-22T01:00:00Z", set("a", "2026-11-22T01:01:00Z"))];
+    assert_eq!(told(&mut resource, &last, "2026-11-22T01:05:00Z"), DONE);
+    resource.spec.backup.schedule = Some("0 1 * * *".into());
+    assert_eq!(told(&mut resource, &last, "2026-11-25T12:00:00Z"), DONE);
+    assert_eq!(told(&mut resource, &last, "2026-11-26T02:59:00Z"), DONE);
+    assert_eq!(told(&mut resource, &last, "2026-11-26T03:00:00Z"), (false, Reason::BackupOverdue));
+    resource.spec.backup.suspend = true;
+    assert_eq!(told(&mut resource, &last, "2026-11-26T04:00:00Z"), (false, Reason::BackupSuspended));
+    resource.spec.backup.suspend = false;
+    assert_eq!(told(&mut resource, &last, "2026-11-26T05:00:00Z"), DONE);
+}
+
+#[test]
+fn a_long_backup_is_not_overdue_unless_it_never_ends() {
+    let mut resource = daily();
+    let last = made("2026-11-24T01:00:00Z", set("a", "2026-11-24T01:01:00Z"));
+    assert_eq!(told(&mut resource, std::slice::from_ref(&last), "2026-11-24T01:05:00Z"), DONE);
+    let pods = [last, running("2026-11-25T01:00:00Z")];
+    assert_eq!(told(&mut resource, &pods, "2026-11-25T05:00:00Z"), (true, Reason::BackupRunning));
+    assert_eq!(told(&mut resource, &pods, "2026-11-26T02:00:00Z"), (false, Reason::BackupOverdue));
+}
+
+#[test]
+fn without_its_volume_or_key_no_backup_is_healthy() {
+    let mut resource = daily();
+    told(&mut resource, &[made("2026-11-24T01:00:00Z", set("a", "2026-11-24T01:01:00Z"))], "2026-11-24T01:02:00Z");
+    let status = resource.status.clone().unwrap();
+    for reason in [Reason::SecretLost, Reason::VolumeLost] {
+        let refused = Outcome::Refused(Refusal::new(reason, "gone"));
+        let told = healthy(&resource, &status, &refused, &observed(&[]), at("2026-11-24T02:00:00Z"));
+        assert_eq!((told.holds, told.reason), (false, reason));
+    }
+}
