@@ -37,8 +37,8 @@ fn carry_out(verb: Verb) -> Result<(), Box<dyn Error>> {
     let cache = Cache::locate()?;
     match verb {
         Verb::All => {
-            let images = image::build(&cache)?;
-            for image in std::iter::once(&images.operator).chain(&images.standin) {
+            let operator = image::operator(&cache)?;
+            for image in std::iter::once(operator).chain(image::standins(&cache)?) {
                 println!("{} {}", image.archive.display(), image.reference);
             }
         }

@@ -42,24 +42,25 @@ pub struct Image {
     pub reference: String,
 }
 
-/// The images that this checkout makes.
-#[derive(Clone, Debug)]
-pub struct Images {
-    /// Operator, agent and restic.
-    pub operator: Image,
-    /// The stand-in, by version.
-    pub standin: Vec<Image>,
-}
-
-/// Makes all images that are not in the cache yet. A tag names the content, so that a new build is a new image.
+/// The image of operator, agent and restic, made if it is not in the cache yet. Its tag names the content, so that a new
+/// build is a new image.
 ///
 /// # Errors
-/// When a program or an image can't be made.
-pub fn build(cache: &Cache) -> Result<Images, Error> {
+/// When a program or the image can't be made.
+pub fn operator(cache: &Cache) -> Result<Image, Error> {
     let binaries = binaries::build().map_err(Error::Binaries)?;
-    let operator = operator(cache, &binaries)?;
-    let standin = STANDIN_VERSIONS.into_iter().map(|version| of_standin(cache, &binaries, version)).collect::<Result<_, _>>()?;
-    Ok(Images { operator, standin })
+    let entries = operator_entries(cache, &binaries)?;
+    let key = content_key(&entries)?;
+    image(cache, format!("{OPERATOR}:{key}"), &operator_config(), entries)
+}
+
+/// The images of the stand-in, by version, made if they are not in the cache yet.
+///
+/// # Errors
+/// When the program or an image can't be made.
+pub fn standins(cache: &Cache) -> Result<Vec<Image>, Error> {
+    let program = binaries::standin().map_err(Error::Binaries)?;
+    STANDIN_VERSIONS.into_iter().map(|version| of_standin(cache, &program, version)).collect()
 }
 
 /// What is in the operator's image.
@@ -97,15 +98,9 @@ fn restic(cache: &Cache) -> Result<PathBuf, Error> {
     Ok(build::program(cache, program).map_err(Error::Restic)?.join("restic"))
 }
 
-fn operator(cache: &Cache, binaries: &Binaries) -> Result<Image, Error> {
-    let entries = operator_entries(cache, binaries)?;
-    let key = content_key(&entries)?;
-    image(cache, format!("{OPERATOR}:{key}"), &operator_config(), entries)
-}
-
-fn of_standin(cache: &Cache, binaries: &Binaries, version: &'static str) -> Result<Image, Error> {
+fn of_standin(cache: &Cache, program: &Path, version: &'static str) -> Result<Image, Error> {
     let parsed: standin::version::Version = version.parse().map_err(|_| Error::Version(version))?;
-    let entries: Vec<Entry> = standin::image::entries(parsed, &binaries.standin).into_iter().map(entry).collect();
+    let entries: Vec<Entry> = standin::image::entries(parsed, program).into_iter().map(entry).collect();
     let config = standin::image::config(parsed, standin::image::QUICK);
     let list = |key: &str| {
         config

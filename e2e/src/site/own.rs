@@ -118,23 +118,19 @@ fn what_to_load(cache: &Cache) -> Result<(Images, Vec<PathBuf>), Error> {
     };
     let [operator, dhis2] = given.map(|image| image.map(&mut take).transpose());
     let (operator, dhis2) = (operator?, dhis2?);
-    let made = if operator.is_some() && dhis2.is_some() { None } else { Some(image::build(cache)?) };
-    let operator = match (operator, &made) {
-        (None, Some(made)) => {
-            archives.push(made.operator.archive.clone());
-            made.operator.reference.clone()
-        }
-        (given, _) => given.unwrap_or_default(),
+    let operator = if let Some(given) = operator {
+        given
+    } else {
+        let made = image::operator(cache)?;
+        archives.push(made.archive);
+        made.reference
     };
-    let (dhis2, versions) = match (dhis2, &made) {
-        (None, Some(made)) => {
-            archives.extend(made.standin.iter().map(|image| image.archive.clone()));
-            (standin::image::NAME.to_owned(), image::STANDIN_VERSIONS.map(str::to_owned).to_vec())
-        }
-        (given, _) => {
-            let (name, version) = given::reference(&given.unwrap_or_default())?;
-            (name, vec![version])
-        }
+    let (dhis2, versions) = if let Some(given) = dhis2 {
+        let (name, version) = given::reference(&given)?;
+        (name, vec![version])
+    } else {
+        archives.extend(image::standins(cache)?.into_iter().map(|image| image.archive));
+        (standin::image::NAME.to_owned(), image::STANDIN_VERSIONS.map(str::to_owned).to_vec())
     };
     let postgres = given::text("POSTGRES_IMAGE").unwrap_or_else(|| POSTGRES.to_owned());
     Ok((Images { operator, dhis2, versions, postgres }, archives))
