@@ -27,6 +27,10 @@ const SCHEMA: &str = "
     CREATE TABLE analytics_2026 (id int);
     INSERT INTO analytics_2026 SELECT generate_series(1, 1000);
     CREATE VIEW _view_users AS SELECT username FROM userinfo;
+    CREATE TABLE analytics (id int);
+    INSERT INTO analytics SELECT generate_series(1, 1000);
+    CREATE TABLE analyticstablehook (name text, sql text);
+    INSERT INTO analyticstablehook VALUES ('ours', 'update analytics_rs_orgunitstructure set level = 1');
     CREATE MATERIALIZED VIEW _view_count AS SELECT count(*) AS users FROM userinfo;
     CREATE TABLE flyway_schema_history (version text);
     INSERT INTO flyway_schema_history VALUES ('2.42.5'), ('2.42.47');
@@ -101,7 +105,7 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
     pod.owner().batch_execute(SCHEMA).unwrap();
     let report = backup(&pod, "set-1", "3").done();
     let made = backed_up(report.clone());
-    assert_eq!((made.files, made.references_without_file, made.tables, made.rows), (2, 1, 5, 50_704));
+    assert_eq!((made.files, made.references_without_file, made.tables, made.rows), (2, 1, 6, 50_705));
     assert_eq!((made.retention, made.sets_kept), (Retention::Done, 1));
     assert_eq!(backup(&pod, "set-1", "3").done(), report, "a second run of the same Job reports the same");
     assert_eq!((of_set(&pod, "set-1", "dump"), of_set(&pod, "set-1", "manifest")), (1, 1));
@@ -110,6 +114,7 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
     assert_eq!(manifest["secrets"]["encryption/password"], pod::ENCRYPTION);
     assert_eq!(manifest["files"]["withoutFile"], serde_json::json!(["dataValue/lost"]));
     assert_eq!(manifest["dhis2"], serde_json::json!({ "version": "2.42.4.1", "schema": "2.42.47" }));
+    assert_eq!(manifest["contents"]["rows"]["public.analyticstablehook"], 1);
     drop(serving);
 
     // The key and the repository are all that is left: another instance gets the data.
@@ -133,8 +138,10 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
     backup(&other, "restored", "3").done();
     assert_eq!(self::manifest(&other, "restored")["contents"], manifest["contents"]);
     let users: i64 = other.owner().query_one("SELECT users FROM _view_count", &[]).unwrap().get(0);
-    let analytics: i64 = other.owner().query_one("SELECT count(*) FROM analytics_2026", &[]).unwrap().get(0);
-    assert_eq!((users, analytics), (500, 0), "views survive, derived tables are there and empty");
+    let rows = |table: &str| -> i64 { other.owner().query_one(&format!("SELECT count(*) FROM {table}"), &[]).unwrap().get(0) };
+    let derived = (rows("analytics"), rows("analytics_2026"));
+    assert_eq!((users, derived), (500, (0, 0)), "views survive, derived tables are there and empty");
+    assert_eq!(rows("analyticstablehook"), 1, "metadata with a name like theirs is restored");
 }
 
 fn output_bytes(command: &mut Command) -> Vec<u8> {
