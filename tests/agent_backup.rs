@@ -5,6 +5,7 @@
 mod pod;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -26,11 +27,11 @@ const SCHEMA: &str = "
     INSERT INTO fileresource VALUES ('a', 'dataValue/present'), ('b', 'dataValue/lost');
     CREATE TABLE analytics_2026 (id int);
     INSERT INTO analytics_2026 SELECT generate_series(1, 1000);
-    CREATE VIEW _view_users AS SELECT username FROM userinfo;
     CREATE TABLE analytics (id int);
     INSERT INTO analytics SELECT generate_series(1, 1000);
     CREATE TABLE analyticstablehook (name text, sql text);
     INSERT INTO analyticstablehook VALUES ('ours', 'update analytics_rs_orgunitstructure set level = 1');
+    CREATE VIEW _view_users AS SELECT username FROM userinfo;
     CREATE MATERIALIZED VIEW _view_count AS SELECT count(*) AS users FROM userinfo;
     CREATE TABLE flyway_schema_history (version text);
     INSERT INTO flyway_schema_history VALUES ('2.42.5'), ('2.42.47');
@@ -113,8 +114,8 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
     let manifest = manifest(&pod, "set-1");
     assert_eq!(manifest["secrets"]["encryption/password"], pod::ENCRYPTION);
     assert_eq!(manifest["files"]["withoutFile"], serde_json::json!(["dataValue/lost"]));
-    assert_eq!(manifest["dhis2"], serde_json::json!({ "version": "2.42.4.1", "schema": "2.42.47" }));
     assert_eq!(manifest["contents"]["rows"]["public.analyticstablehook"], 1);
+    assert_eq!(manifest["dhis2"], serde_json::json!({ "version": "2.42.4.1", "schema": "2.42.47" }));
     drop(serving);
 
     // The key and the repository are all that is left: another instance gets the data.
@@ -207,6 +208,24 @@ fn old_sets_go_whole_unless_somebody_uses_the_repository() {
     assert_eq!(snapshots(&pod).len(), 9);
     assert_eq!((of_set(&pod, "set-2", "files"), of_set(&pod, "set-3", "files")), (0, 1));
     output(restic(&pod).args(["check", "--read-data"]));
+}
+
+#[test]
+fn a_set_that_lacks_files_pushes_out_no_whole_one() {
+    let pod = filled();
+    let _serving = pod.serve();
+    let permit = |mode| fs::set_permissions(pod.path("/opt/dhis2/files/dataValue/present"), fs::Permissions::from_mode(mode)).unwrap();
+    backup(&pod, "set-1", "1").done();
+    permit(0o000);
+    for attempt in ["made", "found made"] {
+        let report = backup(&pod, "set-2", "1").done();
+        assert!(report.message.contains("until a set holds all files"), "{attempt}: {}", report.message);
+        let second = backed_up(report);
+        assert_eq!((second.files_incomplete, second.retention, second.sets_kept), (true, Retention::Postponed, 2), "{attempt}");
+    }
+    permit(0o600);
+    let third = backed_up(backup(&pod, "set-3", "1").done());
+    assert_eq!((third.files_incomplete, third.retention, third.sets_kept), (false, Retention::Done, 1));
 }
 
 #[test]

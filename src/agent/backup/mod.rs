@@ -111,7 +111,11 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
         }
         None => steps::make(&repository, &set, arguments, paths, log, reports)?,
     };
-    let kept = retention::apply(&repository, &arguments.keep, &arguments.name, &paths.of(PENDING_PRUNE), log)?;
+    let kept = if manifest.files.complete {
+        retention::apply(&repository, &arguments.keep, &arguments.name, &paths.of(PENDING_PRUNE), log)?
+    } else {
+        retention::postpone(&repository)?
+    };
     let report = manifest.report(kept.retention, kept.sets, kept.oldest);
     Ok((message(&report, kept.trouble), Some(Data::Backup(report))))
 }

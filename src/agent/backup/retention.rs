@@ -66,6 +66,16 @@ pub fn apply(repository: &Repository, keep: &Keep, host: &str, pending: &Path, l
         }
         Err(error) => (Retention::Failed, Some(format!("old sets could not be removed: {}", told(&error)))),
     };
+    kept(repository, retention, trouble)
+}
+
+/// Removes nothing after a set that lacks files: it must push out none that is whole.
+pub fn postpone(repository: &Repository) -> Result<Kept, restic::Error> {
+    let trouble = "old sets are left until a set holds all files".to_owned();
+    kept(repository, Retention::Postponed, Some(trouble))
+}
+
+fn kept(repository: &Repository, retention: Retention, trouble: Option<String>) -> Result<Kept, restic::Error> {
     let snapshots = repository.snapshots()?;
     let manifests: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).collect();
     let oldest = manifests.iter().map(|manifest| manifest.time).min();
