@@ -228,6 +228,41 @@ fn a_set_that_lacks_files_pushes_out_no_whole_one() {
     assert_eq!((third.files_incomplete, third.retention, third.sets_kept), (false, Retention::Done, 1));
 }
 
+/// Makes restic find the repository full while `/tmp/full` is there; pruning removes it, if it is a file.
+fn limited(pod: &Pod) {
+    let (full, real) = (pod.path("/tmp/full"), pod.path("/agent/real-restic"));
+    fs::rename(pod.path(layout::RESTIC), &real).unwrap();
+    let script = format!(
+        "#!/bin/sh\nfor word; do case $word in\n  backup) [ ! -e {full} ] || {{ echo 'Fatal: no space left on device' >&2; exit 1; }} ;;\n  prune) rm -f {full} ;;\nesac; done\nexec {real} \"$@\"\n",
+        full = full.display(),
+        real = real.display()
+    );
+    pod.write(layout::RESTIC, &script);
+    fs::set_permissions(pod.path(layout::RESTIC), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_full_repository_lets_old_sets_go_before_the_new_one() {
+    let pod = filled();
+    let _serving = pod.serve();
+    limited(&pod);
+    backup(&pod, "set-1", "2").done();
+    backup(&pod, "set-2", "2").done();
+    pod.write("/tmp/full", "");
+    let third = backup(&pod, "set-3", "1");
+    assert!(third.log.contains("removing 1 sets"), "{}", third.log);
+    assert_eq!(backed_up(third.done()).sets_kept, 1);
+
+    // Where that does not help, the message says what does; a set that lacks files has still pushed out no whole one.
+    fs::set_permissions(pod.path("/opt/dhis2/files/dataValue/present"), fs::Permissions::from_mode(0o000)).unwrap();
+    backup(&pod, "set-4", "1").done();
+    fs::create_dir(pod.path("/tmp/full")).unwrap();
+    let fifth = backup(&pod, "set-5", "1");
+    assert!(fifth.log.contains("enlarge the volume"), "{}", fifth.log);
+    assert_eq!(fifth.refused(), Refusal::RepositoryFull);
+    assert_eq!(["set-3", "set-4", "set-5"].map(|set| of_set(&pod, set, "manifest")), [1, 1, 0]);
+}
+
 #[test]
 fn what_cannot_be_opened_is_left_as_it_is() {
     let pod = filled();
