@@ -11,9 +11,9 @@ FROM docker.io/library/rust:1.95-trixie AS programs
 WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-# The workspace has a second member, which is not needed here.
+# The workspace has a second member, which is not needed here: cargo only wants to see the targets that its manifest names.
 COPY e2e/Cargo.toml e2e/Cargo.toml
-RUN mkdir e2e/src && touch e2e/src/lib.rs
+RUN mkdir -p e2e/src e2e/tests/stories && touch e2e/src/lib.rs e2e/tests/stories/main.rs
 # Static: the agent runs inside the images of others. The flag must not reach procedural macros, hence the named target.
 RUN target=$(rustc -vV | sed -n 's/^host: //p') \
     && flags=CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_RUSTFLAGS \

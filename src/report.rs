@@ -210,7 +210,7 @@ pub struct BackedUp {
 pub enum Retention {
     /// Those that are not to be kept are gone.
     Done,
-    /// Somebody else uses the repository: the next backup does it.
+    /// Somebody else uses the repository, or the new set lacks files: the next backup does it.
     Postponed,
     /// It went wrong; the message says how. The new set counts all the same.
     Failed,

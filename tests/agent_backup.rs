@@ -5,6 +5,7 @@
 mod pod;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -26,6 +27,10 @@ const SCHEMA: &str = "
     INSERT INTO fileresource VALUES ('a', 'dataValue/present'), ('b', 'dataValue/lost');
     CREATE TABLE analytics_2026 (id int);
     INSERT INTO analytics_2026 SELECT generate_series(1, 1000);
+    CREATE TABLE analytics (id int);
+    INSERT INTO analytics SELECT generate_series(1, 1000);
+    CREATE TABLE analyticstablehook (name text, sql text);
+    INSERT INTO analyticstablehook VALUES ('ours', 'update analytics_rs_orgunitstructure set level = 1');
     CREATE VIEW _view_users AS SELECT username FROM userinfo;
     CREATE MATERIALIZED VIEW _view_count AS SELECT count(*) AS users FROM userinfo;
     CREATE TABLE flyway_schema_history (version text);
@@ -101,7 +106,7 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
     pod.owner().batch_execute(SCHEMA).unwrap();
     let report = backup(&pod, "set-1", "3").done();
     let made = backed_up(report.clone());
-    assert_eq!((made.files, made.references_without_file, made.tables, made.rows), (2, 1, 5, 50_704));
+    assert_eq!((made.files, made.references_without_file, made.tables, made.rows), (2, 1, 6, 50_705));
     assert_eq!((made.retention, made.sets_kept), (Retention::Done, 1));
     assert_eq!(backup(&pod, "set-1", "3").done(), report, "a second run of the same Job reports the same");
     assert_eq!((of_set(&pod, "set-1", "dump"), of_set(&pod, "set-1", "manifest")), (1, 1));
@@ -109,6 +114,7 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
     let manifest = manifest(&pod, "set-1");
     assert_eq!(manifest["secrets"]["encryption/password"], pod::ENCRYPTION);
     assert_eq!(manifest["files"]["withoutFile"], serde_json::json!(["dataValue/lost"]));
+    assert_eq!(manifest["contents"]["rows"]["public.analyticstablehook"], 1);
     assert_eq!(manifest["dhis2"], serde_json::json!({ "version": "2.42.4.1", "schema": "2.42.47" }));
     drop(serving);
 
@@ -133,8 +139,10 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
     backup(&other, "restored", "3").done();
     assert_eq!(self::manifest(&other, "restored")["contents"], manifest["contents"]);
     let users: i64 = other.owner().query_one("SELECT users FROM _view_count", &[]).unwrap().get(0);
-    let analytics: i64 = other.owner().query_one("SELECT count(*) FROM analytics_2026", &[]).unwrap().get(0);
-    assert_eq!((users, analytics), (500, 0), "views survive, derived tables are there and empty");
+    let rows = |table: &str| -> i64 { other.owner().query_one(&format!("SELECT count(*) FROM {table}"), &[]).unwrap().get(0) };
+    let derived = (rows("analytics"), rows("analytics_2026"));
+    assert_eq!((users, derived), (500, (0, 0)), "views survive, derived tables are there and empty");
+    assert_eq!(rows("analyticstablehook"), 1, "metadata with a name like theirs is restored");
 }
 
 fn output_bytes(command: &mut Command) -> Vec<u8> {
@@ -200,6 +208,59 @@ fn old_sets_go_whole_unless_somebody_uses_the_repository() {
     assert_eq!(snapshots(&pod).len(), 9);
     assert_eq!((of_set(&pod, "set-2", "files"), of_set(&pod, "set-3", "files")), (0, 1));
     output(restic(&pod).args(["check", "--read-data"]));
+}
+
+#[test]
+fn a_set_that_lacks_files_pushes_out_no_whole_one() {
+    let pod = filled();
+    let _serving = pod.serve();
+    let permit = |mode| fs::set_permissions(pod.path("/opt/dhis2/files/dataValue/present"), fs::Permissions::from_mode(mode)).unwrap();
+    backup(&pod, "set-1", "1").done();
+    permit(0o000);
+    for attempt in ["made", "found made"] {
+        let report = backup(&pod, "set-2", "1").done();
+        assert!(report.message.contains("until a set holds all files"), "{attempt}: {}", report.message);
+        let second = backed_up(report);
+        assert_eq!((second.files_incomplete, second.retention, second.sets_kept), (true, Retention::Postponed, 2), "{attempt}");
+    }
+    permit(0o600);
+    let third = backed_up(backup(&pod, "set-3", "1").done());
+    assert_eq!((third.files_incomplete, third.retention, third.sets_kept), (false, Retention::Done, 1));
+}
+
+/// Makes restic find the repository full while `/tmp/full` is there; pruning removes it, if it is a file.
+fn limited(pod: &Pod) {
+    let (full, real) = (pod.path("/tmp/full"), pod.path("/agent/real-restic"));
+    fs::rename(pod.path(layout::RESTIC), &real).unwrap();
+    let script = format!(
+        "#!/bin/sh\nfor word; do case $word in\n  backup) [ ! -e {full} ] || {{ echo 'Fatal: no space left on device' >&2; exit 1; }} ;;\n  prune) rm -f {full} ;;\nesac; done\nexec {real} \"$@\"\n",
+        full = full.display(),
+        real = real.display()
+    );
+    pod.write(layout::RESTIC, &script);
+    fs::set_permissions(pod.path(layout::RESTIC), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_full_repository_lets_old_sets_go_before_the_new_one() {
+    let pod = filled();
+    let _serving = pod.serve();
+    limited(&pod);
+    backup(&pod, "set-1", "2").done();
+    backup(&pod, "set-2", "2").done();
+    pod.write("/tmp/full", "");
+    let third = backup(&pod, "set-3", "1");
+    assert!(third.log.contains("removing 1 sets"), "{}", third.log);
+    assert_eq!(backed_up(third.done()).sets_kept, 1);
+
+    // Where that does not help, the message says what does; a set that lacks files has still pushed out no whole one.
+    fs::set_permissions(pod.path("/opt/dhis2/files/dataValue/present"), fs::Permissions::from_mode(0o000)).unwrap();
+    backup(&pod, "set-4", "1").done();
+    fs::create_dir(pod.path("/tmp/full")).unwrap();
+    let fifth = backup(&pod, "set-5", "1");
+    assert!(fifth.log.contains("enlarge the volume"), "{}", fifth.log);
+    assert_eq!(fifth.refused(), Refusal::RepositoryFull);
+    assert_eq!(["set-3", "set-4", "set-5"].map(|set| of_set(&pod, set, "manifest")), [1, 1, 0]);
 }
 
 #[test]

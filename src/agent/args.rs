@@ -147,7 +147,7 @@ pub struct Backup {
 }
 
 /// Which sets are kept: the newest of each of the last so many days, weeks, months and years. The newest set always is.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[allow(clippy::struct_field_names)] // named as the flags are, which are named as restic's
 pub struct Keep {
     /// Newest sets to keep, whatever their age

@@ -49,6 +49,7 @@ pub struct Dhis2InstanceSpec {
     /// (`2.42.1` is tag `2.42.1.0`) and is compared with the version inside the image before DHIS2
     /// starts. A version below the last one that the database was started with is refused.
     #[schemars(length(max = 16), regex(pattern = r"^2\.[0-9]{2}\.[0-9]{1,2}(\.[0-9]{1,2})?$"))]
+    #[x_kube(validation = Rule::new("!self.matches('^2[.]([0-3][0-9]|40)[.]')").message("DHIS2 2.41 or newer"))]
     pub version: String,
 
     /// Preset for memory, CPU and volumes; every value can be set by itself. DHIS2 memory (limit and

@@ -48,6 +48,8 @@ fn verdict_on_change(from: &Value, to: &Value) -> String {
 fn what_people_write_is_taken() {
     for more in [
         json!({}),
+        json!({"version": "2.41.0"}),
+        json!({"version": "2.50.1.1"}),
         json!({"config": {"max.sessions.per_user": "5", "system.session.timeout": "7200"}}),
         json!({"encryption": {"secretName": "key"}}),
         json!({"encryption": {"defaultKey": true}}),
@@ -64,6 +66,8 @@ fn what_people_write_is_taken() {
 #[test]
 fn what_can_not_work_is_refused() {
     for (more, says) in [
+        (json!({"version": "2.40.9"}), "2.41 or newer"),
+        (json!({"version": "2.38.2.1"}), "2.41 or newer"),
         (json!({"config": {"connection.password": "x"}}), "operator sets itself"),
         (json!({"config": {"encryption.password": "x"}}), "operator sets itself"),
         (json!({"config": {"flyway.repair_before_migration": "on"}}), "operator sets itself"),

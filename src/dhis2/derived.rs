@@ -9,16 +9,17 @@ const RESOURCE_TABLES_RENAMED: u16 = 41;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Family {
     /// For `pg_dump --exclude-table-data`.
-    pub pattern: &'static str,
+    pub patterns: &'static [&'static str],
     /// For the operator `~` of PostgreSQL.
     pub regex: &'static str,
 }
 
-/// Analytics tables, and from 2.41 on the resource tables (dhis2-docs, `reference/postgresql.md`).
-const ANALYTICS: Family = Family { pattern: "public.analytics*", regex: "^analytics" };
+/// Analytics tables, and from 2.41 on the resource tables (dhis2-docs, `reference/postgresql.md`). `analyticstablehook` is none of
+/// them: it holds SQL that people wrote (dhis2-core, `AnalyticsTableHook.hbm.xml`).
+const ANALYTICS: Family = Family { patterns: &["public.analytics", "public.analytics_*"], regex: "^analytics(_|$)" };
 /// The resource tables of earlier lines. SQL views are called `_view_<name>`, and materialised ones have data that nothing but a
 /// refresh brings back: they stay (dhis2-core, `SqlView`). From 2.44 on `_deprecated_*` holds data that is not derived at all.
-const UNDERSCORE: Family = Family { pattern: "public._[^v]*", regex: "^_[^v]" };
+const UNDERSCORE: Family = Family { patterns: &["public._[^v]*"], regex: "^_[^v]" };
 
 /// The families of tables that `version` derives.
 pub fn tables(version: Version) -> &'static [Family] {

@@ -18,8 +18,8 @@ use std::time::Duration;
 use ::postgres::Error as SqlError;
 
 use super::Ended;
-use super::args::Backup;
-use super::failure::Failure;
+use super::args::{Backup, Keep};
+use super::failure::{Failure, told};
 use super::log::Log;
 use super::paths::Paths;
 use super::postgres::{programs, reach};
@@ -28,7 +28,7 @@ use super::{secret, volume};
 use crate::layout;
 use crate::report::{BackedUp, Data, Refusal};
 use manifest::Manifest;
-use restic::Repository;
+use restic::{Repository, Snapshot};
 
 /// Two backups of one instance never run side by side; a second one waits for the first.
 const LOCK_PATIENCE: Duration = Duration::from_mins(30);
@@ -109,11 +109,33 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
             log.info("the set exists already");
             read(&repository, &snapshot.id)?
         }
-        None => steps::make(&repository, &set, arguments, paths, log, reports)?,
+        None => match steps::make(&repository, &set, arguments, paths, log, reports) {
+            Err(error) if error.reason() == Some(Refusal::RepositoryFull) => {
+                log.warn(&format!("{}: removing old sets, then trying once more", told(&error)));
+                make_room(&repository, &snapshots, arguments, paths, log);
+                steps::make(&repository, &set, arguments, paths, log, reports)?
+            }
+            made => made?,
+        },
     };
-    let kept = retention::apply(&repository, &arguments.keep, &arguments.name, &paths.of(PENDING_PRUNE), log)?;
+    let kept = if manifest.files.complete {
+        retention::apply(&repository, &arguments.keep, &arguments.name, &paths.of(PENDING_PRUNE), log)?
+    } else {
+        retention::postpone(&repository)?
+    };
     let report = manifest.report(kept.retention, kept.sets, kept.oldest);
     Ok((message(&report, kept.trouble), Some(Data::Backup(report))))
+}
+
+/// Lets old sets go before the new one is made, since they would never go otherwise: retention comes after a set.
+fn make_room(repository: &Repository, snapshots: &[Snapshot], arguments: &Backup, paths: &Paths, log: Log) {
+    let newest = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).max_by_key(|snapshot| snapshot.time);
+    // A set that lacks files pushes out no whole one, here neither: no rule keeps everything.
+    let whole = newest.is_none_or(|newest| read(repository, &newest.id).is_ok_and(|manifest| manifest.files.complete));
+    let keep = if whole { &arguments.keep } else { &Keep::default() };
+    if let Err(error) = retention::make_room(repository, keep, &arguments.name, &paths.of(PENDING_PRUNE), log) {
+        log.warn(&format!("no room was made: {}", told(&error)));
+    }
 }
 
 fn read(repository: &Repository, snapshot: &str) -> Result<Manifest, Error> {

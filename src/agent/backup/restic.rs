@@ -41,7 +41,7 @@ pub enum Error {
     #[error("{0}: somebody else has locked the repository")]
     Locked(&'static str),
     /// It is full.
-    #[error("{0}: no space left: enlarge the volume of the repository, or keep fewer sets: {1}")]
+    #[error("{0}: no space left: enlarge the volume of the repository, or free space in it by hand: {1}")]
     Full(&'static str, String),
     /// Anything else.
     #[error("{step}: restic ended with code {code}: {said}")]

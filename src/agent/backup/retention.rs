@@ -66,6 +66,16 @@ pub fn apply(repository: &Repository, keep: &Keep, host: &str, pending: &Path, l
         }
         Err(error) => (Retention::Failed, Some(format!("old sets could not be removed: {}", told(&error)))),
     };
+    kept(repository, retention, trouble)
+}
+
+/// Removes nothing after a set that lacks files: it must push out none that is whole.
+pub fn postpone(repository: &Repository) -> Result<Kept, restic::Error> {
+    let trouble = "old sets are left until a set holds all files".to_owned();
+    kept(repository, Retention::Postponed, Some(trouble))
+}
+
+fn kept(repository: &Repository, retention: Retention, trouble: Option<String>) -> Result<Kept, restic::Error> {
     let snapshots = repository.snapshots()?;
     let manifests: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).collect();
     let oldest = manifests.iter().map(|manifest| manifest.time).min();
@@ -78,7 +88,26 @@ pub fn apply(repository: &Repository, keep: &Keep, host: &str, pending: &Path, l
     })
 }
 
+/// Makes room for a set that found none: what is not to be kept goes, then every pack that nothing uses. No pack is written anew,
+/// which would take space itself.
+pub fn make_room(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log: Log) -> Result<(), Error> {
+    forget_surplus(repository, keep, host, pending, log)?;
+    let prune = |command: &mut Command| _ = command.args(["prune", "--max-repack-size=0"]);
+    repository.run("free space in the full repository", prune, None, PATIENCE)?;
+    Ok(())
+}
+
 fn remove(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log: Log) -> Result<(), Error> {
+    forget_surplus(repository, keep, host, pending, log)?;
+    if pending.exists() {
+        log.info("freeing space in the repository");
+        repository.run("free space in the repository", |command| _ = command.arg("prune"), None, PATIENCE)?;
+        fs::remove_file(pending).map_err(|error| Error::Note(pending.to_owned(), error))?;
+    }
+    Ok(())
+}
+
+fn forget_surplus(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log: Log) -> Result<(), Error> {
     let surplus = surplus(repository, keep, host)?;
     let plan = plan(&repository.snapshots()?, &surplus, Timestamp::now());
     if !plan.manifests.is_empty() || !plan.parts.is_empty() {
@@ -87,11 +116,6 @@ fn remove(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log:
         File::create(pending).and_then(|file| file.sync_all()).map_err(|error| Error::Note(pending.to_owned(), error))?;
         forget(repository, "forget the manifests of old sets", &plan.manifests)?;
         forget(repository, "forget the parts of old sets", &plan.parts)?;
-    }
-    if pending.exists() {
-        log.info("freeing space in the repository");
-        repository.run("free space in the repository", |command| _ = command.arg("prune"), None, PATIENCE)?;
-        fs::remove_file(pending).map_err(|error| Error::Note(pending.to_owned(), error))?;
     }
     Ok(())
 }

@@ -81,6 +81,9 @@ fn dhis2(instance: &Instance) -> Step {
 /// Space for uploads and exports on their way through `/tmp`, in MiB.
 const TMP_MIB: i64 = 4096;
 
+/// Space for Tomcat's own logs, in MiB; DHIS2's `docker-compose.yml` gives them 1.
+const LOGS_MIB: i64 = 4;
+
 fn home() -> Attached {
     volume::scratch("home", HOME, 1024)
 }
@@ -97,8 +100,9 @@ fn attached(instance: &Instance) -> Vec<Attached> {
         // The image sets java.io.tmpdir to it.
         volume::scratch("temp", "/usr/local/tomcat/temp", TMP_MIB),
         volume::scratch("work", "/usr/local/tomcat/work", 1024),
-        // Access logs that Tomcat never removes.
-        volume::scratch("logs", "/usr/local/tomcat/logs", 4096),
+        // Access logs that Tomcat never removes. Scratch space on disk that outgrows its limit gets the pod evicted, DHIS2 killed
+        // undrained; a full tmpfs only takes no more lines. It counts as memory of the container, hence the few MiB.
+        volume::memory("logs", "/usr/local/tomcat/logs", LOGS_MIB),
         volume::tmp(TMP_MIB),
     ]
 }
@@ -151,6 +155,13 @@ mod tests {
             assert_eq!(container[probe]["httpGet"]["path"], path);
         }
         assert!(container["env"].as_array().unwrap().contains(&json!({"name": "CATALINA_OPTS", "value": "-Dcontext.path='/hmis'"})));
+    }
+
+    #[test]
+    fn logs_that_nobody_removes_evict_no_pod() {
+        let pod = pod(&fixture::plain());
+        let logs = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "logs").unwrap();
+        assert_eq!(logs["emptyDir"], json!({"medium": "Memory", "sizeLimit": "4Mi"}));
     }
 
     #[test]

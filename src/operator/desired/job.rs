@@ -17,7 +17,7 @@ use crate::operator::{instance::Instance, kind::Kind};
 pub enum Retry {
     /// Its container is started again until it succeeds.
     InPlace,
-    /// A new pod takes over, twice; the failed ones stay and tell why.
+    /// A new pod takes over, twice; the failed ones stay and tell why. All of them have two days.
     NewPod,
 }
 
@@ -38,6 +38,8 @@ pub fn spec(instance: &Instance, part: Part, pod: PodSpec, retry: Retry) -> JobS
             Retry::InPlace => 100_000,
             Retry::NewPod => 2,
         }),
+        // A backup that hangs would hold the repository's lock and keep all later ones from being made.
+        active_deadline_seconds: (retry == Retry::NewPod).then_some(48 * 3600),
         // Two pods of one step never run side by side.
         pod_replacement_policy: Some("Failed".into()),
         template: template(instance, part, PodSpec { restart_policy: Some(restart_policy.into()), ..pod }, &[]),
