@@ -109,6 +109,7 @@ impl Cluster {
         self.end()?;
         state = State { ports: state.ports, ..State::default() };
         kernel::check()?;
+        tell_little_room(&self.place.folder);
         let since = Timestamp::now();
         let process = self.launch(&built, &mut state, fsync)?;
         phase("processes started", begun);
@@ -261,6 +262,15 @@ impl Cluster {
         apply.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]);
         run::feed(&mut apply, manifest.as_bytes())?;
         Ok(())
+    }
+}
+
+/// Below 1 % of free space the kubelet evicts pods and lets none in: stories would fail by their time limits.
+fn tell_little_room(folder: &Path) {
+    const LITTLE: u64 = 8 << 30;
+    let free = nix::sys::statvfs::statvfs(folder).map(|room| room.blocks_available() * room.fragment_size());
+    if let Some(free) = free.ok().filter(|free| *free < LITTLE) {
+        eprintln!("only {} GiB are free at {}: pods may be evicted; `make cache-clean` frees some", free >> 30, folder.display());
     }
 }
 

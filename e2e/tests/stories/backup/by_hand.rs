@@ -9,19 +9,21 @@ use dhis2_e2e::cluster::cache::Cache;
 use dhis2_e2e::cluster::programs::Program;
 use dhis2_e2e::cluster::{build, run};
 use dhis2_e2e::site::data::{self, Data};
+use dhis2_e2e::site::door::Door;
 use dhis2_e2e::site::instance::Instance;
 use dhis2_e2e::site::{Outcome, Story, checkout};
+
+use super::disaster;
 use serde_json::{Value, json};
 
-/// The documentation, as it is printed, run in an empty folder.
-pub async fn restore(story: &Story, instance: &Instance, data: &Data) -> Outcome {
+/// The documentation, as it is printed, run in an empty folder: up to where the data is in one's hands, then, after a
+/// disaster, back into an instance.
+pub async fn restore(story: &Story, instance: &Instance, door: &Door, data: &Data) -> Outcome {
     let folder = tempfile::tempdir()?;
     let text = std::fs::read_to_string(checkout("docs/backup-by-hand.md"))?;
-    let mut blocks = blocks(&text);
-    assert!(blocks.len() > 6 && blocks.remove(0).starts_with("NAMESPACE="), "docs/backup-by-hand.md begins with saying which instance");
-    let farewell = blocks.pop().unwrap_or_default();
+    let [out, back, farewell] = parts(&text);
     let begun = Instant::now();
-    let said = shell(story, folder.path(), &blocks.concat())?;
+    let said = shell(story, folder.path(), &out)?;
     story.tell(&format!("restored by hand in {:.1} s", begun.elapsed().as_secs_f32()));
     // Two comparisons and the heading of none.
     assert_eq!(said.matches("(0 rows)").count(), 2, "what is restored is not what was backed up: {said}");
@@ -32,13 +34,32 @@ pub async fn restore(story: &Story, instance: &Instance, data: &Data) -> Outcome
     manifest_tells(story, instance, folder.path()).await?;
     data_is_there(story, folder.path(), data)?;
     half_set_has_no_manifest(story, folder.path())?;
+    let manifest = disaster::strike(story, instance).await?;
+    disaster::begin_anew(instance, &manifest, door, data).await?;
+    let begun = Instant::now();
+    let said = shell(story, folder.path(), &back)?;
+    story.tell(&format!("back in the instance, serving, in {:.1} s", begun.elapsed().as_secs_f32()));
+    assert!(said.contains("the key is that of the set"), "{said}");
+    disaster::is_overcome(story, instance, door, data).await?;
     shell(story, folder.path(), &farewell)?;
     Ok(())
 }
 
-fn blocks(text: &str) -> Vec<String> {
-    let parts = text.split("\n```sh\n").skip(1);
-    parts.filter_map(|part| part.split_once("```").map(|(block, _)| block.to_owned())).collect()
+/// The commands that the documentation prints: out of the repository, back into an instance, farewell. Each part knows what
+/// a shell that went on would know.
+fn parts(text: &str) -> [String; 3] {
+    let begins = |title: &str| text.find(title).unwrap_or_else(|| panic!("docs/backup-by-hand.md lacks {title:?}"));
+    let (back, farewell) = (begins("\n## 8. Back into an instance"), begins("\n## 9. Leave no trace"));
+    let commands = |text: &str| -> String {
+        let blocks = text.split("\n```sh\n").skip(1);
+        blocks.filter_map(|part| part.split_once("```").map(|(block, _)| block)).collect()
+    };
+    let [out, back, farewell] = [&text[..back], &text[back..farewell], &text[farewell..]].map(commands);
+    let known = |line: &&str| line.starts_with("by_hand()") || line.starts_with("IMAGE=");
+    let known: Vec<&str> = out.lines().filter(known).collect();
+    // The story says itself which instance.
+    let out: Vec<&str> = out.lines().filter(|line| !line.starts_with("NAMESPACE=")).collect();
+    [out.join("\n"), format!("{}\n{back}", known.join("\n")), farewell]
 }
 
 /// Runs commands of the documentation, with kubectl and restic on the search path.

@@ -1,7 +1,9 @@
 //! Backup: the CronJob's pod makes a set, its manifest tells the truth, and with plain restic and `pg_restore`, following
-//! `docs/backup-by-hand.md` only, the data is back and equal. Killed in the middle, nothing half counts.
+//! `docs/backup-by-hand.md` only, the data is back and equal, and after a disaster back in the instance. Killed in the middle,
+//! nothing half counts.
 
 mod by_hand;
+mod disaster;
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +37,7 @@ fn backup() {
         killed_in_the_middle(&story, &instance, sets).await?;
         let again = scheduled_backup(&story, &instance, "next").await?;
         assert_eq!(again, sets + 1, "the set that was broken off counts");
-        by_hand::restore(&story, &instance, &data).await
+        by_hand::restore(&story, &instance, &door, &data).await
     });
 }
 
