@@ -33,7 +33,7 @@ pub async fn is_as_told(story: &Story, manifest: &Value) -> Outcome {
         assert_eq!(is, [&volume["size"], &volume["className"]], "size and class of {claim}");
     }
     door(&get("ingress", "everything").await?, &spec["web"]);
-    let policy = get("networkpolicy", "everything-application").await?;
+    let policy = get("networkpolicy", "everything-clients").await?;
     let clients = &policy["spec"]["ingress"][0]["from"];
     let allowed = &spec["network"]["allowFrom"][0];
     assert!(clients.as_array().is_some_and(|clients| clients.contains(allowed)), "{allowed} may not connect: {clients}");
