@@ -37,8 +37,10 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 /// goes on while an instance is paused or waits for a person.
 pub fn recorded(old: Option<BackupStatus>, resource: &Dhis2Instance, observed: &Observed, now: Timestamp) -> Option<BackupStatus> {
     let mut status = old.unwrap_or_default();
-    let mut failures: Vec<BackupFailure> = status.failure.take().into_iter().collect();
-    for (name, pod) in pods(resource, observed) {
+    let pods = pods(resource, observed);
+    let goes_on = |failure: &BackupFailure| pods.iter().any(|(name, pod)| *name == failure.pod && !pod.ended && pod.trouble.is_none());
+    let mut failures: Vec<BackupFailure> = status.failure.take().into_iter().filter(|failure| !goes_on(failure)).collect();
+    for (name, pod) in pods {
         for report in &pod.reports {
             if let Some(Data::Backup(set)) = &report.data {
                 take(&mut status, set);
@@ -54,7 +56,8 @@ pub fn recorded(old: Option<BackupStatus>, resource: &Dhis2Instance, observed: &
     }
     // A failure counts until a newer set makes it good, also when its pod is gone.
     let last = status.last.as_ref().and_then(when);
-    let newest = failures.into_iter().rev().max_by_key(time_of_failure);
+    // Of two of one pod the later word holds.
+    let newest = failures.into_iter().max_by_key(time_of_failure);
     status.failure = newest.filter(|failure| last.is_none() || time_of_failure(failure) >= last);
     schedule(&mut status, resource, now);
     (status != BackupStatus::default()).then_some(status)

@@ -115,6 +115,17 @@ fn a_failure_counts_until_a_newer_set_exists_and_no_longer() {
 }
 
 #[test]
+fn a_pod_that_waited_is_no_failure_once_it_runs_and_its_last_word_holds() {
+    let mut resource = daily();
+    told(&mut resource, &[made("2026-11-23T01:00:00Z", set("a", "2026-11-23T01:01:00Z"))], "2026-11-23T01:02:00Z");
+    let trouble = Some(Trouble { reason: Reason::Unschedulable, message: "no memory".into() });
+    let waits = Pod { trouble, ..running("2026-11-24T01:00:00Z") };
+    assert_eq!(told(&mut resource, &[waits], "2026-11-24T01:00:10Z"), (false, Reason::Unschedulable));
+    assert_eq!(told(&mut resource.clone(), &[failed("2026-11-24T01:00:00Z")], "2026-11-24T01:05:00Z"), (false, Reason::DumpFailed));
+    assert_eq!(told(&mut resource, &[running("2026-11-24T01:00:00Z")], "2026-11-24T01:01:00Z"), DONE);
+}
+
+#[test]
 fn a_set_with_a_shortcoming_is_told_until_the_next() {
     for wrong in [
         BackedUp { files_incomplete: true, ..set("a", "2026-11-24T01:01:00Z") },
