@@ -133,7 +133,7 @@ fn data_is_there(story: &Story, folder: &Path, data: &Data) -> Outcome {
 
 /// The set that was broken off left parts behind, so it was in the middle, and no manifest.
 fn half_set_has_no_manifest(story: &Story, folder: &Path) -> Outcome {
-    let list = "kubectl -n $NAMESPACE exec by-hand -- /work/restic --no-lock snapshots --json --tag set=killed";
+    let list = "kubectl -n $NAMESPACE exec by-hand -- /scratch/restic --no-lock snapshots --json --tag set=killed";
     let snapshots: Vec<Value> = serde_json::from_str(&shell(story, folder, list)?)?;
     assert!(!snapshots.is_empty(), "the backup was killed before it wrote anything");
     let tagged = |snapshot: &Value, tag: &str| snapshot["tags"].as_array().is_some_and(|tags| tags.contains(&json!(tag)));
