@@ -17,7 +17,7 @@ use super::{
     world::{Children, Key, World},
 };
 use crate::{
-    api::{Dhis2Instance, status::Made},
+    api::{Dhis2Instance, Reason, status::Made},
     report::Report,
 };
 
@@ -121,7 +121,9 @@ pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Ke
 fn is_carried_out(resource: &Dhis2Instance) -> bool {
     let Some(status) = &resource.status else { return false };
     let denied = |kind: &str| status.conditions.iter().any(|condition| condition.type_ == kind && condition.status == "False");
-    status.observed_generation == resource.metadata.generation && denied("Stalled") && denied("Paused")
+    let interrupted =
+        status.conditions.iter().any(|condition| condition.type_ == "Reconciling" && condition.reason == Reason::Failed.as_str());
+    status.observed_generation == resource.metadata.generation && denied("Stalled") && denied("Paused") && !interrupted
 }
 
 impl Observed {
@@ -177,6 +179,27 @@ mod tests {
 
     fn key() -> Key {
         Key { namespace: "ns".into(), name: "play".into() }
+    }
+
+    #[test]
+    fn what_was_interrupted_was_not_carried_out() {
+        let resource = |reconciling: &str, reason: &str| -> Dhis2Instance {
+            let condition = |kind: &str, status: &str, reason: &str| serde_json::json!({"type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let conditions = [
+                condition("Stalled", "False", "Unobstructed"),
+                condition("Paused", "False", "Active"),
+                condition("Reconciling", reconciling, reason),
+            ];
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance", "metadata": {"name": "play", "generation": 2},
+                "spec": {"version": "2.42.4", "web": {"host": "play.example.org"}},
+                "status": {"observedGeneration": 2, "conditions": conditions}
+            }))
+            .unwrap()
+        };
+        assert!(is_carried_out(&resource("False", "Settled")));
+        assert!(is_carried_out(&resource("True", "Restarting")));
+        assert!(!is_carried_out(&resource("True", "Failed")), "killed now, the operator would not look at Secrets that it was to change");
     }
 
     #[tokio::test(start_paused = true)]
