@@ -16,7 +16,7 @@ use kube::{
 };
 
 use super::{
-    desired::desired,
+    desired::{Wanted, desired},
     instance::{Instance, Stage},
     kind::Kind,
     observe::Observed,
@@ -130,12 +130,17 @@ impl Arrival {
         let mut observed = Observed { children: self.world.children(key), ..Observed::default() };
         observed.children.insert((kind, name.clone()), slot.clone());
         let instance = assume(resource, &observed, &self.settings).ok()?;
-        let wish = STAGES.into_iter().find_map(|stage| {
-            let instance = Instance { stage, ..instance.clone() };
-            desired(&instance).into_iter().find(|wish| wish.kind == kind && wish.name == name)
-        })?;
+        let wish = wish(&instance, kind, &name)?;
         wish.is_satisfied_by(object).then(|| wish.digest())
     }
+}
+
+/// What is wanted of an object of an instance, at whatever stage that is.
+fn wish(instance: &Instance, kind: Kind, name: &str) -> Option<Wanted> {
+    STAGES.into_iter().find_map(|stage| {
+        let instance = Instance { stage, ..instance.clone() };
+        desired(&instance).into_iter().find(|wish| wish.kind == kind && wish.name == name)
+    })
 }
 
 fn key_of(object: &DynamicObject) -> Option<Key> {
@@ -172,4 +177,40 @@ pub fn resources(
 
 fn named(resource: &DeserializeGuard<Dhis2Instance>) -> Option<Key> {
     Some(Key { namespace: resource.namespace()?, name: resource.name_any() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::desired::fixture;
+
+    #[test]
+    fn what_a_start_finds_at_any_stage_is_known_as_wanted() {
+        for stage in fixture::STAGES {
+            let instance = Instance { stage, ..fixture::plain() };
+            for wanted in desired(&instance) {
+                let there: DynamicObject = serde_json::from_value(wanted.stamped()).unwrap();
+                let known = wish(&instance, wanted.kind, &wanted.name).is_some_and(|wish| wish.is_satisfied_by(&there));
+                assert!(known, "{} {} at {stage:?} would be written or deleted", wanted.kind.name(), wanted.name);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_is_gone_is_forgotten() {
+        let resource = || -> DeserializeGuard<Dhis2Instance> {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance", "metadata": {"name": "play", "namespace": "ns"},
+                "spec": {"version": "2.42.4", "web": {"host": "play.example.org"}}
+            }))
+            .unwrap()
+        };
+        let events = [watcher::Event::Apply(resource()), watcher::Event::Delete(resource())].map(Ok);
+        let forgotten = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let told = Arc::clone(&forgotten);
+        let asked = resources(futures::stream::iter(events), move |key| told.lock().unwrap().push(key.clone()), || ());
+        let asked: Vec<Key> = asked.collect().await;
+        assert_eq!(asked, [Key { namespace: "ns".into(), name: "play".into() }], "a resource that is gone needs no pass");
+        assert_eq!(*forgotten.lock().unwrap(), asked);
+    }
 }

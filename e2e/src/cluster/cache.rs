@@ -2,7 +2,8 @@
 
 use std::env;
 use std::fmt::Write;
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -24,6 +25,7 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
+    mark: String,
 }
 
 /// A lock that is held until it is dropped, or its process ends.
@@ -42,12 +44,16 @@ impl Cache {
             .ok_or(Error::NoHome)?;
         files::make_folder(&root)?;
         let root = root.canonicalize().map_err(|e| files::Error::new("resolve", &root, e))?;
-        Ok(Self::at(&root))
+        Self::at(&root)
     }
 
-    /// The cache in this folder.
-    pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+    /// The cache in this folder, which is there.
+    pub fn at(root: &Path) -> Result<Self, Error> {
+        let folder = fs::metadata(root).map_err(|e| files::Error::new("look at", root, e))?;
+        // Its path would not do: containers may share control groups, and have the same paths.
+        let identity = [folder.dev().to_le_bytes(), folder.ino().to_le_bytes()];
+        let mark = key(identity.iter().map(<[u8; 8]>::as_slice)).chars().take(8).collect();
+        Ok(Self { root: root.to_owned(), mark })
     }
 
     /// The folder itself.
@@ -75,9 +81,9 @@ impl Cache {
         self.root.join("tmp")
     }
 
-    /// Tells this cache's control groups from those of another cache on the machine.
-    pub fn mark(&self) -> String {
-        key([self.root.as_os_str().as_encoded_bytes()]).chars().take(8).collect()
+    /// Tells this cache's control groups from those of every other cache on the machine.
+    pub fn mark(&self) -> &str {
+        &self.mark
     }
 
     /// Takes a lock by name, waiting for whoever holds it.
@@ -132,6 +138,18 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_folder_of_the_same_path_is_another_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("cache"), folder.path().join("moved"));
+        fs::create_dir(&path).unwrap();
+        let first = Cache::at(&path).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_ne!(Cache::at(&path).unwrap().mark(), first.mark());
+        assert_eq!(Cache::at(&moved).unwrap().mark(), first.mark());
+    }
 
     #[test]
     fn a_key_tells_inputs_apart_by_their_borders() {

@@ -146,8 +146,13 @@ fn go(cache: &Cache, mut command: Command, folder: &Path) -> Command {
     command
 }
 
-/// What a build depends on: the Go version, how it is called, and every file of the module.
+/// The name of a build: a digest of all that it depends on.
 fn key(program: &Program) -> Result<String, Error> {
+    Ok(cache::key(inputs(program)?.iter().map(String::as_bytes)))
+}
+
+/// What a build depends on: the Go version, how it is called, and every file of the module.
+fn inputs(program: &Program) -> Result<Vec<String>, Error> {
     let version = run::output(Command::new("go").arg("version").env("GOTOOLCHAIN", "local")).map_err(|source| failed(program, source))?;
     let mut inputs = vec![version, FLAGS.to_owned(), program.linker_flags.to_owned()];
     inputs.extend(program.packages.iter().map(|&p| p.to_owned()));
@@ -161,13 +166,14 @@ fn key(program: &Program) -> Result<String, Error> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let name = path.strip_prefix(SOURCES).unwrap_or(&path);
+                // The same from every checkout.
+                let name = path.strip_prefix(SOURCES).or_else(|_| path.strip_prefix(RESTIC_SOURCES)).unwrap_or(&path);
                 inputs.push(name.display().to_string());
                 inputs.push(files::read(&path)?);
             }
         }
     }
-    Ok(cache::key(inputs.iter().map(String::as_bytes)))
+    Ok(inputs)
 }
 
 /// The folder to build in: the module as it is in the tree, or for Traefik a copy beside a trimmed
@@ -197,4 +203,18 @@ fn sources(cache: &Cache, program: &Program, work: &Path) -> Result<PathBuf, Err
     files::make_folder(&providers)?;
     files::write(&providers.join("dns.go"), files::read(&lego.join("dns.go"))?)?;
     Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_is_called_the_same_from_every_checkout() {
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().display().to_string();
+        for program in ALL {
+            let found: Vec<_> = inputs(program).unwrap().into_iter().filter(|input| input.contains(&checkout)).collect();
+            assert!(found.is_empty(), "{}: {found:?}", program.module);
+        }
+    }
 }

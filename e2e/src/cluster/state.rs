@@ -53,6 +53,9 @@ impl FirstProcess {
 /// A cluster's state file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
+    /// Its control group: a copy of this file in another cache speaks of a cluster that is not that cache's.
+    #[serde(default)]
+    pub group: String,
     /// Its ports, kept while it is down.
     pub ports: Ports,
     /// Its first process, while it is up.
@@ -119,16 +122,18 @@ impl Place {
     /// Reads the state file; a cluster that never was has an empty state.
     pub fn state(&self) -> Result<State, Error> {
         let path = self.state_file();
-        match files::read_if_there(&path)? {
-            None => Ok(State::default()),
-            Some(text) => serde_json::from_str(&text).map_err(|source| Error::Content { path, source }),
-        }
+        let Some(text) = files::read_if_there(&path)? else {
+            return Ok(State::default());
+        };
+        let state: State = serde_json::from_str(&text).map_err(|source| Error::Content { path, source })?;
+        Ok(if state.group == self.group { state } else { State::default() })
     }
 
     /// Writes the state file.
     pub fn keep(&self, state: &State) -> Result<(), Error> {
         let path = self.state_file();
-        let text = serde_json::to_string_pretty(state).map_err(|e| files::Error::new("write", &path, io::Error::other(e)))?;
+        let state = State { group: self.group.clone(), ..state.clone() };
+        let text = serde_json::to_string_pretty(&state).map_err(|e| files::Error::new("write", &path, io::Error::other(e)))?;
         Ok(files::replace(&path, text)?)
     }
 
@@ -180,14 +185,26 @@ mod tests {
         assert_eq!(place.state().unwrap(), State::default());
         let state = State { process: FirstProcess::read(std::process::id().cast_signed()), ready: true, ..State::default() };
         place.keep(&state).unwrap();
-        assert_eq!(place.state().unwrap(), state);
+        let kept = place.state().unwrap();
+        assert_eq!(State { group: String::new(), ..kept }, state);
+    }
+
+    #[test]
+    fn the_copy_of_a_cache_knows_no_cluster() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place { name: "x".to_owned(), folder: folder.path().to_owned(), group: "g".to_owned() };
+        let state = State { process: FirstProcess::read(std::process::id().cast_signed()), ready: true, ..State::default() };
+        place.keep(&state).unwrap();
+        let copy = Place { group: "of-another-cache".to_owned(), ..place };
+        assert_eq!(copy.state().unwrap(), State::default());
+        assert_eq!(copy.running().unwrap(), None);
     }
 
     #[test]
     fn names_that_would_leave_the_folder_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["", "../x", "-x", "Dev", "a-name-that-is-much-too-long"] {
-            let cache = Cache::at(folder.path());
+            let cache = Cache::at(folder.path()).unwrap();
             assert!(matches!(Place::new(&cache, name), Err(Error::Name(_))), "{name}");
         }
     }
