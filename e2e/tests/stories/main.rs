@@ -1,4 +1,4 @@
-//! What the product promises, each promise on a real cluster: `cargo test -p dhis2-e2e --test stories [NAME]`.
+//! What the product promises, each promise on a real cluster: `cargo test --workspace --test stories [NAME]`.
 //!
 //! Without further words the cluster is our own, started when it is not up. `E2E_KUBECONFIG` names another one; see `site::given`
 //! for what it has to be told.
