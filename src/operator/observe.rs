@@ -30,7 +30,7 @@ pub struct SecretSeen {
     pub owned: Option<bool>,
 }
 
-/// How long an answer about Secrets is good enough: a pass within it asks nothing.
+/// How long an answer about Secrets is good enough: a pass within it asks nothing, unless the resource has changed.
 const FRESH: Duration = Duration::from_mins(1);
 
 /// What the cluster says about an instance.
@@ -52,8 +52,15 @@ pub struct Error {
     source: kube::Error,
 }
 
-/// When Secrets were asked for, and those that exist.
-type Answer = (Instant, BTreeMap<String, SecretSeen>);
+/// What is known of the Secrets of an instance.
+struct Answer {
+    /// When they were asked for.
+    at: Instant,
+    /// The generation of the resource that they were asked for.
+    generation: Option<i64>,
+    /// Those that exist.
+    secrets: BTreeMap<String, SecretSeen>,
+}
 
 /// Answers about Secrets, with their age.
 #[derive(Default)]
@@ -64,24 +71,30 @@ pub struct Secrets {
 impl Secrets {
     /// A fresh answer. The first visit after a start counts as one: what is recorded was seen before, and asking
     /// for the Secrets of a thousand instances at once is no way to start.
-    fn known<'a>(&self, key: &Key, recorded: impl Iterator<Item = &'a Made>) -> Option<BTreeMap<String, SecretSeen>> {
+    fn known<'a>(
+        &self,
+        key: &Key,
+        generation: Option<i64>,
+        recorded: impl Iterator<Item = &'a Made>,
+    ) -> Option<BTreeMap<String, SecretSeen>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let recorded = || recorded.map(|made| (made.name.clone(), SecretSeen { uid: made.uid.clone(), owned: None })).collect();
-        seen.entry(key.clone()).or_insert_with(|| (Instant::now(), recorded()));
-        seen.get(key).filter(|(at, _)| at.elapsed() < FRESH).map(|(_, secrets)| secrets.clone())
+        let answer = seen.entry(key.clone()).or_insert_with(|| Answer { at: Instant::now(), generation, secrets: recorded() });
+        (answer.at.elapsed() < FRESH && answer.generation == generation).then(|| answer.secrets.clone())
     }
 
-    fn remember(&self, key: &Key, secrets: &BTreeMap<String, SecretSeen>) {
+    fn remember(&self, key: &Key, generation: Option<i64>, secrets: &BTreeMap<String, SecretSeen>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.insert(key.clone(), (Instant::now(), secrets.clone()));
+        seen.insert(key.clone(), Answer { at: Instant::now(), generation, secrets: secrets.clone() });
     }
 
     /// Takes in a Secret that was just made, found or changed.
     pub fn learn(&self, key: &Key, name: &str, seen: SecretSeen) {
         let mut answers = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, secrets) = answers.entry(key.clone()).or_insert_with(|| (Instant::now(), BTreeMap::new()));
-        *at = Instant::now();
-        secrets.insert(name.to_owned(), seen);
+        let nothing = || Answer { at: Instant::now(), generation: None, secrets: BTreeMap::new() };
+        let answer = answers.entry(key.clone()).or_insert_with(nothing);
+        answer.at = Instant::now();
+        answer.secrets.insert(name.to_owned(), seen);
     }
 
     /// Forgets an instance.
@@ -91,12 +104,13 @@ impl Secrets {
 }
 
 /// Looks at an instance. Reads only; asks the API server for nothing but recorded Secrets that were not
-/// looked at for a minute.
+/// looked at for a minute, or since the resource changed.
 pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Key, resource: &Dhis2Instance) -> Result<Observed, Error> {
     let children = world.children(key);
     let recorded = resource.status.iter().flat_map(|status| &status.secrets);
     let carried_out = is_carried_out(resource);
-    let known = secrets.known(key, recorded.clone());
+    let generation = resource.metadata.generation;
+    let known = secrets.known(key, generation, recorded.clone());
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), &key.namespace);
     let mut found = BTreeMap::new();
     for made in recorded {
@@ -112,7 +126,7 @@ pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Ke
         }
     }
     if known.as_ref() != Some(&found) {
-        secrets.remember(key, &found);
+        secrets.remember(key, generation, &found);
     }
     Ok(Observed { instance: resource.uid().unwrap_or_default(), children, secrets: found })
 }
@@ -206,9 +220,20 @@ mod tests {
     async fn a_start_asks_for_no_secrets_and_a_later_visit_does() {
         let secrets = Secrets::default();
         let recorded = [Made { name: "play-admin".into(), uid: "1".into() }];
-        let known = secrets.known(&key(), recorded.iter()).unwrap();
+        let known = secrets.known(&key(), Some(1), recorded.iter()).unwrap();
         assert_eq!(known.get("play-admin"), Some(&SecretSeen { uid: "1".into(), owned: None }));
         tokio::time::advance(FRESH).await;
-        assert_eq!(secrets.known(&key(), recorded.iter()), None);
+        assert_eq!(secrets.known(&key(), Some(1), recorded.iter()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_resource_has_its_secrets_looked_at_once() {
+        let secrets = Secrets::default();
+        let recorded = [Made { name: "play-admin".into(), uid: "1".into() }];
+        assert!(secrets.known(&key(), Some(1), recorded.iter()).is_some());
+        assert_eq!(secrets.known(&key(), Some(2), recorded.iter()), None, "a Secret that went a moment ago would not be missed");
+        secrets.remember(&key(), Some(2), &BTreeMap::new());
+        secrets.learn(&key(), "play-admin", SecretSeen { uid: "1".into(), owned: Some(true) });
+        assert!(secrets.known(&key(), Some(2), recorded.iter()).is_some());
     }
 }
