@@ -40,6 +40,8 @@ test: lint check unit e2e ## lint, generated files, unit tests, charts, and ever
 lint: ## format, clippy, documentation
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	@# Not among all targets, since they run only when they are asked for.
+	cargo clippy --quiet --workspace --test stories -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
 
 .PHONY: generate

@@ -104,7 +104,7 @@ async fn retained(story: &Story, instance: &Instance) -> Outcome<BTreeMap<String
     };
     let before = uids(&objects::list(story, &story.namespace).await?);
     delete(instance).await?;
-    wait::ask("all but what is kept to go", GONE, async || only(story, &KEPT).await).await?;
+    wait::ask("all but what is kept to go", GONE, async || only(story, &KEPT)).await?;
     let left = objects::list(story, &story.namespace).await?;
     assert_eq!(uids(&left), before, "what is kept is not what was there");
     Ok(objects::versions(&left))
@@ -116,7 +116,7 @@ async fn delete(instance: &Instance) -> Outcome {
 }
 
 /// Whether nothing is in the namespace but this, pods included.
-async fn only(story: &Story, names: &[&str]) -> Result<(), String> {
+fn only(story: &Story, names: &[&str]) -> Result<(), String> {
     let kinds = "pods,persistentvolumeclaims,secrets,configmaps,services,statefulsets,jobs,cronjobs,ingresses,networkpolicies";
     let form = "go-template={{range .items}}{{.kind}} {{.metadata.name}}{{\"\\n\"}}{{end}}";
     let mut kubectl = story.site.kubectl();
@@ -202,5 +202,5 @@ async fn may_change_its_mind(story: &Story, operator: &Operator, instance: &Inst
 
 async fn leaves_nothing(story: &Story, instance: &Instance) -> Outcome {
     delete(instance).await?;
-    Ok(wait::ask("everything to go", GONE, async || only(story, &[]).await).await?)
+    Ok(wait::ask("everything to go", GONE, async || only(story, &[])).await?)
 }
