@@ -41,6 +41,8 @@ pub enum Verb {
     DatabaseCheck,
     /// Decides whether DHIS2 may start.
     Check,
+    /// Asks whether DHIS2 has started, and ends one whose start has failed.
+    Startup,
     /// Replaces the default password of a fresh DHIS2.
     Bootstrap,
     /// Makes a backup set.
@@ -85,7 +87,7 @@ pub enum Refusal {
     ExtensionMissing,
     /// DHIS2's file store can't be written: DHIS2 would accept uploads and lose them.
     FilesNotWritable,
-    /// DHIS2 has failed to start: it answers 404 and will never do anything else.
+    /// DHIS2 has failed to start: it answered 404, which it does for ever, and was ended.
     StartFailed,
     /// Somebody else holds the repository.
     RepositoryLocked,
@@ -102,7 +104,7 @@ pub enum Refusal {
 impl Refusal {
     /// Whether running the verb again may help, with nothing else changed.
     pub fn heals(self) -> bool {
-        matches!(self, Self::DatabaseUnreachable | Self::RepositoryLocked | Self::DumpFailed)
+        matches!(self, Self::DatabaseUnreachable | Self::StartFailed | Self::RepositoryLocked | Self::DumpFailed)
     }
 }
 

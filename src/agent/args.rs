@@ -15,7 +15,7 @@ use crate::layout;
 #[derive(Debug, Parser)]
 #[command(name = "dhis2-agent", version, max_term_width = 120)]
 pub struct Arguments {
-    /// File that the report is written to [default: /dev/termination-log; none for `database check`]
+    /// File that the report is written to [default: /dev/termination-log; probes only write what ends their container]
     #[arg(long, global = true, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Directory that stands for `/`: where volumes, Secrets and sockets are found outside a pod
@@ -39,6 +39,8 @@ pub enum Command {
     Database(Database),
     /// Decide whether DHIS2 may start: version, database, encryption key, files (init container, in DHIS2's image)
     Check(Check),
+    /// Tell whether DHIS2 has started, for a probe; ends a DHIS2 whose start has failed, so that it is started again
+    Startup(Startup),
     /// Wait for DHIS2, then replace the default password of admin by the generated one
     Bootstrap(Bootstrap),
     /// Make a backup set of database and files in the instance's restic repository, then remove sets by age
@@ -82,6 +84,17 @@ pub struct Run {
     /// After a request to stop: seconds until a server that has not ended is ended at once [default: never]
     #[arg(long, value_name = "SECONDS")]
     pub quit_after: Option<u64>,
+}
+
+/// Arguments of `startup`.
+#[derive(Debug, Args)]
+pub struct Startup {
+    /// Address of DHIS2, with its context path
+    #[arg(long, value_name = "URL")]
+    pub url: String,
+    /// The process to end when the start has failed: PID 1, Tomcat
+    #[arg(long, value_name = "PID", default_value_t = 1)]
+    pub process: i32,
 }
 
 /// Arguments of `check`.

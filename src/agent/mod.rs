@@ -8,6 +8,7 @@ mod backup;
 mod bootstrap;
 mod check;
 mod database;
+mod dhis2;
 mod digest;
 mod failure;
 mod install;
@@ -16,6 +17,7 @@ mod paths;
 mod postgres;
 mod program;
 mod secret;
+mod startup;
 mod termination;
 mod volume;
 
@@ -67,6 +69,7 @@ fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Me
         Command::Database(Database::Run(run)) => database::run::run(run, paths, log)?,
         Command::Database(Database::Check) => database::check::check(paths)?,
         Command::Check(check) => check::check(check, paths, log, reports)?,
+        Command::Startup(startup) => startup::startup(startup)?,
         Command::Bootstrap(bootstrap) => bootstrap::bootstrap(bootstrap, paths, log, reports)?,
         Command::Backup(backup) => backup::backup(backup, paths, log, reports)?,
     })
@@ -80,6 +83,7 @@ impl Command {
             Self::Database(Database::Run(_)) => Verb::DatabaseRun,
             Self::Database(Database::Check) => Verb::DatabaseCheck,
             Self::Check(_) => Verb::Check,
+            Self::Startup(_) => Verb::Startup,
             Self::Bootstrap(_) => Verb::Bootstrap,
             Self::Backup(_) => Verb::Backup,
         }

@@ -13,27 +13,26 @@ use crate::report::{Outcome, Report, Verb};
 /// Where the report goes.
 #[derive(Debug)]
 pub struct Message {
-    path: Option<PathBuf>,
+    path: PathBuf,
     verb: Verb,
+    only_reasons: bool,
 }
 
 impl Message {
-    /// The message at `path`, or at the place that Kubernetes reads. `database check` is a probe inside a running container
-    /// and leaves that container's message alone.
+    /// The message at `path`, or at the place that Kubernetes reads. That of a probe belongs to the container that it looks at:
+    /// it is only touched by what ends that container.
     pub fn new(path: Option<&Path>, verb: Verb) -> Self {
-        let path = match path {
-            Some(path) => Some(path.to_owned()),
-            None if verb == Verb::DatabaseCheck => None,
-            None => Some(PathBuf::from(layout::REPORT)),
-        };
-        Self { path, verb }
+        let only_reasons = path.is_none() && matches!(verb, Verb::DatabaseCheck | Verb::Startup);
+        Self { path: path.map_or_else(|| PathBuf::from(layout::REPORT), Path::to_owned), verb, only_reasons }
     }
 
     /// Leaves the report. Outside a container the place may not exist: that changes nothing about the verb's result.
     pub fn leave(&self, report: &Report, log: Log) {
-        let Some(path) = &self.path else { return };
-        if let Err(error) = std::fs::write(path, report.to_json()) {
-            log.warn(&format!("write the report to {}: {error}", path.display()));
+        if self.only_reasons && report.reason.is_none() {
+            return;
+        }
+        if let Err(error) = std::fs::write(&self.path, report.to_json()) {
+            log.warn(&format!("write the report to {}: {error}", self.path.display()));
         }
     }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     api::Reason,
-    report::{Outcome, Report},
+    report::{Outcome, Report, Verb},
 };
 
 /// What keeps a pod from working.
@@ -55,7 +55,7 @@ fn of_container(container: &Value) -> Option<Trouble> {
         "CreateContainerConfigError" => {
             return Some(Trouble { reason: Reason::SecretMissing, message: format!("container {name}: {detail}") });
         }
-        _ if told.is_some() && !running(container) => {
+        _ if told.as_ref().is_some_and(|report| stands(report, container)) => {
             return told.map(|report| Trouble { reason: reason_of(&report), message: cut(&report.message) });
         }
         "CrashLoopBackOff" if text(container, "/lastState/terminated/reason") == "OOMKilled" => Reason::OutOfMemory,
@@ -67,8 +67,12 @@ fn of_container(container: &Value) -> Option<Trouble> {
     Some(Trouble { reason, message: format!("container {name} ended with exit code {exit} and is started again; see its log") })
 }
 
-fn running(container: &Value) -> bool {
-    container.pointer("/state/running").is_some()
+/// Does the report of a container's end still tell how it is? A server whose start has failed is started again at once, and
+/// has not got over that until it has started.
+fn stands(report: &Report, container: &Value) -> bool {
+    let running = container.pointer("/state/running").is_some();
+    let started = container.pointer("/started").and_then(Value::as_bool).unwrap_or_default();
+    !running || (report.verb == Verb::Startup && !started)
 }
 
 fn last_report(container: &Value) -> Option<Report> {
@@ -116,6 +120,20 @@ mod tests {
         let report = r#"{"verb":"check","outcome":"Refused","reason":"DowngradeRefused","message":"no way back"}"#;
         let container = json!({"name": "check", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 2, "message": report}}});
         assert_eq!(of_pod(&pod(&container)), Some(Trouble { reason: Reason::DowngradeRefused, message: "no way back".into() }));
+    }
+
+    #[test]
+    fn a_failed_start_is_told_until_one_succeeds() {
+        let report = r#"{"verb":"startup","outcome":"Failed","reason":"StartFailed","message":"it answers 404"}"#;
+        let told = |state: Value, started: bool| {
+            let last = json!({"terminated": {"exitCode": 143, "message": report}});
+            let container = json!({"name": "dhis2", "state": state, "started": started, "lastState": last});
+            of_pod(&pod(&container)).map(|trouble| trouble.reason)
+        };
+        for state in [json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"running": {}})] {
+            assert_eq!(told(state, false), Some(Reason::StartFailed));
+        }
+        assert_eq!(told(json!({"running": {}}), true), None);
     }
 
     #[test]

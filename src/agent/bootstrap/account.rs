@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::dhis2::{Dhis2, Login};
+use crate::agent::dhis2::{Dhis2, Login};
 use crate::agent::failure::Failure;
 use crate::agent::log::Log;
 use crate::agent::secret;

@@ -1,11 +1,13 @@
 //! `bootstrap`: waits for a fresh DHIS2 and replaces the password that the whole world knows.
 
 mod account;
-mod dhis2;
 mod start;
+
+use std::time::Duration;
 
 use super::Ended;
 use super::args::Bootstrap;
+use super::dhis2::Dhis2;
 use super::failure::Failure;
 use super::log::Log;
 use super::paths::Paths;
@@ -21,9 +23,6 @@ pub enum Error {
     /// A Secret can't be used.
     #[error(transparent)]
     Secret(#[from] secret::Error),
-    /// DHIS2 did not start.
-    #[error(transparent)]
-    Start(#[from] start::Error),
     /// The password could not be replaced.
     #[error(transparent)]
     Account(#[from] account::Error),
@@ -41,19 +40,21 @@ impl Failure for Error {
     fn reason(&self) -> Option<Refusal> {
         match self {
             Self::Secret(error) => error.reason(),
-            Self::Start(error) => error.reason(),
             Self::Account(error) => error.reason(),
             Self::Version { .. } => Some(Refusal::ImageVersionMismatch),
         }
     }
 }
 
+/// Longest wait for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Waits for DHIS2, then sees to it that admin/district is refused.
 pub fn bootstrap(arguments: &Bootstrap, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
     let username = secret::read(&paths.of(layout::ADMIN_USERNAME))?;
     let password = secret::read(&paths.of(layout::ADMIN_PASSWORD))?;
-    let dhis2 = dhis2::Dhis2::at(&arguments.url);
-    let running = start::wait(&dhis2, log, reports)?;
+    let dhis2 = Dhis2::at(&arguments.url, PATIENCE);
+    let running = start::wait(&dhis2, log, reports);
     let version: Version = match running.parse() {
         Ok(version) if version == arguments.version => version,
         _ => {

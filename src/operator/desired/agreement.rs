@@ -57,6 +57,7 @@ fn uses(verb: &Command) -> Vec<&'static str> {
         }
         Command::Database(Database::Check) => vec![layout::SOCKETS],
         Command::Check(_) => vec![layout::DATABASE_USERNAME, layout::DATABASE_PASSWORD, layout::ENCRYPTION_PASSWORD, layout::FILES],
+        Command::Startup(_) => vec![layout::AGENT],
         Command::Bootstrap(_) => vec![layout::ADMIN_USERNAME, layout::ADMIN_PASSWORD],
         Command::Backup(_) => vec![
             layout::RESTIC,
@@ -96,14 +97,19 @@ fn the_agent_understands_its_commands_and_finds_what_it_uses() {
 }
 
 #[test]
-fn the_probes_of_the_database_are_commands_of_the_agent() {
-    let set = fixture::object(&fixture::plain(), Kind::StatefulSet, "play-database");
-    for probe in ["startupProbe", "readinessProbe"] {
+fn the_probes_are_commands_of_the_agent() {
+    let probed = |set: &str, probe: &str| {
+        let set = fixture::object(&fixture::plain(), Kind::StatefulSet, set);
         let container = &set["spec"]["template"]["spec"]["containers"][0];
         let verb = verb(&strings(&container[probe]["exec"]["command"]));
-        assert!(matches!(verb, Command::Database(Database::Check)));
         assert!(uses(&verb).iter().all(|path| mounts(container, path)));
+        verb
+    };
+    for probe in ["startupProbe", "readinessProbe"] {
+        assert!(matches!(probed("play-database", probe), Command::Database(Database::Check)));
     }
+    // As PID 1 Tomcat is what the probe ends.
+    assert!(matches!(probed("play", "startupProbe"), Command::Startup(startup) if startup.process == 1));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! DHIS2.
 
 use k8s_openapi::{
-    api::core::v1::{Container, ContainerPort, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, Probe, SleepAction},
+    api::core::v1::{Container, ContainerPort, ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, Probe, SleepAction},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use serde_json::json;
@@ -63,8 +63,7 @@ fn dhis2(instance: &Instance) -> Step {
         env: Some(environment),
         ports: Some(vec![ContainerPort { name: Some(HTTP_NAME.into()), container_port: HTTP, ..ContainerPort::default() }]),
         resources: Some(resources::server(application.memory_mib, &application.cpu, application.cpu_limit.as_deref())),
-        // The first start and migrations take minutes to hours, during which requests hang; 3 hours.
-        startup_probe: Some(probe(instance, "ping", 10, 1080)),
+        startup_probe: Some(startup(instance)),
         // Answers without a database: an outage of the database restarts nothing.
         liveness_probe: Some(probe(instance, "ping", 20, 6)),
         // 500 without a database.
@@ -93,6 +92,7 @@ fn attached(instance: &Instance) -> Vec<Attached> {
     let configuration = volume::configuration(&instance.name, HOME);
     let configured = |key: &str| configuration.clone().file(key, &format!("{HOME}/{key}"));
     vec![
+        volume::agent().read_only(),
         home(),
         configured(configuration::DHIS_CONF),
         configured(configuration::LOG4J2),
@@ -112,6 +112,19 @@ fn java_options(instance: &Instance) -> String {
     let application = &instance.application;
     let own = [format!("-Xmx{}m", application.heap_mib), format!("-Dlog4j2.configurationFile={HOME}/{}", configuration::LOG4J2)];
     own.iter().chain(&application.java_options).map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// The first start and migrations take minutes to hours, during which requests hang; 3 hours. A start that has failed is told from
+/// them, and ended, by the agent.
+fn startup(instance: &Instance) -> Probe {
+    let url = format!("http://127.0.0.1:{HTTP}{}", instance.web.context);
+    Probe {
+        exec: Some(ExecAction { command: Some(agent(&["startup", "--url", &url])) }),
+        period_seconds: Some(10),
+        timeout_seconds: Some(15),
+        failure_threshold: Some(1080),
+        ..Probe::default()
+    }
 }
 
 fn probe(instance: &Instance, path: &str, period: i32, failures: i32) -> Probe {
@@ -149,11 +162,10 @@ mod tests {
         instance.web.path = "/hmis".into();
         instance.web.context = "/hmis".into();
         let container = pod(&instance)["containers"][0].clone();
-        for (probe, path) in
-            [("startupProbe", "/hmis/api/ping"), ("livenessProbe", "/hmis/api/ping"), ("readinessProbe", "/hmis/api/loginConfig")]
-        {
+        for (probe, path) in [("livenessProbe", "/hmis/api/ping"), ("readinessProbe", "/hmis/api/loginConfig")] {
             assert_eq!(container[probe]["httpGet"]["path"], path);
         }
+        assert_eq!(container["startupProbe"]["exec"]["command"][3], "http://127.0.0.1:8080/hmis");
         assert!(container["env"].as_array().unwrap().contains(&json!({"name": "CATALINA_OPTS", "value": "-Dcontext.path='/hmis'"})));
     }
 

@@ -112,10 +112,7 @@ fn application(name: &str, status: &Dhis2InstanceStatus, observed: &Observed, da
     if observed.own(Kind::StatefulSet, name).is_none() {
         return Told::new(KIND, false, Reason::Creating, "DHIS2 is started when the database answers.");
     }
-    let failed = observed
-        .pod_of_step(&format!("{name}-bootstrap"))
-        .filter(|pod| pod.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::StartFailed));
-    if let Some(told) = trouble(KIND, pod).or_else(|| trouble(KIND, failed)) {
+    if let Some(told) = trouble(KIND, pod) {
         return told;
     }
     if !database {

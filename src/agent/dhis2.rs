@@ -9,9 +9,6 @@ use ureq::Agent;
 
 use crate::agent::secret;
 
-/// A request that takes longer hangs, as all do until DHIS2 has started.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A DHIS2 server.
 #[derive(Debug)]
 pub struct Dhis2 {
@@ -38,10 +35,11 @@ pub struct Answer {
 }
 
 impl Dhis2 {
-    /// The server at an address with context path.
-    pub fn at(base: &str) -> Self {
+    /// The server at an address with context path. A request that takes longer than `patience` hangs, as all do until DHIS2 has
+    /// started.
+    pub fn at(base: &str, patience: Duration) -> Self {
         let config = Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
+            .timeout_global(Some(patience))
             .http_status_as_error(false)
             // A redirect is DHIS2's way to ask for a login: an answer of its own.
             .max_redirects(0)
