@@ -6,7 +6,7 @@ mod facts;
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
 use super::{apply, instance::Instance, kind::Kind, observe::Observed, parse::Refusal, restart::Restart};
 use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason, status::Made};
@@ -53,11 +53,20 @@ pub fn status(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, 
     status
 }
 
-/// When an instance is to be looked at again although nothing happens: when its last backup gets too old. One that is
-/// too old already is no reason: it was told, and the next backup brings a pass.
+/// When an instance is to be looked at again although nothing happens: when its last backup gets too old, or a Secret that is
+/// lost may be back. A backup that is too old already is no reason: it was told, and the next one brings a pass.
 pub fn revisit(status: &Dhis2InstanceStatus, now: Timestamp) -> Duration {
     const DAY: Duration = Duration::from_hours(24);
-    backup::overdue_in(status, now).filter(|wait| !wait.is_zero()).unwrap_or(DAY)
+    let overdue = backup::overdue_in(status, now).filter(|wait| !wait.is_zero());
+    overdue.into_iter().chain(search(status, now)).fold(DAY, Duration::min)
+}
+
+/// Secrets are not watched: one that is lost is looked for, soon at first, every five minutes in the end.
+fn search(status: &Dhis2InstanceStatus, now: Timestamp) -> Option<Duration> {
+    let lost = |condition: &&Condition| condition.type_ == "Stalled" && condition.reason == Reason::SecretLost.as_str();
+    let since = status.conditions.iter().find(lost)?.last_transition_time.0;
+    let missing = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    Some(missing.clamp(Duration::from_secs(30), Duration::from_mins(5)))
 }
 
 /// What a failed write means for a person; none when it is not to be told, as after losing leadership.

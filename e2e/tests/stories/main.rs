@@ -14,6 +14,7 @@ mod helm;
 mod killed;
 mod leaving;
 mod login;
+mod loss;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -196,3 +196,17 @@ fn a_growing_volume_is_work_under_way() {
     assert_eq!(of(&status, "Reconciling"), ("True", "GrowingVolume"));
     assert_eq!(of(&status, "Ready").0, "True");
 }
+
+#[test]
+fn a_lost_secret_is_looked_for_until_it_is_back() {
+    let lost = |reason: &str| -> Dhis2InstanceStatus {
+        let stalled =
+            json!({"type": "Stalled", "status": "True", "reason": reason, "message": "", "lastTransitionTime": now().to_string()});
+        serde_json::from_value(json!({ "conditions": [stalled] })).unwrap()
+    };
+    let after = |seconds: i64| now() + k8s_openapi::jiff::SignedDuration::from_secs(seconds);
+    for (missing, wait) in [(-5, 30), (0, 30), (100, 100), (100_000, 300)] {
+        assert_eq!(revisit(&lost("SecretLost"), after(missing)), Duration::from_secs(wait));
+    }
+    assert_eq!(revisit(&lost("InvalidSpec"), now()), Duration::from_hours(24), "the resource itself is watched");
+}
