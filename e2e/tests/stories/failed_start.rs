@@ -82,6 +82,8 @@ async fn is_told(story: &Story, instance: &Instance, pods: &Api<Pod>) -> Outcome
 async fn a_second_try_tells_the_same(instance: &Instance, pods: &Api<Pod>) -> Outcome {
     let tries_again = |pod: &Pod| dhis2(pod).is_some_and(|(running, restarts)| running && restarts > 0);
     wait::until(pods, "play-0", "DHIS2 to be started again", REPLACED, tries_again).await?;
+    // The operator has seen that as well, and the try has not failed yet.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let seen = instance.api.get(&instance.name).await?;
     let reason = instance::condition(&seen, "Ready").map(|ready| ready.reason.as_str());
     assert_eq!(reason, Some("StartFailed"), "during the second try");

@@ -10,7 +10,7 @@ use dhis2_e2e::site::instance::{Instance, condition};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
 use dhis2_operator::api::{Dhis2Instance, INSTANCE, MANAGER};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -40,9 +40,26 @@ fn loss() {
         }
         a_lost_volume(&instance, &parts, "play-files", "play-0").await?;
         an_empty_database(&instance, &parts).await?;
+        a_foreign_object(&story).await?;
         door.opens(Scheme::Http, TOLD).await?;
         Ok(tokio::task::spawn_blocking(move || data::check(&door, &admin, &data)).await??)
     });
+}
+
+/// An object of somebody else under a name that an instance needs: told and left as it is; when it goes, the instance goes on.
+async fn a_foreign_object(story: &Story) -> Outcome {
+    let api: Api<ConfigMap> = Api::namespaced(story.client.clone(), &story.namespace);
+    let data = BTreeMap::from([("theirs".to_owned(), "1".to_owned())]);
+    let metadata = ObjectMeta { name: Some("other".to_owned()), ..ObjectMeta::default() };
+    let foreign = api.create(&PostParams::default(), &ConfigMap { metadata, data: Some(data), ..ConfigMap::default() }).await?;
+    let other = story.instance("other");
+    other.apply(&story.manifest("other", &json!({ "deletionPolicy": "Delete" }))).await?;
+    stalled(&other, "NameConflict", "ConfigMap other").await?;
+    tokio::time::sleep(LONG_ENOUGH).await;
+    assert_eq!(api.get("other").await?.resource_version(), foreign.resource_version(), "an object of somebody else was changed");
+    api.delete("other", &DeleteParams::default()).await?;
+    other.when("the instance to go on", |seen| condition(seen, "Stalled").is_some_and(|stalled| stalled.status == "False")).await?;
+    Ok(())
 }
 
 /// The parts of the instance, by the API of their kinds.
