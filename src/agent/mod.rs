@@ -69,7 +69,7 @@ fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Me
         Command::Database(Database::Run(run)) => database::run::run(run, paths, log)?,
         Command::Database(Database::Check) => database::check::check(paths)?,
         Command::Check(check) => check::check(check, paths, log, reports)?,
-        Command::Startup(startup) => startup::startup(startup)?,
+        Command::Startup(startup) => startup::startup(startup, log, reports)?,
         Command::Bootstrap(bootstrap) => bootstrap::bootstrap(bootstrap, paths, log, reports)?,
         Command::Backup(backup) => backup::backup(backup, paths, log, reports)?,
     })

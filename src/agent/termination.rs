@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 
+use super::failure::{Failure, told};
 use super::log::Log;
 use super::program;
 use crate::layout;
@@ -34,6 +35,12 @@ impl Message {
         if let Err(error) = std::fs::write(&self.path, report.to_json()) {
             log.warn(&format!("write the report to {}: {error}", self.path.display()));
         }
+    }
+
+    /// Tells a failure whose consequence ends this process.
+    pub fn failing(&self, failure: &dyn Failure, log: Log) {
+        let (reason, message) = (failure.reason(), told(failure));
+        self.leave(&Report { verb: self.verb, outcome: Outcome::Failed, reason, message, data: None }, log);
     }
 
     /// Tells what is waited for, for the case that the container is killed meanwhile.
