@@ -63,6 +63,10 @@ e2e: ## every story on our own cluster, or on yours: KUBECONFIG=… DHIS2_IMAGE=
 	@# Stories wait more than they work.
 	E2E_KUBECONFIG="$(E2E_KUBECONFIG)" cargo test --workspace --test stories -- --test-threads 4
 
+.PHONY: e2e-long
+e2e-long: ## stories that take long, on clusters of their own
+	cargo test --workspace --test stories -- --ignored
+
 DENY := $(CACHE)/tools/cargo-deny-0.20.2
 
 .PHONY: deny

@@ -29,6 +29,11 @@ pub const PG_HBA_CONF: &str = "/etc/dhis2-database/pg_hba.conf";
 /// Directory of the server's socket.
 pub const SOCKETS: &str = "/var/run/postgresql";
 
+/// Port of the container that watches a server, beside DHIS2's 8080 and PostgreSQL's 5432.
+pub const WATCH_PORT: u16 = 8081;
+/// The cause that it told last.
+pub const WATCH_TOLD: &str = "/tmp/dhis2-agent-told";
+
 /// DHIS2's file store (`filestore.provider=filesystem` below `DHIS2_HOME`).
 pub const FILES: &str = "/opt/dhis2/files";
 /// The volume of backups.

@@ -43,6 +43,8 @@ pub enum Verb {
     Check,
     /// Asks whether DHIS2 has started, and ends one whose start has failed.
     Startup,
+    /// Sees beside a server what no probe can.
+    Watch,
     /// Replaces the default password of a fresh DHIS2.
     Bootstrap,
     /// Makes a backup set.
@@ -81,6 +83,10 @@ pub enum Refusal {
     DowngradeRefused,
     /// The database could not be reached in time.
     DatabaseUnreachable,
+    /// The database takes no writes.
+    DatabaseReadOnly,
+    /// The database has no connection left.
+    ConnectionsExhausted,
     /// The database refuses the password of the Secret.
     DatabasePasswordRefused,
     /// The database lacks an extension that DHIS2 needs.
@@ -104,7 +110,10 @@ pub enum Refusal {
 impl Refusal {
     /// Whether running the verb again may help, with nothing else changed.
     pub fn heals(self) -> bool {
-        matches!(self, Self::DatabaseUnreachable | Self::StartFailed | Self::RepositoryLocked | Self::DumpFailed)
+        matches!(
+            self,
+            Self::DatabaseUnreachable | Self::ConnectionsExhausted | Self::StartFailed | Self::RepositoryLocked | Self::DumpFailed
+        )
     }
 }
 

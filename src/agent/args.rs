@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::watch::Subject;
 use crate::dhis2::version::Version;
 use crate::layout;
 
@@ -41,6 +42,8 @@ pub enum Command {
     Check(Check),
     /// Tell whether DHIS2 has started, for a probe; ends a DHIS2 whose start has failed, so that it is started again
     Startup(Startup),
+    /// Watch a server of the pod from a container beside it: the port is open while all is well; ends with what is not
+    Watch(Watched),
     /// Wait for DHIS2, then replace the default password of admin by the generated one
     Bootstrap(Bootstrap),
     /// Make a backup set of database and files in the instance's restic repository, then remove sets by age
@@ -95,6 +98,16 @@ pub struct Startup {
     /// The process to end when the start has failed: PID 1, Tomcat
     #[arg(long, value_name = "PID", default_value_t = 1)]
     pub process: i32,
+}
+
+/// Arguments of `watch`.
+#[derive(Debug, Args)]
+pub struct Watched {
+    /// What is watched
+    pub subject: Subject,
+    /// Port that is open while all is well
+    #[arg(long, default_value_t = layout::WATCH_PORT)]
+    pub port: u16,
 }
 
 /// Arguments of `check`.

@@ -20,6 +20,7 @@ mod secret;
 mod startup;
 mod termination;
 mod volume;
+pub mod watch;
 
 use std::process::ExitCode;
 
@@ -70,6 +71,7 @@ fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Me
         Command::Database(Database::Check) => database::check::check(paths)?,
         Command::Check(check) => check::check(check, paths, log, reports)?,
         Command::Startup(startup) => startup::startup(startup, log, reports)?,
+        Command::Watch(watched) => watch::watch(watched, paths, log)?,
         Command::Bootstrap(bootstrap) => bootstrap::bootstrap(bootstrap, paths, log, reports)?,
         Command::Backup(backup) => backup::backup(backup, paths, log, reports)?,
     })
@@ -84,6 +86,7 @@ impl Command {
             Self::Database(Database::Check) => Verb::DatabaseCheck,
             Self::Check(_) => Verb::Check,
             Self::Startup(_) => Verb::Startup,
+            Self::Watch(_) => Verb::Watch,
             Self::Bootstrap(_) => Verb::Bootstrap,
             Self::Backup(_) => Verb::Backup,
         }

@@ -65,10 +65,18 @@ pub enum Reason {
     OutOfMemory,
     /// A container ends again and again.
     CrashLoop,
+    /// A node can't make or start a container.
+    ContainerRefused,
     /// DHIS2 gave up starting; its log says why.
     StartFailed,
     /// The database can't be reached.
     DatabaseUnreachable,
+    /// The database takes no writes.
+    DatabaseReadOnly,
+    /// The database has no connection left.
+    ConnectionsExhausted,
+    /// A server that was ready does not answer as it should any more.
+    NotAnswering,
     /// The database does not accept the password in the Secret.
     DatabasePasswordRefused,
     /// PostGIS or another extension is missing in the database.
@@ -151,8 +159,10 @@ impl Reason {
             self,
             Self::ImageUnavailable
                 | Self::ImageVersionMismatch
+                | Self::ContainerRefused
                 | Self::StartFailed
                 | Self::DatabasePasswordRefused
+                | Self::DatabaseReadOnly
                 | Self::ExtensionMissing
                 | Self::FilesNotWritable
                 | Self::EncryptionKeyMismatch

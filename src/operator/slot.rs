@@ -67,11 +67,13 @@ pub struct Pod {
     pub created: Option<Timestamp>,
     /// Digest of what it was started with.
     pub restart: Option<String>,
+    /// Was it ready, and does it not answer as it should any more?
+    pub silent: bool,
     /// What keeps it from working.
     pub trouble: Option<Trouble>,
     /// The newest report of each container that left one.
     pub reports: Vec<Report>,
-    /// The image of the main container, by digest.
+    /// DHIS2's image, by digest.
     pub image_id: Option<String>,
 }
 
@@ -151,10 +153,17 @@ fn pod(object: &DynamicObject) -> Pod {
         ended: matches!(text(data, "/status/phase").as_deref(), Some("Succeeded" | "Failed")),
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         restart: annotation(object, RESTART),
+        silent: trouble::fell_silent(data),
         trouble: trouble::of_pod(data),
         reports: trouble::reports(data),
-        image_id: text(data, "/status/containerStatuses/0/imageID").filter(|id| !id.is_empty()),
+        image_id: image_of_dhis2(data),
     }
+}
+
+fn image_of_dhis2(pod: &Value) -> Option<String> {
+    let mut containers = pod.pointer("/status/containerStatuses")?.as_array()?.iter();
+    let dhis2 = containers.find(|container| text(container, "/name").as_deref() == Some("dhis2"))?;
+    text(dhis2, "/imageID").filter(|id| !id.is_empty())
 }
 
 impl Slot {

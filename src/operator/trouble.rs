@@ -47,32 +47,69 @@ fn of_container(container: &Value) -> Option<Trouble> {
     let name = text(container, "/name");
     let waiting = text(container, "/state/waiting/reason");
     let detail = cut(text(container, "/state/waiting/message"));
-    let told = last_report(container).filter(|report| report.outcome != Outcome::Done);
-    let reason = match waiting {
+    match waiting {
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
             return Some(Trouble { reason: Reason::ImageUnavailable, message: format!("{}: {detail}", text(container, "/image")) });
         }
         "CreateContainerConfigError" => {
             return Some(Trouble { reason: Reason::SecretMissing, message: format!("container {name}: {detail}") });
         }
-        _ if told.as_ref().is_some_and(|report| stands(report, container)) => {
-            return told.map(|report| Trouble { reason: reason_of(&report), message: cut(&report.message) });
+        "CreateContainerError" | "RunContainerError" => {
+            return Some(Trouble { reason: Reason::ContainerRefused, message: format!("container {name}: {detail}") });
         }
-        "CrashLoopBackOff" if text(container, "/lastState/terminated/reason") == "OOMKilled" => Reason::OutOfMemory,
-        "CrashLoopBackOff" => Reason::CrashLoop,
-        _ if text(container, "/state/terminated/reason") == "OOMKilled" => Reason::OutOfMemory,
-        _ => return None,
+        _ => {}
+    }
+    let told = last_report(container).filter(|report| report.outcome != Outcome::Done && stands(report, container));
+    if let Some(report) = told {
+        return Some(Trouble { reason: reason_of(&report), message: cut(&report.message) });
+    }
+    of_end(container, waiting == "CrashLoopBackOff")
+}
+
+/// What a JVM ends with when its heap is used up (`-XX:+ExitOnOutOfMemoryError`, `OpenJDK` 17).
+const HEAP_EXIT: i64 = 3;
+
+/// The trouble of a container whose last end left no report; `again` when it has ended so often that it has to wait.
+fn of_end(container: &Value, again: bool) -> Option<Trouble> {
+    let end = ["/state/terminated", "/lastState/terminated"].into_iter().find_map(|state| container.pointer(state))?;
+    let name = text(container, "/name");
+    let exit = end.pointer("/exitCode").and_then(Value::as_i64).unwrap_or_default();
+    let (reason, message) = if is_started(container) {
+        return None;
+    } else if text(end, "/reason") == "OOMKilled" {
+        (Reason::OutOfMemory, format!("container {name} was killed since it used more memory than its limit: raise its memory, or size"))
+    } else if name == "dhis2" && exit == HEAP_EXIT {
+        let message = "DHIS2 used up its heap and was ended: raise spec.resources.memory, spec.size or spec.java.heapPercent";
+        (Reason::OutOfMemory, message.to_owned())
+    } else if again {
+        (Reason::CrashLoop, format!("container {name} ended with exit code {exit} and is started again; see its log"))
+    } else {
+        return None;
     };
-    let exit = container.pointer("/lastState/terminated/exitCode").and_then(Value::as_i64).unwrap_or_default();
-    Some(Trouble { reason, message: format!("container {name} ended with exit code {exit} and is started again; see its log") })
+    Some(Trouble { reason, message })
 }
 
 /// Does the report of a container's end still tell how it is? A server whose start has failed is started again at once, and
-/// has not got over that until it has started.
+/// has not got over that until it has started; what watches a server has not until all was well.
 fn stands(report: &Report, container: &Value) -> bool {
     let running = container.pointer("/state/running").is_some();
-    let started = container.pointer("/started").and_then(Value::as_bool).unwrap_or_default();
-    !running || (report.verb == Verb::Startup && !started)
+    !running || (matches!(report.verb, Verb::Startup | Verb::Watch) && !is_started(container))
+}
+
+fn is_started(container: &Value) -> bool {
+    container.pointer("/started").and_then(Value::as_bool).unwrap_or_default()
+}
+
+/// Was the pod ready since its containers run, and is it not any more? Then it is neither starting nor gone: it does not answer.
+pub fn fell_silent(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    let ready = conditions.into_iter().flatten().find(|condition| text(condition, "/type") == "Ready");
+    let Some(lost) = ready.filter(|ready| text(ready, "/status") == "False").map(|ready| text(ready, "/lastTransitionTime")) else {
+        return false;
+    };
+    let mut mains = pod.pointer("/status/containerStatuses").and_then(Value::as_array).into_iter().flatten();
+    // Times of the API server have one form: their order is that of their letters.
+    mains.all(|container| is_started(container) && text(container, "/state/running/startedAt") < lost)
 }
 
 fn last_report(container: &Value) -> Option<Report> {
@@ -137,6 +174,17 @@ mod tests {
     }
 
     #[test]
+    fn what_watches_a_server_is_believed_until_all_was_well() {
+        let report = r#"{"verb":"watch","outcome":"Refused","reason":"DiskFull","message":"no room"}"#;
+        let told = |started: bool| {
+            let last = json!({"terminated": {"exitCode": 2, "message": report}});
+            let container = json!({"name": "watch", "state": {"running": {}}, "started": started, "lastState": last});
+            of_pod(&pod(&container)).map(|trouble| trouble.reason)
+        };
+        assert_eq!((told(false), told(true)), (Some(Reason::DiskFull), None));
+    }
+
+    #[test]
     fn what_the_kubelet_reports_is_told() {
         for (state, last, reason) in [
             (json!({"waiting": {"reason": "ImagePullBackOff"}}), json!({}), Reason::ImageUnavailable),
@@ -145,6 +193,7 @@ mod tests {
                 json!({}),
                 Reason::SecretMissing,
             ),
+            (json!({"waiting": {"reason": "CreateContainerError", "message": "invalid UTF-8"}}), json!({}), Reason::ContainerRefused),
             (json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"terminated": {"reason": "OOMKilled"}}), Reason::OutOfMemory),
             (
                 json!({"waiting": {"reason": "CrashLoopBackOff"}}),
@@ -155,5 +204,32 @@ mod tests {
             let trouble = of_pod(&pod(&json!({"name": "dhis2", "image": "i", "state": state, "lastState": last}))).unwrap();
             assert_eq!(trouble.reason, reason);
         }
+    }
+
+    #[test]
+    fn memory_that_ran_out_is_told_until_the_next_start_succeeds() {
+        let told = |end: Value, started: bool| {
+            let container = json!({"name": "dhis2", "state": {"running": {}}, "started": started, "lastState": {"terminated": end}});
+            of_pod(&pod(&container)).map(|trouble| trouble.reason)
+        };
+        for end in [json!({"reason": "OOMKilled", "exitCode": 137}), json!({"reason": "Error", "exitCode": 3})] {
+            assert_eq!(told(end.clone(), false), Some(Reason::OutOfMemory));
+            assert_eq!(told(end, true), None);
+        }
+        assert_eq!(told(json!({"reason": "Error", "exitCode": 143}), false), None, "a restart that was asked for");
+    }
+
+    #[test]
+    fn a_server_falls_silent_only_after_it_was_ready() {
+        let silent = |status: &str, lost: &str, started: bool| {
+            let container = json!({"name": "dhis2", "started": started, "state": {"running": {"startedAt": "2026-01-01T00:00:10Z"}}});
+            fell_silent(&json!({"status": {
+                "conditions": [{"type": "Ready", "status": status, "lastTransitionTime": lost}], "containerStatuses": [container]
+            }}))
+        };
+        assert!(silent("False", "2026-01-01T00:05:00Z", true));
+        assert!(!silent("True", "2026-01-01T00:05:00Z", true));
+        assert!(!silent("False", "2026-01-01T00:00:05Z", true), "it has started and was not ready yet");
+        assert!(!silent("False", "2026-01-01T00:05:00Z", false), "it was started again");
     }
 }

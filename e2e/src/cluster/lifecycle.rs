@@ -172,7 +172,7 @@ impl Cluster {
     /// The kernel takes the last mounts away a moment after the last process.
     fn await_loop_devices(&self) -> Result<(), Error> {
         let begun = Instant::now();
-        while !self.place.loop_devices()?.is_empty() {
+        while !self.place.looped()?.is_empty() {
             if begun.elapsed() > Duration::from_secs(15) {
                 return Err(Error::Kept(self.place.name.clone()));
             }

@@ -4,11 +4,12 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
-use super::files;
+use super::{files, run};
 
 /// Ports on the machine's loopback address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,19 +147,28 @@ impl Place {
         Ok(self.state()?.process.filter(FirstProcess::is_alive))
     }
 
-    /// Loop devices of the machine that are backed by a file of this cluster.
-    pub fn loop_devices(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut ours = Vec::new();
-        for device in files::list(Path::new("/sys/block"))? {
-            let backing = files::read_if_there(&device.join("loop/backing_file"));
-            if let Ok(Some(file)) = backing
-                && Path::new(file.trim()).starts_with(&self.folder)
-            {
-                ours.push(device);
-            }
-        }
-        Ok(ours)
+    /// Files of this cluster that loop devices of the machine are backed by. Another container's cluster may have the same path, but
+    /// not the same file.
+    pub fn looped(&self) -> Result<Vec<PathBuf>, run::Error> {
+        let list = ["--list", "--noheadings", "--raw", "--output", "BACK-INO,BACK-FILE"];
+        let told = run::output(Command::new("losetup").args(list))?;
+        Ok(told
+            .lines()
+            .filter_map(backing)
+            .filter(|(inode, file)| file.starts_with(&self.folder) && is(file, *inode))
+            .map(|(_, file)| file)
+            .collect())
     }
+}
+
+/// Inode and path of a loop device's file.
+fn backing(line: &str) -> Option<(u64, PathBuf)> {
+    let (inode, file) = line.trim().split_once(' ')?;
+    Some((inode.parse().ok()?, PathBuf::from(file.trim())))
+}
+
+fn is(file: &Path, inode: u64) -> bool {
+    fs::metadata(file).is_ok_and(|found| found.ino() == inode)
 }
 
 /// What the control groups of this cache's clusters begin with.
@@ -176,6 +186,18 @@ mod tests {
         assert!(own.is_alive());
         let earlier = FirstProcess { started: own.started - 1, ..own };
         assert!(!earlier.is_alive());
+    }
+
+    #[test]
+    fn another_file_of_the_same_path_is_no_volume_of_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.img");
+        fs::write(&file, "").unwrap();
+        let inode = fs::metadata(&file).unwrap().ino();
+        let (told, path) = backing(&format!("{inode} {}", file.display())).unwrap();
+        assert!(path == file && is(&path, told));
+        assert!(!is(&path, told + 1));
+        assert!(!is(&folder.path().join("gone.img"), told));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub enum Failed {
 /// # Errors
 /// When a step fails; the cluster is left running.
 pub async fn demo(tool: &Path, logs: &Path) -> Result<(), Failed> {
-    let site = own::named(CLUSTER, tool, logs).await?;
+    let site = own::named(CLUSTER, tool, logs, false).await?;
     eprintln!("install the chart charts/dhis2-operator …");
     install(&site).map_err(Failed::Install)?;
     eprintln!("apply {EXAMPLE} …");

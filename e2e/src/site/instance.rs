@@ -1,6 +1,6 @@
 //! Instances, as stories make and see them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dhis2_operator::api::Dhis2Instance;
 use k8s_openapi::api::core::v1::Secret;
@@ -159,6 +159,17 @@ impl Instance {
     /// When it does not happen in time.
     pub async fn when(&self, what: &str, holds: impl Fn(&Dhis2Instance) -> bool) -> Outcome<Dhis2Instance> {
         Ok(wait::until(&self.api, &self.name, what, self.patience, holds).await?)
+    }
+
+    /// Waits until it is not Ready, for this reason. Returns after how long, and what was said.
+    ///
+    /// # Errors
+    /// When it does not happen within `limit`.
+    pub async fn unready(&self, reason: &str, limit: Duration) -> Outcome<(Duration, String)> {
+        let begun = Instant::now();
+        let told = |seen: &Dhis2Instance| condition(seen, "Ready").is_some_and(|ready| ready.status == "False" && ready.reason == reason);
+        let seen = wait::until(&self.api, &self.name, &format!("Ready to be False for {reason}"), limit, told).await?;
+        Ok((begun.elapsed(), condition(&seen, "Ready").map(|ready| ready.message.clone()).unwrap_or_default()))
     }
 
     /// The administrator's account with the generated password.

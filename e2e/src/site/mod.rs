@@ -9,6 +9,7 @@ pub mod demo;
 pub mod door;
 pub mod given;
 pub mod helm;
+pub mod inside;
 pub mod instance;
 pub mod objects;
 pub mod operator;
@@ -17,6 +18,7 @@ pub mod process;
 pub mod story;
 pub mod sweep;
 pub mod wait;
+pub mod writer;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -147,10 +149,26 @@ impl Site {
             Some(kubeconfig) => given::site(Path::new(&kubeconfig), logs)?,
             None => own::site(tool, logs).await?,
         };
-        let client = site.client().await?;
-        sweep::sweep(&client, site.own.is_some()).await?;
-        helm::definitions(&site).map_err(Error::Definitions)?;
-        Ok(site)
+        site.prepared().await
+    }
+
+    /// A cluster of our own for one story that ends all its processes.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn alone(name: &str, tool: &Path, logs: &Path) -> Result<Arc<Self>, String> {
+        let open = || {
+            let runtime = tokio::runtime::Runtime::new().map_err(Error::Runtime)?;
+            runtime.block_on(async { own::named(name, tool, logs, true).await?.prepared().await })
+        };
+        open().map(Arc::new).map_err(|error| chain(&error))
+    }
+
+    async fn prepared(self) -> Result<Self, Error> {
+        let client = self.client().await?;
+        sweep::sweep(&client, self.own.is_some()).await?;
+        helm::definitions(&self).map_err(Error::Definitions)?;
+        Ok(self)
     }
 
     /// A new client. Each story has a runtime of its own, and a client belongs to one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -89,6 +89,18 @@ impl Operator {
         };
         wait::until(&self.deployments, RELEASE, "the operator to be ready", LIMIT, is_ready).await?;
         Ok(())
+    }
+
+    /// What its pods have logged.
+    ///
+    /// # Errors
+    /// When the API server does not tell.
+    pub async fn log(&self) -> Outcome<String> {
+        let mut log = String::new();
+        for pod in self.pods.list(&ListParams::default()).await? {
+            log += &self.pods.logs(&pod.name_any(), &LogParams::default()).await?;
+        }
+        Ok(log)
     }
 
     /// What its leader says at `/metrics`.

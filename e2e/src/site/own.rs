@@ -1,14 +1,18 @@
 //! Our own test cluster: started when it is not up, with the images of this checkout.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::sched::{CloneFlags, setns};
 
 use super::{Error, Images, Site, given, helm};
 use crate::cluster::archive::Named;
 use crate::cluster::cache::Cache;
 use crate::cluster::state::{FirstProcess, Place};
-use crate::cluster::{Cluster, build, images, node};
+use crate::cluster::{Cluster, build, images, node, run};
 use crate::product::image;
 use crate::standin;
 
@@ -39,6 +43,22 @@ impl Own {
     pub fn name_too(&self, image: &str, name: &str) -> Result<(), node::Error> {
         node::name_too(self.process, &self.programs, image, name)
     }
+
+    /// Something that answers at an address of the node, until it is dropped.
+    ///
+    /// # Errors
+    /// When the node does not take the address or the port.
+    pub fn answer_at(&self, address: Ipv4Addr, port: u16) -> super::Outcome<TcpListener> {
+        let mut ip = node::inside(self.process, "ip");
+        run::output(ip.args(["address", "replace", &format!("{address}/32"), "dev", "lo"]))?;
+        let network = File::open(format!("/proc/{}/ns/net", self.process.pid))?;
+        // A thread has a network namespace of its own, and a socket keeps that of its thread.
+        let listen = std::thread::spawn(move || -> io::Result<TcpListener> {
+            setns(network, CloneFlags::CLONE_NEWNET)?;
+            TcpListener::bind((address, port))
+        });
+        Ok(listen.join().map_err(|_| "the thread that listens panicked")??)
+    }
 }
 
 /// Starts the cluster of the stories and loads the images.
@@ -47,19 +67,19 @@ impl Own {
 /// When something can't be built or the cluster does not start.
 pub async fn site(tool: &Path, logs: &Path) -> Result<Site, Error> {
     let name = given::text("E2E_CLUSTER").unwrap_or_else(|| "test".to_owned());
-    named(&name, tool, logs).await
+    named(&name, tool, logs, false).await
 }
 
-/// Starts the cluster of this name and loads the images.
+/// Starts the cluster of this name and loads the images. `fsync`: etcd keeps what it has acknowledged whatever happens.
 ///
 /// # Errors
 /// When something can't be built or the cluster does not start.
-pub async fn named(name: &str, tool: &Path, logs: &Path) -> Result<Site, Error> {
+pub async fn named(name: &str, tool: &Path, logs: &Path, fsync: bool) -> Result<Site, Error> {
     let cache = Cache::locate()?;
     let lock = cache.lock(&format!("stories-{name}"))?;
     let images = what_to_load(&cache)?;
     let cluster = Cluster::new(&cache, name, tool.to_owned())?;
-    let state = cluster.up(false).await?;
+    let state = cluster.up(fsync).await?;
     let process = node::first_process(&cluster.place)?;
     let built = build::cluster(&cache)?;
     for archive in &images.1 {

@@ -32,15 +32,35 @@ pub fn of(pod: &str, program: &str) -> Result<Vec<i32>, files::Error> {
 /// # Errors
 /// When `/proc` can't be listed, or the kernel refuses.
 pub fn kill(pod: &str, program: &str) -> io::Result<bool> {
-    let mut killed = false;
+    send(pod, program, Signal::SIGKILL)
+}
+
+/// Stops them where they are, as storage that hangs does. Returns whether there was any.
+///
+/// # Errors
+/// When `/proc` can't be listed, or the kernel refuses.
+pub fn freeze(pod: &str, program: &str) -> io::Result<bool> {
+    send(pod, program, Signal::SIGSTOP)
+}
+
+/// Lets them go on. Returns whether there was any.
+///
+/// # Errors
+/// When `/proc` can't be listed, or the kernel refuses.
+pub fn thaw(pod: &str, program: &str) -> io::Result<bool> {
+    send(pod, program, Signal::SIGCONT)
+}
+
+fn send(pod: &str, program: &str, what: Signal) -> io::Result<bool> {
+    let mut sent = false;
     for process in of(pod, program).map_err(io::Error::other)? {
-        match signal(Pid::from_raw(process), Signal::SIGKILL) {
-            Ok(()) => killed = true,
+        match signal(Pid::from_raw(process), what) {
+            Ok(()) => sent = true,
             Err(Errno::ESRCH) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(killed)
+    Ok(sent)
 }
 
 /// The most memory that a process ever had, in KiB.

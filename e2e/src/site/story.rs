@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,11 +35,10 @@ pub struct Story {
 ///
 /// # Errors
 /// What the story says.
-pub fn run<F>(name: &'static str, tool: &Path, logs: &Path, of: impl FnOnce(Arc<Story>) -> F) -> Result<(), String>
+pub fn run<F>(name: &'static str, site: Arc<Site>, of: impl FnOnce(Arc<Story>) -> F) -> Result<(), String>
 where
     F: Future<Output = Outcome> + 'static,
 {
-    let site = Site::shared(tool, logs)?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| chain(&error))?;
     runtime.block_on(async {
         let story = Arc::new(Story::begin(name, site).await.map_err(|error| chain(error.as_ref()))?);

@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const CHUNK: u64 = 1 << 20;
 const PAGE: usize = 4096;
+/// What `OpenJDK` ends with then.
+const OUT_OF_HEAP: i32 = 3;
 
 /// The heap of the process.
 #[derive(Clone)]
 pub struct Heap {
     state: Arc<Mutex<State>>,
+    exits: bool,
 }
 
 struct State {
@@ -31,9 +34,9 @@ pub struct Held {
 }
 
 impl Heap {
-    /// An empty heap that may grow to `max` bytes.
-    pub fn new(max: u64) -> Self {
-        Self { state: Arc::new(Mutex::new(State { max, live: 0, garbage: 0, committed: Vec::new() })) }
+    /// An empty heap that may grow to `max` bytes; `exits`: the JVM ends when it is used up (`-XX:+ExitOnOutOfMemoryError`).
+    pub fn new(max: u64, exits: bool) -> Self {
+        Self { state: Arc::new(Mutex::new(State { max, live: 0, garbage: 0, committed: Vec::new() })), exits }
     }
 
     /// Takes `bytes`.
@@ -47,6 +50,10 @@ impl Heap {
             state.garbage = 0;
         }
         if state.live + bytes > state.max {
+            if self.exits {
+                eprintln!("Terminating due to java.lang.OutOfMemoryError: Java heap space");
+                std::process::exit(OUT_OF_HEAP);
+            }
             return Err(OutOfMemory);
         }
         state.live += bytes;
@@ -92,7 +99,7 @@ mod tests {
 
     #[test]
     fn garbage_is_collected_and_the_limit_holds() {
-        let heap = Heap::new(40 * CHUNK);
+        let heap = Heap::new(40 * CHUNK, false);
         let base = heap.hold(20 * CHUNK).unwrap();
         for _ in 0..100 {
             heap.hold(CHUNK).unwrap();

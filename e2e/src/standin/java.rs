@@ -11,6 +11,8 @@ pub struct Options {
     pub context_path: Option<String>,
     /// Size that the heap may grow to, in bytes.
     pub heap_max: u64,
+    /// `-XX:+ExitOnOutOfMemoryError`.
+    pub exits_without_heap: bool,
     /// `-Dlog4j2.configurationFile`.
     pub log_configuration: Option<PathBuf>,
 }
@@ -19,7 +21,7 @@ impl Options {
     /// Reads the three variables; `memory` is what the container may use, in bytes.
     pub fn read(lookup: &dyn Fn(&str) -> Option<String>, memory: u64) -> Self {
         // A quarter of the memory is the JVM's default.
-        let mut options = Self { context_path: None, heap_max: memory / 4, log_configuration: None };
+        let mut options = Self { context_path: None, heap_max: memory / 4, exits_without_heap: false, log_configuration: None };
         for variable in ["JAVA_TOOL_OPTIONS", "JAVA_OPTS", "CATALINA_OPTS"] {
             for token in tokens(&lookup(variable).unwrap_or_default()) {
                 options.apply(&token, memory);
@@ -33,6 +35,8 @@ impl Options {
             self.context_path = Some(path.trim_end_matches('/').to_owned());
         } else if let Some(path) = token.strip_prefix("-Dlog4j2.configurationFile=") {
             self.log_configuration = Some(PathBuf::from(path.strip_prefix("file:").unwrap_or(path)));
+        } else if let Some(sign) = token.strip_prefix("-XX:").and_then(|flag| flag.strip_suffix("ExitOnOutOfMemoryError")) {
+            self.exits_without_heap = sign == "+";
         } else if let Some(bytes) = token.strip_prefix("-Xmx").and_then(size) {
             self.heap_max = bytes;
         } else if let Some(percent) = token.strip_prefix("-XX:MaxRAMPercentage=").and_then(|p| p.parse::<f64>().ok()) {

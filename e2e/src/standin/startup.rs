@@ -102,7 +102,7 @@ pub async fn start(given: &Given, log: &Log) -> Result<Arc<Dhis2>, StartError> {
 
 async fn begin(given: &Given, log: &Log) -> Result<Arc<Dhis2>, StartError> {
     let conf = configure(&given.home, log)?;
-    let heap = Heap::new(given.options.heap_max);
+    let heap = Heap::new(given.options.heap_max, given.options.exits_without_heap);
     let base = heap.hold(given.heap_base)?;
     let max = conf.number("connection.pool.max_size", 80);
     let pool = Pool::new(conf.database()?, max, given.version.major >= 43);

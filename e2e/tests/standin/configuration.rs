@@ -1,6 +1,8 @@
 //! Encryption, logs, metrics, memory.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
@@ -105,4 +107,15 @@ fn the_heap_bounds_memory_and_then_requests_fail() {
     assert!(statuses.iter().all(|status| [200, 500].contains(status)), "{statuses:?}");
     assert!((40..110).contains(&standin.memory()), "{} MiB", standin.memory());
     assert_eq!(standin.status_as(ADMIN, "/api/me"), 200);
+}
+
+#[test]
+fn a_heap_that_is_used_up_ends_the_process_where_that_is_asked_for() {
+    let database = postgresql().database(true);
+    let options = "-Xmx200m -XX:+ExitOnOutOfMemoryError";
+    let mut standin = Setup::of(MIDDLE, &database).env("JAVA_TOOL_OPTIONS", options).serve();
+    let mut stream = TcpStream::connect(("127.0.0.1", standin.port)).unwrap();
+    write!(stream, "POST /api/me HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000000\r\n\r\n").unwrap();
+    assert_eq!(standin.wait().code(), Some(3));
+    assert!(standin.log().contains("Terminating due to java.lang.OutOfMemoryError"), "{}", standin.log());
 }

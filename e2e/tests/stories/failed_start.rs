@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::instance::{self, Instance};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
@@ -29,21 +28,14 @@ fn failed_start() {
         instance.apply(&story.manifest("play", &json!({}))).await?;
         instance.settled().await?;
         let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
-        sql(&story, BROKEN)?;
+        story.sql("play", BROKEN)?;
         restarted(&pods).await?;
         is_told(&story, &instance, &pods).await?;
         a_second_try_tells_the_same(&instance, &pods).await?;
-        sql(&story, MENDED)?;
+        story.sql("play", MENDED)?;
         instance.settled().await?;
         Ok(())
     });
-}
-
-fn sql(story: &Story, statement: &str) -> Outcome {
-    let mut psql = story.site.kubectl();
-    psql.args(["-n", &story.namespace, "exec", "play-database-0", "-c", "database", "--", "psql", "-U", "postgres", "-d", "dhis2"]);
-    run::output(psql.args(["-v", "ON_ERROR_STOP=1", "-c", statement]))?;
-    Ok(())
 }
 
 /// Deletes the pod, and returns when DHIS2's container of the next one runs.

@@ -10,16 +10,22 @@ mod change;
 mod doors;
 mod examples;
 mod failed_start;
+mod full;
 mod helm;
 mod killed;
 mod leaving;
 mod login;
 mod loss;
+mod power;
+mod refused_start;
+mod rotation;
+mod trouble;
+mod walls;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dhis2_e2e::site::{Outcome, Story, story};
+use dhis2_e2e::site::{Outcome, Site, Story, chain, story};
 
 /// Tells a story, and fails the test with what went wrong.
 fn tell<F>(name: &'static str, of: impl FnOnce(Arc<Story>) -> F)
@@ -27,7 +33,20 @@ where
     F: Future<Output = Outcome> + 'static,
 {
     let tool = Path::new(env!("CARGO_BIN_EXE_dhis2-cluster"));
-    let told = story::run(name, tool, &logs(), of);
+    let told = Site::shared(tool, &logs()).and_then(|site| story::run(name, site, of));
+    assert!(told.is_ok(), "{}", told.err().unwrap_or_default());
+}
+
+/// Tells a story that ends all processes of its cluster: on one of its own, which goes with it.
+fn tell_alone<F>(name: &'static str, of: impl FnOnce(Arc<Story>) -> F)
+where
+    F: Future<Output = Outcome> + 'static,
+{
+    let tool = Path::new(env!("CARGO_BIN_EXE_dhis2-cluster"));
+    let told = Site::alone(name, tool, &logs()).and_then(|site| {
+        story::run(name, Arc::clone(&site), of)?;
+        site.own.iter().try_for_each(|own| own.cluster.down(true)).map_err(|error| chain(&error))
+    });
     assert!(told.is_ok(), "{}", told.err().unwrap_or_default());
 }
 

@@ -1,7 +1,7 @@
 //! `check`: decides whether DHIS2 may start. Runs in DHIS2's own image, before it.
 
 mod database;
-mod files;
+pub mod files;
 mod image;
 
 pub use files::PROBE;

@@ -29,6 +29,10 @@ use crate::report::Refusal;
 /// The pod before this one may still be stopping its server.
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 
+/// What PostgreSQL needs to start after a crash, in bytes: one more segment of the write-ahead log. Without it it would end, and be
+/// started again after longer and longer waits, even when there is room at last.
+const LEAST_ROOM: u64 = 16 << 20;
+
 /// A server that does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -81,6 +85,9 @@ pub fn run(arguments: &Run, paths: &Paths, log: Log) -> Result<Ended, Error> {
     // Kubernetes opens directories to the pod's group; PostgreSQL refuses to start on such a one.
     fs::set_permissions(&pgdata, Permissions::from_mode(0o700)).map_err(|error| Error::Close(pgdata.clone(), error))?;
     let programs = Programs::find(mark.postgresql)?;
+    if !events.wait_for_room(paths, log)? {
+        return Ok(("ended while it waited for room on the volume".to_owned(), None));
+    }
     log.info(&format!("starting PostgreSQL {} for {}", mark.postgresql, mark.name));
     let postmaster = Postmaster::start(&programs, paths).map_err(Error::Start)?;
     steward::look_after(paths.clone(), log);
@@ -123,6 +130,24 @@ impl Events {
     fn signal(&self) -> Option<Signal> {
         let info = self.signals.read_signal().ok().flatten()?;
         Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()
+    }
+
+    /// Waits until PostgreSQL can start on the volume; no when it is told to end meanwhile. `watch` tells of it.
+    fn wait_for_room(&self, paths: &Paths, log: Log) -> Result<bool, Error> {
+        let mut told = false;
+        while volume::space(&paths.of(layout::DATA))?.free < LEAST_ROOM {
+            if !told {
+                log.error(
+                    "the database volume is full: PostgreSQL starts as soon as there is room; raise spec.database.bundled.storage.size",
+                );
+                told = true;
+            }
+            self.wait(Some(Duration::from_secs(1)))?;
+            if self.signal().is_some_and(|signal| !matches!(signal, Signal::SIGCHLD | Signal::SIGHUP)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether something has happened in the configuration's directory since the last question.

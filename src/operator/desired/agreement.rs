@@ -5,7 +5,10 @@ use serde_json::Value;
 
 use super::fixture;
 use crate::{
-    agent::args::{Arguments, Command, Database},
+    agent::{
+        args::{Arguments, Command, Database},
+        watch::Subject,
+    },
     layout,
     operator::{
         instance::{EncryptionKey, Instance, Stage},
@@ -58,6 +61,10 @@ fn uses(verb: &Command) -> Vec<&'static str> {
         Command::Database(Database::Check) => vec![layout::SOCKETS],
         Command::Check(_) => vec![layout::DATABASE_USERNAME, layout::DATABASE_PASSWORD, layout::ENCRYPTION_PASSWORD, layout::FILES],
         Command::Startup(_) => vec![layout::AGENT],
+        Command::Watch(watched) => match watched.subject {
+            Subject::Database => vec![layout::DATA, layout::SOCKETS, layout::WATCH_TOLD],
+            Subject::Files => vec![layout::FILES, layout::WATCH_TOLD],
+        },
         Command::Bootstrap(_) => vec![layout::ADMIN_USERNAME, layout::ADMIN_PASSWORD],
         Command::Backup(_) => vec![
             layout::RESTIC,
@@ -92,8 +99,8 @@ fn the_agent_understands_its_commands_and_finds_what_it_uses() {
         }
         verbs += 1;
     }
-    // install four times, build, run, check, bootstrap, backup twice.
-    assert_eq!(verbs, 2 * 11);
+    // install four times, build, run, check, watch twice, bootstrap, backup twice; each set at two stages.
+    assert_eq!(verbs, 2 * 13);
 }
 
 #[test]
@@ -105,9 +112,7 @@ fn the_probes_are_commands_of_the_agent() {
         assert!(uses(&verb).iter().all(|path| mounts(container, path)));
         verb
     };
-    for probe in ["startupProbe", "readinessProbe"] {
-        assert!(matches!(probed("play-database", probe), Command::Database(Database::Check)));
-    }
+    assert!(matches!(probed("play-database", "startupProbe"), Command::Database(Database::Check)));
     // As PID 1 Tomcat is what the probe ends.
     assert!(matches!(probed("play", "startupProbe"), Command::Startup(startup) if startup.process == 1));
 }

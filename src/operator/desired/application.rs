@@ -14,6 +14,7 @@ use super::{
     services::{HTTP, HTTP_NAME, pods_of_application},
     stateful_set::stateful_set,
     volume::{self, Attached},
+    watch,
 };
 use crate::{layout, operator::instance::Instance};
 
@@ -31,7 +32,13 @@ fn server(instance: &Instance) -> PodSpec {
     PodSpec {
         // 10 s until nobody sends requests any more, then DHIS2's own 2 to 6 s (observed at 2.42.4.1).
         termination_grace_period_seconds: Some(60),
-        ..pod::spec(instance, pod::DHIS2, Placement::Server, vec![pod::install(instance), check(instance)], dhis2(instance))
+        ..pod::spec(
+            instance,
+            pod::DHIS2,
+            Placement::Server,
+            vec![pod::install(instance), check(instance)],
+            vec![dhis2(instance), watch_files(instance)],
+        )
     }
 }
 
@@ -77,6 +84,12 @@ fn dhis2(instance: &Instance) -> Step {
     Step { container, attached: attached(instance) }
 }
 
+/// A file store that loses uploads is told, and nobody is let in meanwhile.
+fn watch_files(instance: &Instance) -> Step {
+    let attached = vec![volume::agent().read_only(), volume::claim(instance, "files", layout::FILES), volume::tmp(TMP_MIB)];
+    watch::watch("files", &instance.images.dhis2, instance.images.dhis2_pull_policy, attached)
+}
+
 /// Space for uploads and exports on their way through `/tmp`, in MiB.
 const TMP_MIB: i64 = 4096;
 
@@ -110,7 +123,12 @@ fn attached(instance: &Instance) -> Vec<Attached> {
 /// The JVM prints these at its start: no secret may be among them.
 fn java_options(instance: &Instance) -> String {
     let application = &instance.application;
-    let own = [format!("-Xmx{}m", application.heap_mib), format!("-Dlog4j2.configurationFile={HOME}/{}", configuration::LOG4J2)];
+    let own = [
+        format!("-Xmx{}m", application.heap_mib),
+        // A JVM that has run out of heap answers some requests and fails others, for ever: it is started again, and that is told.
+        "-XX:+ExitOnOutOfMemoryError".to_owned(),
+        format!("-Dlog4j2.configurationFile={HOME}/{}", configuration::LOG4J2),
+    ];
     own.iter().chain(&application.java_options).map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
@@ -180,7 +198,10 @@ mod tests {
     fn java_gets_its_heap_and_the_users_options() {
         let mut instance = fixture::plain();
         instance.application.java_options = vec!["-XX:MaxGCPauseMillis=1500".into()];
-        assert_eq!(java_options(&instance), "-Xmx1996m -Dlog4j2.configurationFile=/opt/dhis2/log4j2.xml -XX:MaxGCPauseMillis=1500");
+        assert_eq!(
+            java_options(&instance),
+            "-Xmx1996m -XX:+ExitOnOutOfMemoryError -Dlog4j2.configurationFile=/opt/dhis2/log4j2.xml -XX:MaxGCPauseMillis=1500"
+        );
     }
 
     #[test]

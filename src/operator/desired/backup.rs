@@ -58,7 +58,7 @@ fn pod(instance: &Instance) -> PodSpec {
         ..pod::container("backup", &instance.images.postgres, "IfNotPresent", command(instance))
     };
     let main = Step { container, attached: attached(instance) };
-    pod::spec(instance, pod::DHIS2, Placement::Near(Some(Box::new(beside_dhis2(instance)))), vec![pod::install(instance)], main)
+    pod::spec(instance, pod::DHIS2, Placement::Near(Some(Box::new(beside_dhis2(instance)))), vec![pod::install(instance)], vec![main])
 }
 
 fn command(instance: &Instance) -> Vec<String> {

@@ -27,7 +27,7 @@ fn pod(instance: &Instance) -> PodSpec {
         ..pod::container("bootstrap", &instance.images.agent, &instance.images.agent_pull_policy, command)
     };
     let main = Step { container, attached: vec![volume::admin_secret(instance), volume::tmp(16)] };
-    pod::spec(instance, pod::DHIS2, Placement::Near(None), Vec::new(), main)
+    pod::spec(instance, pod::DHIS2, Placement::Near(None), Vec::new(), vec![main])
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::{
     services::{POSTGRESQL, POSTGRESQL_NAME},
     stateful_set::stateful_set,
     volume::{self, Attached},
+    watch,
 };
 use crate::{dhis2::postgresql, layout, operator::instance::Instance};
 
@@ -35,19 +36,17 @@ fn server(instance: &Instance) -> PodSpec {
         ports: Some(vec![ContainerPort { name: Some(POSTGRESQL_NAME.into()), container_port: POSTGRESQL, ..ContainerPort::default() }]),
         // An hour of crash recovery. No liveness probe: it could only kill a server that is busy with it.
         startup_probe: Some(Probe { failure_threshold: Some(360), ..check() }),
-        readiness_probe: Some(Probe { failure_threshold: Some(3), ..check() }),
         ..container(instance, "database", command)
     };
     // A fast shutdown writes a checkpoint first.
-    PodSpec { termination_grace_period_seconds: Some(300), ..postgres(instance, container) }
+    PodSpec { termination_grace_period_seconds: Some(300), ..postgres(instance, vec![main(instance, container), watch_database(instance)]) }
 }
 
 fn builder(instance: &Instance) -> PodSpec {
     let (name, major) = (format!("{}/{}", instance.namespace, instance.name), instance.database.major.to_string());
     let mut command = agent(&["database", "build", "--instance", &instance.uid, "--name", &name, "--postgresql", &major]);
     command.extend(instance.adopt.then(|| "--adopt".to_owned()));
-    let container = container(instance, "build", command);
-    postgres(instance, container)
+    postgres(instance, vec![main(instance, container(instance, "build", command))])
 }
 
 fn container(instance: &Instance, name: &str, command: Vec<String>) -> Container {
@@ -58,10 +57,29 @@ fn container(instance: &Instance, name: &str, command: Vec<String>) -> Container
     }
 }
 
-fn postgres(instance: &Instance, container: Container) -> PodSpec {
-    let main = Step { container, attached: attached(instance) };
+fn postgres(instance: &Instance, main: Vec<Step>) -> PodSpec {
     pod::spec(instance, pod::POSTGRES, Placement::Server, vec![pod::install(instance)], main)
 }
+
+fn main(instance: &Instance, container: Container) -> Step {
+    Step { container, attached: attached(instance) }
+}
+
+/// Whether the server answers, takes writes and has room.
+fn watch_database(instance: &Instance) -> Step {
+    let attached = vec![
+        volume::agent().read_only(),
+        volume::claim(instance, "database", layout::DATA).read_only(),
+        volume::tmp(TMP_MIB),
+        volume::scratch("sockets", layout::SOCKETS, SOCKETS_MIB).read_only(),
+    ];
+    watch::watch("database", &instance.images.postgres, "IfNotPresent", attached)
+}
+
+/// Space for PostgreSQL's scripts, in MiB.
+const TMP_MIB: i64 = 1024;
+/// Space for its socket, in MiB.
+const SOCKETS_MIB: i64 = 16;
 
 fn attached(instance: &Instance) -> Vec<Attached> {
     let configuration = volume::configuration(&instance.child("database"), layout::POSTGRES_CONFIG);
@@ -71,8 +89,8 @@ fn attached(instance: &Instance) -> Vec<Attached> {
         configuration.clone(),
         configuration.file(configuration::PASSWD, "/etc/passwd"),
         volume::database_secret(instance, &volume::DATABASE_KEYS),
-        volume::tmp(1024),
-        volume::scratch("sockets", layout::SOCKETS, 16),
+        volume::tmp(TMP_MIB),
+        volume::scratch("sockets", layout::SOCKETS, SOCKETS_MIB),
         // Parallel queries; Docker's 64 MB are too few.
         volume::memory("shm", "/dev/shm", (instance.database.memory_mib / 4).max(64)),
     ];
@@ -80,7 +98,7 @@ fn attached(instance: &Instance) -> Vec<Attached> {
     attached
 }
 
-/// Does it answer, and is it out of recovery?
+/// Has it started: does it answer, and is it out of recovery?
 fn check() -> Probe {
     Probe {
         exec: Some(ExecAction { command: Some(agent(&["database", "check"])) }),

@@ -20,6 +20,7 @@ mod secrets;
 mod services;
 mod stateful_set;
 mod volume;
+mod watch;
 
 #[cfg(test)]
 mod agreement;

@@ -95,9 +95,9 @@ pub fn secret_variable(name: &str, secret: &str, key: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
 }
 
-/// A pod of these steps: all but the last are done before the last one starts.
-pub fn spec(instance: &Instance, identity: Identity, placement: Placement, before: Vec<Step>, main: Step) -> PodSpec {
-    let volumes = volumes(before.iter().chain([&main]));
+/// A pod of these steps: those of `before` are done one after the other, then `main` run side by side.
+pub fn spec(instance: &Instance, identity: Identity, placement: Placement, before: Vec<Step>, main: Vec<Step>) -> PodSpec {
+    let volumes = volumes(before.iter().chain(&main));
     let user = &instance.pod;
     let server = placement == Placement::Server;
     let affinity = match placement {
@@ -115,7 +115,7 @@ pub fn spec(instance: &Instance, identity: Identity, placement: Placement, befor
         topology_spread_constraints: server.then(|| user.topology_spread_constraints.clone()).and_then(some),
         priority_class_name: user.priority_class_name.clone().filter(|_| server),
         init_containers: some(before.into_iter().map(mounted).collect()),
-        containers: vec![mounted(main)],
+        containers: main.into_iter().map(mounted).collect(),
         volumes: some(volumes),
         ..PodSpec::default()
     }

@@ -39,7 +39,13 @@ pub fn services(instance: &Instance) -> Vec<Wanted> {
             Part::Application,
             ServiceSpec { cluster_ip: Some("None".into()), publish_not_ready_addresses: Some(true), ..ServiceSpec::default() },
         ),
-        service(instance, &instance.child("database"), Part::Database, ServiceSpec::default()),
+        // A database that is not as it should be, such as one without room, still serves as far as it can.
+        service(
+            instance,
+            &instance.child("database"),
+            Part::Database,
+            ServiceSpec { publish_not_ready_addresses: Some(true), ..ServiceSpec::default() },
+        ),
     ]
 }
 

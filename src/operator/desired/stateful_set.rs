@@ -15,8 +15,12 @@ use crate::{
     operator::{instance::Instance, kind::Kind},
 };
 
+/// What `kubectl logs` and `kubectl exec` mean when no container is named.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
 /// A server of one pod; `restart` is the digest of what its pod reads only at its start.
 pub fn stateful_set(instance: &Instance, name: &str, part: Part, service: String, pod: PodSpec, restart: &str) -> Wanted {
+    let main = pod.containers.first().map(|container| container.name.clone()).unwrap_or_default();
     let stateful_set = StatefulSet {
         metadata: owned(instance, name, part),
         spec: Some(StatefulSetSpec {
@@ -27,7 +31,7 @@ pub fn stateful_set(instance: &Instance, name: &str, part: Part, service: String
             pod_management_policy: Some("Parallel".into()),
             update_strategy: Some(StatefulSetUpdateStrategy { type_: Some("OnDelete".into()), rolling_update: None }),
             revision_history_limit: Some(2),
-            template: template(instance, part, pod, &[(RESTART, restart)]),
+            template: template(instance, part, pod, &[(RESTART, restart), (DEFAULT_CONTAINER, &main)]),
             ..StatefulSetSpec::default()
         }),
         status: None,

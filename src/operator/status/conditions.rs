@@ -86,6 +86,12 @@ fn trouble(kind: &'static str, pod: Option<&Pod>) -> Option<Told> {
     Some(Told::new(kind, false, trouble.reason, trouble.message.clone()))
 }
 
+fn silent(kind: &'static str, pod: Option<&Pod>, who: &str) -> Option<Told> {
+    let message =
+        format!("{who} runs and does not answer as it should; the end of `kubectl describe pod` says what was asked and answered.");
+    pod.filter(|pod| pod.silent).map(|_| Told::new(kind, false, Reason::NotAnswering, message))
+}
+
 fn database(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> Told {
     const KIND: &str = "DatabaseReady";
     let set = format!("{name}-database");
@@ -95,7 +101,10 @@ fn database(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> To
         return Told::new(KIND, true, Reason::Serving, "PostgreSQL answers.");
     }
     if status.database.is_some() {
-        return trouble(KIND, pod).unwrap_or_else(|| Told::new(KIND, false, Reason::StartingDatabase, "PostgreSQL is starting."));
+        let silent = silent(KIND, pod, "PostgreSQL");
+        return trouble(KIND, pod)
+            .or(silent)
+            .unwrap_or_else(|| Told::new(KIND, false, Reason::StartingDatabase, "PostgreSQL is starting."));
     }
     if status.claims.is_none() {
         return Told::new(KIND, false, Reason::Creating, "Volumes and Secrets are being made.");
@@ -117,6 +126,9 @@ fn application(name: &str, status: &Dhis2InstanceStatus, observed: &Observed, da
     }
     if !database {
         return Told::new(KIND, false, Reason::DatabaseUnreachable, "DHIS2 does not serve without its database.");
+    }
+    if let Some(told) = silent(KIND, pod, "DHIS2") {
+        return told;
     }
     if status.admin.is_some() && pod.is_none_or(|pod| pod.ended) {
         return Told::new(KIND, false, Reason::Restarting, "DHIS2 is being restarted.");

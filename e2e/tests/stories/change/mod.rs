@@ -5,7 +5,6 @@ mod visitor;
 
 use std::time::{Duration, Instant};
 
-use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::data::{self, Data};
 use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::Instance;
@@ -147,7 +146,7 @@ async fn medium_grows(story: &Story, instance: &Instance, parts: &Parts) -> Outc
     }
     story.tell(&format!("volumes grew in {:.1} s", begun.elapsed().as_secs_f32()));
     instance.settled().await?;
-    let size = exec(story, "play-database-0", "df --block-size=1 --output=size /data | tail -1")?;
+    let size = story.inside("play-database-0", "df --block-size=1 --output=size /data | tail -1")?;
     assert!(size.trim().parse::<u64>()? > 95 * GI, "the file system of the database has {size} bytes");
     let pod = parts.pods.get("play-database-0").await?;
     let limits =
@@ -206,9 +205,5 @@ async fn everything_is_there(door: &Door, admin: &Account, data: &Data) -> Outco
 
 /// A parameter of the running PostgreSQL.
 fn parameter(story: &Story, name: &str) -> Outcome<String> {
-    Ok(exec(story, "play-database-0", &format!("psql -U postgres -d dhis2 -Atc 'SHOW {name}'"))?.trim().to_owned())
-}
-
-fn exec(story: &Story, pod: &str, command: &str) -> Outcome<String> {
-    Ok(run::output(story.site.kubectl().args(["--namespace", &story.namespace, "exec", pod, "--", "sh", "-c", command]))?)
+    story.sql("play", &format!("SHOW {name}"))
 }

@@ -50,10 +50,7 @@ fn object(story: &Story, kind: &str, name: &str) -> Outcome<Value> {
 
 /// A parameter of the running PostgreSQL.
 fn parameter(story: &Story, name: &str) -> Outcome<String> {
-    let mut kubectl = story.site.kubectl();
-    let command = format!("psql -U postgres -d dhis2 -Atc 'SHOW {name}'");
-    kubectl.args(["--namespace", &story.namespace, "exec", "everything-database-0", "--container", "database", "--", "sh", "-c", &command]);
-    Ok(run::output(&mut kubectl)?.trim().to_owned())
+    story.sql("everything", &format!("SHOW {name}"))
 }
 
 /// The container that serves.

@@ -1,0 +1,113 @@
+//! A start that is refused, since DHIS2 would harm its data or never come up: told within a minute by its own reason, and goes on by itself
+//! when the cause is gone.
+
+use std::time::Duration;
+
+use dhis2_e2e::site::instance::Instance;
+use dhis2_e2e::site::operator::Operator;
+use dhis2_e2e::site::{Outcome, Story, wait};
+use dhis2_operator::api::{INSTANCE, MANAGER};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+/// From the start of the new pod.
+const TOLD: Duration = Duration::from_mins(1);
+/// DHIS2 drains for ten seconds before it ends.
+const REPLACED: Duration = Duration::from_mins(2);
+
+/// A schema that a later DHIS2 has left.
+const LATER: &str = "INSERT INTO flyway_schema_history SELECT 9999, '2.99.1', 'later', 'SQL', 'V2_99_1.sql', 1, 'dhis', now(), 1, true";
+const NOT_LATER: &str = "DELETE FROM flyway_schema_history WHERE installed_rank = 9999";
+
+#[test]
+fn refused_start() {
+    crate::tell("refused-start", |story| async move {
+        Operator::install(&story).await?;
+        let instance = story.instance("play");
+        instance.apply(&story.manifest("play", &json!({ "backup": { "suspend": true } }))).await?;
+        instance.settled().await?;
+        no_such_image(&story, &instance).await?;
+        another_version(&story, &instance).await?;
+        story.sql("play", "DROP EXTENSION pg_trgm CASCADE")?;
+        restarted(&story, &instance, "ExtensionMissing", "pg_trgm").await?;
+        story.sql("play", "CREATE EXTENSION pg_trgm")?;
+        instance.settled().await?;
+        story.sql("play", LATER)?;
+        restarted(&story, &instance, "DowngradeRefused", "2.99").await?;
+        story.sql("play", NOT_LATER)?;
+        instance.settled().await?;
+        another_key(&story, &instance).await
+    });
+}
+
+/// Deletes the pod; the next one is refused.
+async fn restarted(story: &Story, instance: &Instance, reason: &str, about: &str) -> Outcome {
+    let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
+    let before = pods.get("play-0").await?.metadata.uid;
+    pods.delete("play-0", &DeleteParams::default()).await?;
+    let is_new = |pod: &Pod| pod.metadata.uid != before;
+    wait::until(&pods, "play-0", "a new pod", REPLACED, is_new).await?;
+    told(story, instance, reason, about, TOLD).await
+}
+
+async fn told(story: &Story, instance: &Instance, reason: &str, about: &str, limit: Duration) -> Outcome {
+    let (after, message) = instance.unready(reason, limit).await?;
+    story.tell(&format!("{reason} after {:.1} s", after.as_secs_f32()));
+    assert!(message.contains(about), "{message:?} does not speak of {about:?}");
+    Ok(())
+}
+
+/// A version that no registry has. The database has not seen it: the way back is open.
+async fn no_such_image(story: &Story, instance: &Instance) -> Outcome {
+    instance.change(&json!({ "version": "2.43.77" })).await?;
+    told(story, instance, "ImageUnavailable", "2.43.77", REPLACED).await?;
+    instance.change(&json!({ "version": story.site.version() })).await?;
+    instance.settled().await?;
+    Ok(())
+}
+
+/// Somebody gave an image the tag of a version that it does not hold.
+async fn another_version(story: &Story, instance: &Instance) -> Outcome {
+    let Some(own) = &story.site.own else {
+        story.tell("left out: an image under a wrong tag needs our own cluster's node");
+        return Ok(());
+    };
+    let (repository, version) = (&story.site.images.dhis2, story.site.version());
+    own.name_too(&format!("{repository}:{version}"), &format!("{repository}:2.43.78.0"))?;
+    instance.change(&json!({ "version": "2.43.78" })).await?;
+    told(story, instance, "ImageVersionMismatch", version, REPLACED).await?;
+    instance.change(&json!({ "version": version })).await?;
+    instance.settled().await?;
+    Ok(())
+}
+
+/// Somebody replaced the key: DHIS2 would read what it has encrypted as empty.
+async fn another_key(story: &Story, instance: &Instance) -> Outcome {
+    let secrets: Api<Secret> = Api::namespaced(story.client.clone(), &story.namespace);
+    let key = instance.secret("encryption").await?;
+    let name = key.name_any();
+    let uid = instance.api.get(&instance.name).await?.metadata.uid.unwrap_or_default();
+    let with = |data| {
+        let labels = [("app.kubernetes.io/instance", "play"), ("app.kubernetes.io/managed-by", MANAGER)];
+        let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let annotations = [(INSTANCE.to_owned(), uid.clone())].into();
+        let metadata =
+            ObjectMeta { name: Some(name.clone()), labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
+        Secret { metadata, data: Some(data), ..Secret::default() }
+    };
+    let replace = async |data| -> Outcome {
+        secrets.delete(&name, &DeleteParams::default()).await?;
+        secrets.create(&PostParams::default(), &with(data)).await?;
+        Ok(())
+    };
+    let other = ByteString(b"Another-Secret-123456789012".to_vec());
+    replace([("password".to_owned(), other)].into()).await?;
+    restarted(story, instance, "EncryptionKeyMismatch", "encryption key").await?;
+    replace(key.data.unwrap_or_default()).await?;
+    // The pod has the Secret that was there at its start.
+    instance.settled().await?;
+    Ok(())
+}
