@@ -127,13 +127,18 @@ pub fn key_of(resource: &Dhis2Instance) -> Key {
     Key { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() }
 }
 
+/// Who writes `yes` means hands off, too: only a plain no is none.
+fn is_paused(resource: &Dhis2Instance) -> bool {
+    resource.annotations().get(PAUSED).is_some_and(|paused| paused != "false")
+}
+
 async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Error> {
     let key = key_of(resource);
     let version = resource.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0);
     if resource.metadata.deletion_timestamp.is_some() || context.world.is_stale(&key, version) || !context.leadership.still_leading() {
         return Ok(Action::await_change());
     }
-    if resource.annotations().get(PAUSED).is_some_and(|paused| paused == "true") {
+    if is_paused(resource) {
         let instance = resource.uid().unwrap_or_default();
         let observed = Observed { instance, children: context.world.children(&key), ..Observed::default() };
         let revisit = tell(resource, &key, context, &observed, &Outcome::Paused).await?;
