@@ -83,7 +83,7 @@ pub struct Volume {
     pub size: Option<String>,
     /// Storage class. Default: the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::schema::object_name")]
+    #[schemars(schema_with = "super::schema::class_name")]
     pub class_name: Option<String>,
 }
 

@@ -121,7 +121,7 @@ pub struct Pod {
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// Priority class of DHIS2 and the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::schema::object_name")]
+    #[schemars(schema_with = "super::schema::class_name")]
     pub priority_class_name: Option<String>,
     /// Further labels of all pods. `kubernetes.io` and `dhis2.hosting` names are refused. A change restarts
     /// no pod: it is seen on pods that start later.

@@ -81,12 +81,19 @@ pub fn path(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// Name of an object.
+/// Name of an object, as Kubernetes has them.
+const NAME: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
+
+/// Name of an object of the same namespace.
 pub fn object_name(_: &mut SchemaGenerator) -> Schema {
-    let label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
     let message =
         "write the name of an object: lower-case letters, digits, - and . only. It is looked for in the namespace of the instance";
-    text(253, &format!("{label}([.]{label})*"), message)
+    text(253, NAME, message)
+}
+
+/// Name of an object of the cluster.
+pub fn class_name(_: &mut SchemaGenerator) -> Schema {
+    text(253, NAME, "write the name of an object of the cluster: lower-case letters, digits, - and . only")
 }
 
 /// Names of objects of the same namespace, each once.

@@ -84,7 +84,7 @@ pub enum IssuerKind {
 pub struct Ingress {
     /// Ingress class. Default: the operator's, else the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::schema::object_name")]
+    #[schemars(schema_with = "super::schema::class_name")]
     pub class_name: Option<String>,
     /// Annotations of the Ingress, from a list of harmless ones: body size, timeouts, buffers,
     /// HTTPS redirect, rate and source limits, of ingress-nginx, Traefik's router and HAProxy;

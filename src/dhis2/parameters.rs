@@ -77,9 +77,8 @@ fn amount(text: &str, unit: Unit) -> Option<f64> {
     let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, written) = text.split_at(end);
     let factor = match (unit, written) {
-        (Number, "") => 1,
         (Bytes(base) | Microseconds(base), "") => u64::from(base),
-        (Bytes(_), "B") | (Microseconds(_), "us") => 1,
+        (Number, "") | (Bytes(_), "B") | (Microseconds(_), "us") => 1,
         (Bytes(_), "kB") => 1 << 10,
         (Bytes(_), "MB") => 1 << 20,
         (Bytes(_), "GB") => 1 << 30,

@@ -236,3 +236,21 @@ pub fn error_policy(resource: Arc<DeserializeGuard<Dhis2Instance>>, error: &Erro
     );
     Action::requeue(wait)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_word_but_a_no_pauses() {
+        let mut resource = Dhis2Instance::new(
+            "play",
+            serde_json::from_value(json!({ "version": "2.42.4", "web": { "host": "play.example.org" } })).unwrap(),
+        );
+        assert!(!is_paused(&resource));
+        for (word, paused) in [("true", true), ("yes", true), ("", true), ("True", true), ("false", false)] {
+            resource.metadata.annotations = Some([(PAUSED.to_owned(), word.to_owned())].into());
+            assert_eq!(is_paused(&resource), paused, "{word}");
+        }
+    }
+}

@@ -56,13 +56,13 @@ const FIELDS: [(&str, &[&str]); 31] = [
 /// Volume Types.
 const VOLUMES: [&str; 8] = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
 
-/// An annotation by which older clusters switched AppArmor off.
+/// An annotation by which older clusters switched `AppArmor` off.
 const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// What a pod's template breaks.
 pub fn violations(template: &Value) -> Vec<String> {
     let fields = FIELDS.iter().flat_map(|(path, allowed)| {
-        let wrong = at(template, path).into_iter().map(|value| value.to_string()).filter(|value| !allowed.contains(&value.as_str()));
+        let wrong = at(template, path).into_iter().map(ToString::to_string).filter(|value| !allowed.contains(&value.as_str()));
         wrong.map(move |value| format!("{path}: {value}"))
     });
     let sources = at(template, "spec.volumes[]").into_iter().flat_map(|volume| volume.as_object().into_iter().flat_map(|map| map.keys()));

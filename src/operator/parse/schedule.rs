@@ -1,4 +1,4 @@
-//! When backups are made: read as Kubernetes' CronJobs read it, or refused before one is made of it.
+//! When backups are made: read as Kubernetes' `CronJob`s read it, or refused before one is made of it.
 
 use croner::parser::{CronParser, Seconds, Year};
 use k8s_openapi::jiff::{Timestamp, tz::TimeZone};
@@ -46,7 +46,7 @@ fn fires(schedule: &str) -> Result<(), String> {
     cron.find_next_occurrence(&some_day, false).map(drop).map_err(|_| "never comes: that month has no such day".to_owned())
 }
 
-/// CronJobs take the names of the database as they are written there, capitals and all.
+/// `CronJob`s take the names of the database as they are written there, capitals and all.
 fn is_time_zone(name: &str) -> bool {
     TimeZone::get(name).is_ok_and(|zone| zone.iana_name() == Some(name))
 }
@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    /// The reader of Kubernetes' CronJobs: `ParseStandard` of robfig/cron v3, without what begins with `@` or `TZ=`.
+    /// The reader of Kubernetes' `CronJob`s: `ParseStandard` of robfig/cron v3, without what begins with `@` or `TZ=`.
     fn cron_job_takes(schedule: &str) -> bool {
         const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
         const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];

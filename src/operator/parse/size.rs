@@ -43,14 +43,12 @@ impl Cpu {
 }
 
 fn milli(text: &str) -> i64 {
-    match text.strip_suffix('m') {
-        Some(milli) => milli.parse().unwrap_or(0),
-        // At most one decimal.
-        None => {
-            let (whole, tenths) = text.split_once('.').unwrap_or((text, "0"));
-            whole.parse::<i64>().unwrap_or(0) * 1000 + tenths.parse::<i64>().unwrap_or(0) * 100
-        }
+    if let Some(milli) = text.strip_suffix('m') {
+        return milli.parse().unwrap_or(0);
     }
+    // At most one decimal.
+    let (whole, tenths) = text.split_once('.').unwrap_or((text, "0"));
+    whole.parse::<i64>().unwrap_or(0) * 1000 + tenths.parse::<i64>().unwrap_or(0) * 100
 }
 
 /// As the API server writes it: `500m`, `1`.
