@@ -14,11 +14,11 @@ pub struct Backup {
     /// a minute between 00:00 and 05:00 that follows from namespace and name, so that a fleet does
     /// not start all at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 9, max = 100), regex(pattern = r"^[-*/,0-9a-zA-Z?L#]+( +[-*/,0-9a-zA-Z?L#]+){4}$"))]
+    #[schemars(schema_with = "super::schema::schedule")]
     pub schedule: Option<String>,
     /// Time zone of `schedule`, such as `Africa/Kigali`. Default UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z][-+_/A-Za-z0-9]*$"))]
+    #[schemars(schema_with = "super::schema::time_zone")]
     pub time_zone: Option<String>,
     /// Where the sets are kept.
     #[serde(default)]

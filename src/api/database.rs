@@ -21,7 +21,12 @@ pub struct Database {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.image) == has(oldSelf.image) && (!has(self.image) || self.image == oldSelf.image)")
-        .message("the image of a running database can't be changed yet").field_path(".image")
+        .message("the image of a running database can't be changed yet").field_path(".image"),
+    validation = Rule::new("self.version == 17 || has(self.image)")
+        .message("the operator's own image holds PostgreSQL 17: name one with the other version in image, or leave version out").field_path(".version"),
+    // Shared buffers, the pool's connections and the locks of a migration.
+    validation = Rule::new("!has(self.resources) || !has(self.resources.memory) || quantity(self.resources.memory).compareTo(quantity('256Mi')) >= 0")
+        .message("PostgreSQL needs at least 256Mi").field_path(".resources.memory")
 )]
 pub struct Bundled {
     /// Major version of PostgreSQL. Default 17. It can't be changed yet.
@@ -72,13 +77,13 @@ fn seventeen() -> i32 {
 )]
 pub struct Volume {
     /// Size, such as `50Gi`. Default: from `spec.size`. It can be raised at any time where the storage
-    /// class allows expansion; the volume grows with its data in place.
+    /// class allows expansion; the volume grows with its data in place. A volume that is larger already stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::storage_quantity")]
     pub size: Option<String>,
     /// Storage class. Default: the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::schema::object_name")]
+    #[schemars(schema_with = "super::schema::class_name")]
     pub class_name: Option<String>,
 }
 

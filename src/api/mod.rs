@@ -24,7 +24,7 @@ pub const GROUP: &str = "dhis2.hosting";
 /// Value of `app.kubernetes.io/managed-by` on everything that the operator makes, and its field manager.
 pub const MANAGER: &str = "dhis2-operator";
 
-/// Annotation: `"true"` makes the operator leave this instance alone, at once.
+/// Annotation: `"true"`, or anything but `"false"`, makes the operator leave this instance alone, at once.
 pub const PAUSED: &str = "dhis2.hosting/paused";
 
 /// Annotation on objects that may lack an owner reference: uid of the instance that made them.

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 pub struct Image {
     /// Repository without tag. Default: the operator's, `docker.io/dhis2/core`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-z0-9]([-._:/a-zA-Z0-9]*[a-zA-Z0-9])?$"))]
+    #[schemars(schema_with = "super::schema::repository")]
     pub repository: Option<String>,
     /// Digest `sha256:…` that pins the image: tags of DHIS2 are rebuilt in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    #[schemars(schema_with = "super::schema::digest")]
     pub digest: Option<String>,
     /// When the kubelet pulls it. Default `IfNotPresent`.
     #[serde(default)]
@@ -82,6 +82,8 @@ fn sixty_five() -> i32 {
 /// take it back; CPU is a request, with a limit only where one is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.cpu) || !has(self.cpuLimit) || quantity(self.cpu).compareTo(quantity(self.cpuLimit)) <= 0")
+    .message("the limit must not be less than what is requested in cpu").field_path(".cpuLimit"))]
 pub struct Resources {
     /// Memory, such as `4Gi`. Default: from `size`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,11 +117,11 @@ pub struct Pod {
     pub affinity: Option<Affinity>,
     /// How the pods are spread over the cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = super::schema::no_inner_docs)]
+    #[schemars(transform = super::schema::no_inner_docs, transform = super::schema::spread_once)]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// Priority class of DHIS2 and the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::schema::object_name")]
+    #[schemars(schema_with = "super::schema::class_name")]
     pub priority_class_name: Option<String>,
     /// Further labels of all pods. `kubernetes.io` and `dhis2.hosting` names are refused. A change restarts
     /// no pod: it is seen on pods that start later.
@@ -135,6 +137,8 @@ pub struct Pod {
 /// Who may connect to the instance inside the cluster.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.allowFrom) || self.allowFrom.all(p, has(p.ipBlock) != (has(p.podSelector) || has(p.namespaceSelector)))")
+    .message("each entry must name an ipBlock, or pods by podSelector, namespaceSelector or both").field_path(".allowFrom"))]
 pub struct Network {
     /// Make NetworkPolicies: the database is reached by DHIS2 and the operator's agents only, DHIS2 by
     /// the ingress controller and them. Default true.

@@ -46,18 +46,64 @@ pub const PARAMETERS: [&str; 21] = [
 /// Annotations of an Ingress that can do no harm to others on the same controller.
 const INGRESS_ANNOTATIONS: &str = r"^(nginx\.ingress\.kubernetes\.io/(proxy-body-size|proxy-read-timeout|proxy-send-timeout|proxy-connect-timeout|proxy-buffer-size|proxy-buffers-number|proxy-busy-buffers-size|proxy-request-buffering|ssl-redirect|force-ssl-redirect|limit-rps|limit-rpm|limit-connections|whitelist-source-range|allowlist-source-range)|traefik\.ingress\.kubernetes\.io/router\.(entrypoints|tls|priority)|haproxy\.org/(timeout-server|timeout-client|ssl-redirect|rate-limit-requests|allow-list)|external-dns\.alpha\.kubernetes\.io/[a-z-]+)$";
 
-fn named(pattern: &str, max: u32) -> Schema {
-    json_schema!({ "type": "string", "minLength": 1, "maxLength": max, "pattern": pattern })
+/// A text that matches a pattern, or is refused in these words: of a `pattern` the API server would show the expression only.
+fn text(max: u32, pattern: &str, message: &str) -> Schema {
+    let rule = format!("self.matches('^({pattern})$')");
+    json_schema!({
+        "type": "string", "minLength": 1, "maxLength": max,
+        "x-kubernetes-validations": [{ "rule": rule, "message": message }],
+    })
 }
+
+/// A released version of DHIS2.
+pub fn version(_: &mut SchemaGenerator) -> Schema {
+    let part = "(0|[1-9][0-9]?)";
+    let pattern = format!("2[.](4[1-9]|[5-9][0-9])[.]{part}([.]{part})?");
+    text(16, &pattern, "write a version of DHIS2, 2.41 or newer, as 2.42.1, or 2.42.1.1 for a hotfix")
+}
+
+/// Name of a host: its last label begins with a letter, so that it is no IP address.
+pub fn host(_: &mut SchemaGenerator) -> Schema {
+    let pattern = "([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*[a-z]([-a-z0-9]{0,61}[a-z0-9])?";
+    text(
+        253,
+        pattern,
+        "write a host name in lower case, such as play.example.org: no wildcard, no IP address, no port, no dot at the end, at most 63 characters between dots",
+    )
+}
+
+/// Context path.
+pub fn path(_: &mut SchemaGenerator) -> Schema {
+    text(
+        64,
+        "/([a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*)?",
+        "write / or a path such as /hmis: letters, digits, _ and - between single /, none at the end",
+    )
+}
+
+/// Name of an object, as Kubernetes has them.
+const NAME: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 
 /// Name of an object of the same namespace.
 pub fn object_name(_: &mut SchemaGenerator) -> Schema {
-    named(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", 253)
+    let message =
+        "write the name of an object: lower-case letters, digits, - and . only. It is looked for in the namespace of the instance";
+    text(253, NAME, message)
 }
 
-/// Names of objects of the same namespace.
+/// Name of an object of the cluster.
+pub fn class_name(_: &mut SchemaGenerator) -> Schema {
+    text(253, NAME, "write the name of an object of the cluster: lower-case letters, digits, - and . only")
+}
+
+/// Names of objects of the same namespace, each once.
 pub fn object_names(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "maxItems": 8, "items": object_name(generator) })
+    json_schema!({ "type": "array", "maxItems": 8, "items": object_name(generator), "x-kubernetes-list-type": "set" })
+}
+
+/// Key in a Secret.
+pub fn secret_key(_: &mut SchemaGenerator) -> Schema {
+    text(253, "[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*", "write a key of a Secret: letters, digits, -, _ and . only")
 }
 
 /// `true`, or left out.
@@ -65,24 +111,65 @@ pub fn only_true(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "boolean", "enum": [true] })
 }
 
-/// An image reference with registry, without blanks.
+/// Registry, port and path of an image, as container runtimes take them.
+const REPOSITORY: &str = "([a-zA-Z0-9][-.a-zA-Z0-9]*(:[0-9]{1,5})?/)?[a-z0-9]+([-._]+[a-z0-9]+)*(/[a-z0-9]+([-._]+[a-z0-9]+)*)*";
+
+/// Image without tag.
+pub fn repository(_: &mut SchemaGenerator) -> Schema {
+    text(255, REPOSITORY, "write an image without tag and digest, in lower case, such as docker.io/dhis2/core: the tag is spec.version")
+}
+
+/// Digest of an image.
+pub fn digest(_: &mut SchemaGenerator) -> Schema {
+    text(71, "sha256:[0-9a-f]{64}", "write sha256: and 64 digits of 0-9 and a-f")
+}
+
+/// Image with tag, digest or both.
 pub fn image_reference(_: &mut SchemaGenerator) -> Schema {
-    named(r"^[a-z0-9]([-._:/@a-zA-Z0-9]*[a-zA-Z0-9])?$", 400)
+    let digest = "@sha256:[0-9a-f]{64}";
+    let pattern = format!("{REPOSITORY}(:[a-zA-Z0-9_][-._a-zA-Z0-9]{{0,127}}({digest})?|{digest})");
+    text(400, &pattern, "write an image with its tag or digest, such as docker.io/postgis/postgis:17-3.5")
 }
 
 /// Size of a volume, whole bytes with a binary or decimal unit.
 pub fn storage_quantity(_: &mut SchemaGenerator) -> Schema {
-    named(r"^[1-9][0-9]{0,14}(Mi|Gi|Ti|M|G|T)$", 20)
+    text(20, "[1-9][0-9]{0,5}(Mi|Gi|Ti|M|G|T)", "write a whole number of up to six digits with Mi, Gi, Ti, M, G or T, such as 50Gi")
 }
 
-/// Memory of a container; DHIS2 does not start below 1 GiB.
+/// Memory of a container.
 pub fn memory_quantity(_: &mut SchemaGenerator) -> Schema {
-    named(r"^[1-9][0-9]{0,9}(Mi|Gi|M|G)$", 16)
+    text(16, "[1-9][0-9]{0,5}(Mi|Gi|M|G)", "write a whole number of up to six digits with Mi, Gi, M or G, such as 4Gi")
 }
 
 /// CPU of a container.
 pub fn cpu_quantity(_: &mut SchemaGenerator) -> Schema {
-    named(r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,2}(\.[0-9])?|0\.[1-9])$", 10)
+    let pattern = "[1-9][0-9]{0,5}m|[1-9][0-9]{0,2}([.][0-9])?|0[.][1-9]";
+    text(10, pattern, "write CPUs, such as 2 or 0.5, or thousandths of one, such as 500m")
+}
+
+/// Five cron fields, of what both Kubernetes and the operator's own reading of the schedule understand.
+pub fn schedule(_: &mut SchemaGenerator) -> Schema {
+    let fields = [
+        "[0-5]?[0-9]",
+        "([01]?[0-9]|2[0-3])",
+        "(0?[1-9]|[12][0-9]|3[01])",
+        "(0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)",
+        "([0-6]|sun|mon|tue|wed|thu|fri|sat)",
+    ];
+    let fields = fields.map(|value| {
+        let entry = format!("(({value}-{value}|[*])(/[1-9][0-9]?)?|{value})");
+        format!("{entry}(,{entry})*")
+    });
+    text(
+        100,
+        &format!("(?i:{})", fields.join(" +")),
+        "write five cron fields: minute 0-59, hour 0-23, day of month 1-31, month 1-12, day of week 0-6 (0 is Sunday), each a number, a range, * or a list of them, with / for steps of a range or *: 30 1 * * 1-5",
+    )
+}
+
+/// Name of a time zone.
+pub fn time_zone(_: &mut SchemaGenerator) -> Schema {
+    text(64, "[A-Za-z][-+_A-Za-z0-9]*(/[A-Za-z][-+_A-Za-z0-9]*)*", "write the name of a time zone, such as Africa/Kigali")
 }
 
 fn string_map(max: u32, value_max: u32, rules: &serde_json::Value) -> Schema {
@@ -109,12 +196,13 @@ fn config_keys() -> String {
     format!("k.matches('^[a-z][a-z0-9_.-]{{0,127}}$') && !({})", owned())
 }
 
-const CONFIG_KEYS_MESSAGE: &str = "keys are those of dhis.conf in lower case, and not those that the operator sets itself (connection.*, filestore.*, redis.*, encryption.*, flyway.*, cluster.*, server.base.url, server.https, node.id)";
+const CONFIG_KEYS_MESSAGE: &str = "keys are those of dhis.conf in lower case, and not those that the operator sets itself (connection.*, filestore.*, redis.*, encryption.*, flyway.*, cluster.*, server.base.url, server.https, node.id, system.read_only_mode, active.read.replicas)";
 
-/// `config`: bounded, no owned key, no line break in a value.
+/// `config`: bounded, no owned key, no password, no line break in a value.
 pub fn config(_: &mut SchemaGenerator) -> Schema {
     let rules = serde_json::json!([
         { "rule": format!("self.all(k, {})", config_keys()), "message": CONFIG_KEYS_MESSAGE },
+        { "rule": "self.all(k, !k.matches('(password|secret)$'))", "message": "everybody who reads ConfigMaps would read it: put a password into a Secret and name that in secretConfig" },
         { "rule": r"self.all(k, !self[k].matches('[\\x00-\\x1f\\x7f\\x{85}\\x{2028}\\x{2029}]'))", "message": "values may not hold line breaks or other control characters" },
     ]);
     string_map(64, 1024, &rules)
@@ -139,21 +227,29 @@ pub fn parameters(_: &mut SchemaGenerator) -> Schema {
     string_map(32, 32, &rules)
 }
 
+const JAVA_OPTION: &str = "-(XX:[-+]?[A-Za-z0-9_]+(=[-_.:/%A-Za-z0-9]+)?|D[-_.A-Za-z0-9]+(=[-_.:/,%A-Za-z0-9]*)?)";
+
 /// Java options: `-XX:` and `-D` without code loading and without those that the operator sets.
 pub fn java_options(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array", "maxItems": 32,
-        "items": { "type": "string", "minLength": 3, "maxLength": 256, "pattern": r"^-(XX:[-+]?[A-Za-z0-9_]+(=[-_.:/%A-Za-z0-9]+)?|D[-_.A-Za-z0-9]+(=[-_.:/,%A-Za-z0-9]*)?)$" },
+        "items": text(256, JAVA_OPTION, "only -XX: and -D options without blanks and quotes are taken, such as -XX:MaxGCPauseMillis=1500; for the heap set spec.java.heapPercent"),
         "x-kubernetes-validations": [{
-            "rule": "self.all(o, !o.matches('^-XX:(On|Flags|VMOptionsFile|MaxRAM|InitialRAM|MinRAM|MaxHeapSize|InitialHeapSize|SharedArchiveFile|.*Path=)|^-D(context[.]path|java[.]io[.]tmpdir|log4j|dhis2[.]home|java[.]security|javax[.]net|com[.]sun[.]management|jdk[.])'))",
-            "message": "options that load code or that the operator sets itself are refused (-XX:On…, -XX:Flags, heap sizes, -Dcontext.path, -Djava.io.tmpdir, -Dlog4j…)",
+            "rule": "self.all(o, !o.matches('^-XX:(On|Flags|VMOptionsFile|MaxRAM|InitialRAM|MinRAM|MaxHeapSize|InitialHeapSize|SharedArchiveFile|.*Path=)|^-D(catalina[.]|context[.]path|java[.](class|endorsed|ext|library|system)[.]|java[.]io[.]tmpdir|log4j|dhis2[.]home|java[.]security|javax[.]net|com[.]sun[.]management|jdk[.])'))",
+            "message": "options that load code or that the operator sets itself are refused (-XX:On…, -XX:Flags, heap sizes, -Dcatalina…, -Dcontext.path, -Djava.class.path, -Djava.io.tmpdir, -Dlog4j…)",
         }],
     })
 }
 
-/// Labels with bounded keys and values.
+/// Keys of labels and annotations.
+const KEY: &str = "k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$') && k.size() <= 317";
+const LABEL_VALUE: &str = "self[k].matches('^([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)?$')";
+const LABEL_MESSAGE: &str =
+    "keys and values must be those of Kubernetes labels: letters, digits, -, _ and ., beginning and ending with a letter or digit";
+
+/// Labels of other objects.
 pub fn labels(_: &mut SchemaGenerator) -> Schema {
-    string_map(32, 63, &keys_rule("k.size() <= 317", "label keys are at most 317 characters"))
+    string_map(32, 63, &keys_rule(&format!("{KEY} && {LABEL_VALUE}"), LABEL_MESSAGE))
 }
 
 const RESERVED: &str = "!k.matches('^([a-z0-9.-]*[.])?(kubernetes[.]io|k8s[.]io|dhis2[.]hosting)/')";
@@ -166,7 +262,7 @@ pub fn foreign_labels(_: &mut SchemaGenerator) -> Schema {
         63,
         &serde_json::json!([
             { "rule": format!("self.all(k, {RESERVED})"), "message": RESERVED_MESSAGE },
-            { "rule": "self.all(k, k.matches('^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)?$'))", "message": "keys and values must be those of Kubernetes labels" },
+            { "rule": format!("self.all(k, {KEY} && {LABEL_VALUE})"), "message": LABEL_MESSAGE },
         ]),
     )
 }
@@ -178,7 +274,7 @@ pub fn foreign_annotations(_: &mut SchemaGenerator) -> Schema {
         1024,
         &serde_json::json!([
             { "rule": format!("self.all(k, {RESERVED})"), "message": RESERVED_MESSAGE },
-            { "rule": "self.all(k, k.matches('^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$'))", "message": "keys must be those of Kubernetes annotations" },
+            { "rule": format!("self.all(k, {KEY})"), "message": "keys must be those of Kubernetes annotations, such as example.org/contact" },
         ]),
     )
 }
@@ -191,7 +287,7 @@ pub fn ingress_annotations(_: &mut SchemaGenerator) -> Schema {
         512,
         &serde_json::json!([
             { "rule": rule, "message": "only harmless annotations are taken: body size, timeouts, buffers, redirects, rate and source limits, external-dns; no snippets" },
-            { "rule": r"self.all(k, !self[k].matches('[\\x00-\\x1f\\x7f;{}`$\\\\]'))", "message": "values may not hold control characters or any of ; { } ` $ \\" },
+            { "rule": "self.all(k, self[k].matches('^[-A-Za-z0-9 .,:/_@*=]*$'))", "message": "values may hold letters, digits, blanks and - . , : / _ @ * = only, since controllers copy them into their configuration" },
         ]),
     )
 }
@@ -212,6 +308,12 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
             },
         },
     })
+}
+
+/// Constraints that differ in key and effect, as the pod API wants them.
+pub fn spread_once(schema: &mut Schema) {
+    schema.insert("x-kubernetes-list-type".into(), "map".into());
+    schema.insert("x-kubernetes-list-map-keys".into(), serde_json::json!(["topologyKey", "whenUnsatisfiable"]));
 }
 
 /// Drops the descriptions inside an embedded Kubernetes type: they are Kubernetes' own documentation

@@ -11,15 +11,12 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Web {
     /// Host name, such as `play.example.org`. No wildcard. Give no two instances the same host and path: nothing but your ingress controller could refuse it.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$")
-    )]
+    #[schemars(schema_with = "super::schema::host")]
     pub host: String,
 
     /// Context path, such as `/hmis`; also in probes and in the base URL. Default `/`.
     #[serde(default = "root")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^/([a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*)?$"))]
+    #[schemars(schema_with = "super::schema::path")]
     pub path: String,
 
     /// How the connection is encrypted. Default: a certificate of the operator's default issuer if
@@ -87,7 +84,7 @@ pub enum IssuerKind {
 pub struct Ingress {
     /// Ingress class. Default: the operator's, else the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::schema::object_name")]
+    #[schemars(schema_with = "super::schema::class_name")]
     pub class_name: Option<String>,
     /// Annotations of the Ingress, from a list of harmless ones: body size, timeouts, buffers,
     /// HTTPS redirect, rate and source limits, of ingress-nginx, Traefik's router and HAProxy;

@@ -2,6 +2,7 @@
 
 pub mod conf;
 pub mod derived;
+pub mod parameters;
 pub mod password;
 pub mod postgresql;
 pub mod sizing;

@@ -124,7 +124,7 @@ pub fn access(database: &str, roles: &[&str]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::api::schema::PARAMETERS;
 
@@ -169,22 +169,26 @@ mod tests {
         );
     }
 
-    /// PostgreSQL itself says which settings it has and which of them it reads only at its start.
-    #[test]
-    fn postgresql_knows_the_settings() {
+    /// What PostgreSQL itself says of its settings: name, context, group, type, default, least and most of each.
+    pub fn described() -> BTreeMap<String, Vec<String>> {
         let programs = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL's programs: install Debian's package postgresql");
         let program = programs
             .map(|entry| entry.unwrap().path().join("bin/postgres"))
             .find(|path| path.exists())
             .expect("a postgres program under /usr/lib/postgresql");
         let output = std::process::Command::new(program).arg("--describe-config").output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let text = text.to_lowercase();
-        let contexts: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split('\t').next().zip(line.split('\t').nth(1))).collect();
+        let text = String::from_utf8(output.stdout).unwrap().to_lowercase();
+        let columns = text.lines().map(|line| line.split('\t').map(str::to_owned).collect::<Vec<_>>());
+        columns.map(|columns| (columns[0].clone(), columns)).collect()
+    }
+
+    #[test]
+    fn postgresql_knows_the_settings() {
+        let described = described();
         let computed = settings(&basis(&BTreeMap::new()));
         for name in computed.keys().map(String::as_str).chain(PARAMETERS) {
-            let context = contexts.get(name).unwrap_or_else(|| panic!("PostgreSQL has no setting {name}"));
-            assert_eq!(*context == "postmaster", AT_START.contains(&name), "{name} is of context {context}");
+            let context = &described.get(name).unwrap_or_else(|| panic!("PostgreSQL has no setting {name}"))[1];
+            assert_eq!(context == "postmaster", AT_START.contains(&name), "{name} is of context {context}");
         }
     }
 }

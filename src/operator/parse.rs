@@ -3,13 +3,15 @@
 
 mod address;
 mod claims;
+mod clients;
+mod schedule;
 mod size;
 
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::{
-    instance::{Backup, EncryptionKey, Images, Instance, Stage},
+    instance::{EncryptionKey, Images, Instance, Stage},
     kind::Kind,
     observe::Observed,
     settings::Settings,
@@ -18,6 +20,8 @@ use crate::{
     api::{Dhis2Instance, Reason, instance::DeletionPolicy},
     dhis2::version::Version,
 };
+
+pub use schedule::backup;
 
 /// Why an instance can't be built as it stands. It is told, and nothing is touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +72,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         backups: size::backups(resource, observed)?,
         pod: spec.pod.clone().unwrap_or_default(),
         policies: spec.network.policies,
-        clients: settings.ingress_peers.iter().chain(&spec.network.allow_from).cloned().collect(),
+        clients: clients::clients(resource, settings)?,
         backup: backup(resource)?,
         retain: spec.deletion_policy == DeletionPolicy::Retain,
         adopt: spec.adopt,
@@ -119,38 +123,6 @@ fn secrets_are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<()
             ),
         )),
     }
-}
-
-/// When backups are made, and what is kept of them.
-///
-/// # Errors
-/// When the schedule or its time zone can't be read.
-pub fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
-    let spec = &resource.spec.backup;
-    let schedule = spec.schedule.clone().unwrap_or_else(|| spread(&resource.namespace().unwrap_or_default(), &resource.name_any()));
-    let parser =
-        croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Disallowed).year(croner::parser::Year::Disallowed).build();
-    parser.parse(&schedule).map_err(|error| {
-        Refusal::new(
-            Reason::InvalidSchedule,
-            format!("spec.backup.schedule: {schedule:?} is not five cron fields (minute, hour, day of month, month, day of week): {error}"),
-        )
-    })?;
-    let time_zone = spec.time_zone.clone().unwrap_or_else(|| "Etc/UTC".into());
-    if jiff::tz::TimeZone::get(&time_zone).is_err() {
-        return Err(Refusal::new(
-            Reason::InvalidSpec,
-            format!("spec.backup.timeZone: {time_zone:?} is no time zone; write one such as Africa/Kigali"),
-        ));
-    }
-    Ok(Backup { schedule, time_zone: Some(time_zone), retention: spec.retention, suspend: spec.suspend })
-}
-
-/// A minute between 00:00 and 05:00 that follows from the name, so that a fleet does not start at once.
-fn spread(namespace: &str, name: &str) -> String {
-    let digest = super::compare::digest(&json!([namespace, name]));
-    let minute = u64::from_str_radix(&digest, 16).unwrap_or_default() % 300;
-    format!("{} {} * * *", minute % 60, minute / 60)
 }
 
 /// The resource as a user would apply it again.

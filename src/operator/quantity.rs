@@ -1,20 +1,23 @@
 //! Quantities of memory and storage: read, compared, written as the API server writes them.
 
+/// Binary and decimal units, the largest first.
+const BINARY: [(&str, i128); 6] = [("Ei", 1 << 60), ("Pi", 1 << 50), ("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
+const DECIMAL: [(&str, i128); 6] = [
+    ("E", 1_000_000_000_000_000_000),
+    ("P", 1_000_000_000_000_000),
+    ("T", 1_000_000_000_000),
+    ("G", 1_000_000_000),
+    ("M", 1_000_000),
+    ("k", 1_000),
+];
+
 /// Bytes of a quantity such as `1Gi`, `500M` or `1048576`; none when it is no plain amount.
 pub fn bytes(text: &str) -> Option<i128> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let factor: i128 = match unit {
+    let factor = match unit {
         "" => 1,
-        "k" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "T" => 1_000_000_000_000,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        "Ti" => 1 << 40,
-        _ => return None,
+        unit => BINARY.iter().chain(&DECIMAL).find(|(name, _)| *name == unit)?.1,
     };
     number.parse::<i128>().ok()?.checked_mul(factor)
 }
@@ -23,11 +26,7 @@ pub fn bytes(text: &str) -> Option<i128> {
 /// that gives a whole number.
 pub fn canonical(text: &str) -> Option<String> {
     let amount = bytes(text)?;
-    let units: [(&str, i128); 4] = if text.ends_with('i') {
-        [("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)]
-    } else {
-        [("T", 1_000_000_000_000), ("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000)]
-    };
+    let units = if text.ends_with('i') { BINARY } else { DECIMAL };
     let unit = units.into_iter().find(|(_, factor)| amount > 0 && amount % factor == 0);
     Some(unit.map_or_else(|| amount.to_string(), |(name, factor)| format!("{}{name}", amount / factor)))
 }
@@ -40,12 +39,19 @@ pub fn larger(one: String, other: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn written_as_the_api_server_writes() {
-        for (given, canonical_form) in
-            [("1024Mi", "1Gi"), ("1536Mi", "1536Mi"), ("1000M", "1G"), ("1500M", "1500M"), ("20Gi", "20Gi"), ("2048Gi", "2Ti")]
-        {
+        for (given, canonical_form) in [
+            ("1024Mi", "1Gi"),
+            ("1536Mi", "1536Mi"),
+            ("1000M", "1G"),
+            ("1500M", "1500M"),
+            ("20Gi", "20Gi"),
+            ("1024Ti", "1Pi"),
+            ("1000T", "1P"),
+        ] {
             assert_eq!(canonical(given).as_deref(), Some(canonical_form));
         }
         assert_eq!(canonical("1.5Gi"), None);
@@ -56,5 +62,23 @@ mod tests {
         assert_eq!(larger("20Gi".into(), "20G"), "20Gi");
         assert_eq!(larger("20G".into(), "20Gi"), "20Gi");
         assert_eq!(larger("20G".into(), "?"), "20G");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_not(text in "[0-9]{0,45}[KkMGTPEi]{0,2}|.{0,8}") {
+            prop_assert_eq!(bytes(&text).is_some(), canonical(&text).is_some());
+        }
+
+        /// What the API server has written once, it does not write otherwise; else it would be corrected for ever.
+        #[test]
+        fn the_canonical_form_is_the_same_amount_and_stays(text in "[1-9][0-9]{0,5}(Mi|Gi|Ti|M|G|T)") {
+            let form = canonical(&text).unwrap();
+            prop_assert_eq!(bytes(&form), bytes(&text));
+            prop_assert_eq!(canonical(&form), Some(form.clone()));
+            let digits = form.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            prop_assert!(digits.parse::<i128>().unwrap() % if text.ends_with('i') { 1024 } else { 1000 } != 0, "{form}");
+            prop_assert!(bytes(&text).unwrap() < 1 << 63, "the API server cuts off what is larger");
+        }
     }
 }

@@ -127,13 +127,18 @@ pub fn key_of(resource: &Dhis2Instance) -> Key {
     Key { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() }
 }
 
+/// Who writes `yes` means hands off, too: only a plain no is none.
+fn is_paused(resource: &Dhis2Instance) -> bool {
+    resource.annotations().get(PAUSED).is_some_and(|paused| paused != "false")
+}
+
 async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Error> {
     let key = key_of(resource);
     let version = resource.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0);
     if resource.metadata.deletion_timestamp.is_some() || context.world.is_stale(&key, version) || !context.leadership.still_leading() {
         return Ok(Action::await_change());
     }
-    if resource.annotations().get(PAUSED).is_some_and(|paused| paused == "true") {
+    if is_paused(resource) {
         let instance = resource.uid().unwrap_or_default();
         let observed = Observed { instance, children: context.world.children(&key), ..Observed::default() };
         let revisit = tell(resource, &key, context, &observed, &Outcome::Paused).await?;
@@ -230,4 +235,22 @@ pub fn error_policy(resource: Arc<DeserializeGuard<Dhis2Instance>>, error: &Erro
         "reconcile"
     );
     Action::requeue(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_word_but_a_no_pauses() {
+        let mut resource = Dhis2Instance::new(
+            "play",
+            serde_json::from_value(json!({ "version": "2.42.4", "web": { "host": "play.example.org" } })).unwrap(),
+        );
+        assert!(!is_paused(&resource));
+        for (word, paused) in [("true", true), ("yes", true), ("", true), ("True", true), ("false", false)] {
+            resource.metadata.annotations = Some([(PAUSED.to_owned(), word.to_owned())].into());
+            assert_eq!(is_paused(&resource), paused, "{word}");
+        }
+    }
 }

@@ -109,6 +109,19 @@ mod tests {
     }
 
     #[test]
+    fn no_text_of_others_begins_a_line() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = subscriber(LogFormat::Json, "info", move || writer.clone()).unwrap();
+        let forged = "a\n{\"level\":\"INFO\",\"message\":\"all is well\"}\u{2028}\r";
+        tracing::subscriber::with_default(subscriber, || tracing::warn!(name = forged, error = %forged, "{forged}"));
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!([&line["name"], &line["error"], &line["message"]], [forged; 3]);
+    }
+
+    #[test]
     fn text_has_no_escape_codes_and_the_filter_holds() {
         let text = logged(LogFormat::Text, "info");
         assert!(text.contains("hello") && !text.contains('\u{1b}') && !text.contains("hidden"), "{text}");

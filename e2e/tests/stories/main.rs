@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
 
 mod backup;
+mod bad_input;
 mod change;
 mod doors;
 mod examples;

@@ -15,6 +15,7 @@ use proptest::{
     option,
     prelude::*,
     sample::{Index, select, subsequence},
+    string::string_regex,
 };
 use serde_json::Value;
 
@@ -154,15 +155,20 @@ pub fn any() -> impl Strategy<Value = Instance> {
     )
 }
 
+/// Texts of a pattern that is read once, not for each text.
+fn text(pattern: &str) -> impl Strategy<Value = String> + use<> {
+    string_regex(pattern).unwrap()
+}
+
 fn identity() -> impl Strategy<Value = (String, String)> {
-    ("[a-z]([-a-z0-9]{0,38}[a-z0-9])?", "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+    (text("[a-z]([-a-z0-9]{0,38}[a-z0-9])?"), text("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"))
 }
 
 fn web() -> impl Strategy<Value = Web> {
-    let context = "(/[a-zA-Z0-9_-]{1,12}){0,2}";
+    let context = text("(/[a-zA-Z0-9_-]{1,12}){0,2}");
     let class = option::of(select(vec!["nginx", "traefik", "haproxy", "internal"]));
     let issuer = option::of(select(vec![IssuerKind::Issuer, IssuerKind::ClusterIssuer]));
-    (context, "[a-z0-9]{1,20}(\\.[a-z0-9]{1,20}){0,3}", bool::ANY, class, issuer, option::of("[a-z]{1,20}")).prop_map(
+    (context, text("[a-z][a-z0-9]{0,20}(\\.[a-z][a-z0-9]{0,20}){0,3}"), bool::ANY, class, issuer, option::of(text("[a-z]{1,20}"))).prop_map(
         |(context, host, https, class, issuer, tls_secret)| Web {
             host,
             path: if context.is_empty() { "/".into() } else { context.clone() },
@@ -177,9 +183,9 @@ fn web() -> impl Strategy<Value = Web> {
 }
 
 fn application() -> impl Strategy<Value = Application> {
-    let config = btree_map("[a-z][a-z0-9_.-]{0,20}", "[ -~é]{0,40}", 0..5);
-    let secret_config = btree_map("[a-z][a-z0-9_.-]{0,20}", ("[a-z]{1,20}", "[-._a-zA-Z0-9]{1,20}"), 0..3);
-    let options = vec("-XX:[A-Z][A-Za-z]{1,20}=[0-9]{1,3}", 0..3);
+    let config = btree_map(text("[a-z][a-z0-9_.-]{0,20}"), text("[ -~é]{0,40}"), 0..5);
+    let secret_config = btree_map(text("[a-z][a-z0-9_.-]{0,20}"), (text("[a-z]{1,20}"), text("[-._a-zA-Z0-9]{1,20}")), 0..3);
+    let options = vec(text("-XX:[A-Z][A-Za-z]{1,20}=[0-9]{1,3}"), 0..3);
     (1024_i64..65536, cpu(), option::of(cpu()), config, secret_config, options).prop_map(
         |(memory_mib, cpu, cpu_limit, config, secret_config, java_options)| Application {
             memory_mib,
@@ -200,7 +206,7 @@ fn application() -> impl Strategy<Value = Application> {
 fn database() -> impl Strategy<Value = Database> {
     let parameters = subsequence(PARAMETERS.to_vec(), 0..5)
         .prop_map(|names| names.into_iter().map(|name| (name.to_owned(), "128".to_owned())).collect());
-    let storage = ("[1-9][0-9]{0,3}Gi", option::of("[a-z]{1,20}")).prop_map(|(size, class)| Storage { size, class });
+    let storage = (text("[1-9][0-9]{0,3}Gi"), option::of(text("[a-z]{1,20}"))).prop_map(|(size, class)| Storage { size, class });
     (256_i64..65536, cpu(), storage, parameters).prop_map(|(memory_mib, cpu, storage, parameters)| Database {
         memory_mib,
         cpu,
@@ -211,7 +217,7 @@ fn database() -> impl Strategy<Value = Database> {
 }
 
 fn cpu() -> impl Strategy<Value = String> {
-    "([1-9][0-9]{0,3}m|[1-9](\\.[0-9])?|0\\.[1-9])"
+    text("([1-9][0-9]{0,3}m|[1-9](\\.[0-9])?|0\\.[1-9])")
 }
 
 fn encryption() -> impl Strategy<Value = Option<bool>> {
@@ -219,8 +225,8 @@ fn encryption() -> impl Strategy<Value = Option<bool>> {
 }
 
 fn placement() -> impl Strategy<Value = Pod> {
-    let labels = || btree_map("example\\.org/[a-z]{1,10}", "[a-z]{0,10}", 0..3);
-    (labels(), labels(), labels(), bool::ANY, option::of("[a-z]{1,20}")).prop_map(
+    let labels = || btree_map(text("example\\.org/[a-z]{1,10}"), text("[a-z]{0,10}"), 0..3);
+    (labels(), labels(), labels(), bool::ANY, option::of(text("[a-z]{1,20}"))).prop_map(
         |(labels, annotations, node_selector, placed, priority)| Pod {
             node_selector,
             tolerations: if placed { vec![Toleration { operator: Some("Exists".into()), ..Toleration::default() }] } else { Vec::new() },

@@ -28,6 +28,8 @@ mod agreement;
 pub(super) mod fixture;
 #[cfg(test)]
 mod invariants;
+#[cfg(test)]
+mod pod_security;
 
 use k8s_openapi::serde::Serialize;
 use serde_json::{Value, json};

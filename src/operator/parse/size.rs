@@ -4,7 +4,10 @@ use kube::ResourceExt;
 
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceSpec, Reason, database::Volume, pod::Resources},
-    dhis2::sizing::{heap_mib, preset},
+    dhis2::{
+        parameters,
+        sizing::{heap_mib, preset},
+    },
     operator::{
         instance::{Application, Database, Storage},
         kind::Kind,
@@ -15,46 +18,57 @@ use crate::{
     },
 };
 
-/// Least memory of DHIS2: below it a start ends out of memory (dhis2-core at 2.42.4.1 with -Xmx512m takes 0.94 GB).
-const LEAST_APPLICATION_MIB: i64 = 1024;
-/// Least memory of PostgreSQL: shared buffers, the pool's connections and the locks of a migration.
-const LEAST_DATABASE_MIB: i64 = 256;
-
-fn mib(memory: &str, least: i64, field: &str) -> Result<i64, Refusal> {
-    let bytes = quantity::bytes(memory).unwrap_or(0);
-    let mib = i64::try_from(bytes >> 20).unwrap_or(i64::MAX);
-    if mib < least {
-        return Err(Refusal::new(Reason::InvalidSpec, format!("{field}: {memory} is too little, at least {least}Mi are needed")));
-    }
-    Ok(mib)
+/// Memory in MiB; what the schema lets in can be read.
+fn mib(memory: &str) -> i64 {
+    i64::try_from(quantity::bytes(memory).unwrap_or(0) >> 20).unwrap_or(i64::MAX)
 }
 
-fn cpu(given: Option<&String>, default: &str) -> String {
-    let text = given.map_or(default, String::as_str);
-    canonical_cpu(text)
+/// CPU in thousandths, request and limit.
+struct Cpu {
+    request: i64,
+    limit: Option<i64>,
 }
 
-/// `0.5` is `500m`, `1000m` is `1`: as the API server writes it.
-fn canonical_cpu(text: &str) -> String {
-    let milli = text.strip_suffix('m').map_or_else(|| (text.parse::<f64>().unwrap_or(0.0) * 1000.0).round().to_string(), ToOwned::to_owned);
-    match milli.strip_suffix("000") {
-        Some(whole) if !whole.is_empty() => whole.to_owned(),
-        _ => format!("{milli}m"),
+impl Cpu {
+    fn of(resources: &Resources, preset: &str, field: &str) -> Result<Self, Refusal> {
+        let request = milli(resources.cpu.as_deref().unwrap_or(preset));
+        let limit = resources.cpu_limit.as_deref().map(milli);
+        if let Some(limit) = limit.filter(|limit| *limit < request) {
+            let [limit, request] = [limit, request].map(cpu);
+            let message = format!("{field}.cpuLimit: {limit} is less than the {request} that are requested; raise it, or set {field}.cpu");
+            return Err(Refusal::new(Reason::InvalidSpec, message));
+        }
+        Ok(Self { request, limit })
     }
+}
+
+fn milli(text: &str) -> i64 {
+    if let Some(milli) = text.strip_suffix('m') {
+        return milli.parse().unwrap_or(0);
+    }
+    // At most one decimal.
+    let (whole, tenths) = text.split_once('.').unwrap_or((text, "0"));
+    whole.parse::<i64>().unwrap_or(0) * 1000 + tenths.parse::<i64>().unwrap_or(0) * 100
+}
+
+/// As the API server writes it: `500m`, `1`.
+fn cpu(milli: i64) -> String {
+    if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") }
 }
 
 /// DHIS2's container.
 ///
 /// # Errors
-/// `InvalidSpec` when the memory is too little.
+/// `InvalidSpec` when the CPU limit is below the request.
 pub fn application(spec: &Dhis2InstanceSpec) -> Result<Application, Refusal> {
     let (preset, resources) = (preset(spec.size), spec.resources.clone().unwrap_or_default());
-    let memory_mib = mib(resources.memory.as_deref().unwrap_or(preset.memory), LEAST_APPLICATION_MIB, "spec.resources.memory")?;
+    let memory_mib = mib(resources.memory.as_deref().unwrap_or(preset.memory));
+    let Cpu { request, limit } = Cpu::of(&resources, preset.cpu, "spec.resources")?;
     Ok(Application {
         memory_mib,
         heap_mib: heap_mib(memory_mib, spec.java.heap_percent),
-        cpu: cpu(resources.cpu.as_ref(), preset.cpu),
-        cpu_limit: resources.cpu_limit.as_deref().map(canonical_cpu),
+        cpu: cpu(request),
+        cpu_limit: limit.map(cpu),
         pool: preset.pool,
         java_options: spec.java.options.clone(),
         config: spec.config.clone(),
@@ -65,20 +79,22 @@ pub fn application(spec: &Dhis2InstanceSpec) -> Result<Application, Refusal> {
 /// PostgreSQL's container and volume.
 ///
 /// # Errors
-/// `InvalidSpec` when the memory is too little or a size can't be read.
+/// `InvalidSpec` when the CPU limit is below the request, or PostgreSQL would not take a parameter.
 pub fn database(resource: &Dhis2Instance, observed: &Observed) -> Result<Database, Refusal> {
     let bundled = &resource.spec.database.bundled;
     let preset = preset(resource.spec.size);
     let resources: Resources = bundled.resources.clone().unwrap_or_default();
+    let memory_mib = mib(resources.memory.as_deref().unwrap_or(preset.database_memory));
+    for (name, value) in &bundled.parameters {
+        parameters::check(name, value, memory_mib)
+            .map_err(|wrong| Refusal::new(Reason::InvalidSpec, format!("spec.database.bundled.parameters.{name}: {wrong}")))?;
+    }
+    let Cpu { request, limit } = Cpu::of(&resources, preset.database_cpu, "spec.database.bundled.resources")?;
     Ok(Database {
         major: bundled.version,
-        memory_mib: mib(
-            resources.memory.as_deref().unwrap_or(preset.database_memory),
-            LEAST_DATABASE_MIB,
-            "spec.database.bundled.resources.memory",
-        )?,
-        cpu: cpu(resources.cpu.as_ref(), preset.database_cpu),
-        cpu_limit: resources.cpu_limit.as_deref().map(canonical_cpu),
+        memory_mib,
+        cpu: cpu(request),
+        cpu_limit: limit.map(cpu),
         storage: storage(&bundled.storage, preset.database_volume, resource, observed, "database")?,
         parameters: bundled.parameters.clone(),
     })
@@ -116,11 +132,21 @@ fn storage(volume: &Volume, preset: &str, resource: &Dhis2Instance, observed: &O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn cpu_as_the_api_server_writes_it() {
         for (given, written) in [("0.5", "500m"), ("1000m", "1"), ("2", "2"), ("1.5", "1500m"), ("100m", "100m"), ("10", "10")] {
-            assert_eq!(canonical_cpu(given), written);
+            assert_eq!(cpu(milli(given)), written);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cpu_is_read_back(text in "[1-9][0-9]{0,5}m|[1-9][0-9]{0,2}([.][0-9])?|0[.][1-9]") {
+            let read = milli(&text);
+            prop_assert!(read > 0);
+            prop_assert_eq!(milli(&cpu(read)), read);
         }
     }
 }

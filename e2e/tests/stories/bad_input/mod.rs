@@ -1,0 +1,67 @@
+//! Bad input, all of `tests/bad_input.yaml`: what can be seen without the cluster the API server refuses, dry run or not, with the field
+//! and what to do; the rest the operator tells. And who may write instances may do nothing else.
+
+mod refused;
+mod tenant;
+mod told;
+
+use dhis2_e2e::site::checkout;
+use dhis2_e2e::site::operator::Operator;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Table {
+    refused: Vec<Refused>,
+    changed: Vec<Changed>,
+    told: Vec<Told>,
+}
+
+/// A resource that the API server does not take.
+#[derive(Deserialize)]
+struct Refused {
+    name: Option<String>,
+    #[serde(default = "nothing")]
+    spec: Value,
+    field: String,
+    says: String,
+}
+
+fn nothing() -> Value {
+    json!({})
+}
+
+/// A change that it does not take.
+#[derive(Deserialize)]
+struct Changed {
+    from: Value,
+    to: Value,
+    field: String,
+    says: String,
+}
+
+/// A resource that it takes and that the operator can't use.
+#[derive(Deserialize)]
+struct Told {
+    spec: Value,
+    reason: String,
+    field: String,
+    says: String,
+}
+
+#[test]
+fn bad_input() {
+    crate::tell("bad-input", |story| async move {
+        let Table { refused, changed, told } = serde_yaml::from_str(&std::fs::read_to_string(checkout("tests/bad_input.yaml"))?)?;
+        let number = refused.len() + changed.len();
+        refused::new_ones(&story, refused).await?;
+        refused::changes(&story, &changed).await?;
+        refused::a_status_of_theirs(&story).await?;
+        tenant::may_write_instances_only(&story).await?;
+        let operator = Operator::install(&story).await?;
+        let told = told::all(&story, told).await?;
+        told::nothing_of_it_gets_out(&story, &operator).await?;
+        story.tell(&format!("{number} refused by the API server, {told} told"));
+        Ok(())
+    });
+}
