@@ -9,23 +9,26 @@ use dhis2_operator::{api::Reason, operator::crd, yaml};
 use serde_json::Value;
 use strum::IntoEnumIterator;
 
-const DOCUMENTS: [&str; 8] = [
-    "README.md",
-    "CHANGELOG.md",
-    "SECURITY.md",
-    "docs/install.md",
-    "docs/operate.md",
-    "docs/architecture.md",
-    "docs/backup-by-hand.md",
-    "docs/reference.md",
-];
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn read(document: &str) -> String {
     fs::read_to_string(root().join(document)).unwrap_or_else(|error| panic!("{document}: {error}"))
+}
+
+/// What people read: the pages at the top, and those of `docs`.
+fn documents() -> Vec<String> {
+    let page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    let found: Vec<String> = ["", "docs", "docs/runbooks"]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(root().join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(page)
+        .map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert!(found.len() > 50, "{found:?}");
+    found
 }
 
 /// The text without its blocks of code.
@@ -68,14 +71,14 @@ fn anchors(text: &str) -> Vec<String> {
 
 #[test]
 fn links_lead_somewhere() {
-    for document in DOCUMENTS {
-        let folder = Path::new(document).parent().map_or_else(PathBuf::new, Path::to_owned);
-        for link in links(&read(document)) {
+    for document in documents() {
+        let folder = Path::new(&document).parent().map_or_else(PathBuf::new, Path::to_owned);
+        for link in links(&read(&document)) {
             if link.contains("://") {
                 continue;
             }
             let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
-            let target = if path.is_empty() { PathBuf::from(document) } else { folder.join(path) };
+            let target = if path.is_empty() { PathBuf::from(&document) } else { folder.join(path) };
             assert!(root().join(&target).exists(), "{document}: {link} leads nowhere");
             if !anchor.is_empty() {
                 let text = read(target.to_str().unwrap());
@@ -89,8 +92,8 @@ fn links_lead_somewhere() {
 fn files_that_documents_name_exist() {
     let folders = ["src/", "e2e/", "charts/", "crds/", "examples/", "tests/", "docs/", ".ci/"];
     let mut named = 0;
-    for document in DOCUMENTS {
-        for span in code_spans(&read(document)) {
+    for document in documents() {
+        for span in code_spans(&read(&document)) {
             if folders.iter().any(|folder| span.starts_with(folder)) && !span.contains(' ') {
                 named += 1;
                 assert!(root().join(&span).exists(), "{document}: there is no {span}");
@@ -104,7 +107,8 @@ fn files_that_documents_name_exist() {
 fn every_reason_and_every_condition_is_explained() {
     let text = read("docs/operate.md");
     for reason in Reason::iter().map(Reason::as_str) {
-        assert!(text.contains(&format!("\n| `{reason}` | ")), "docs/operate.md says nothing of the reason {reason}");
+        let row = format!("\n| [`{reason}`](runbooks/{reason}.md) | ");
+        assert!(text.contains(&row), "docs/operate.md has no row {row:?}");
     }
     let description = described(&schema(), &["status", "conditions"]);
     let conditions = description.split('`').skip(1).step_by(2);
@@ -118,7 +122,7 @@ fn no_reason_is_explained_that_does_not_exist() {
     let text = read("docs/operate.md");
     let (_, table) = text.split_once("| reason |").expect("the table of reasons");
     let (table, _) = table.split_once("\n\n").expect("the end of the table");
-    let told: Vec<&str> = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    let told: Vec<&str> = table.lines().filter_map(|row| row.strip_prefix("| [`")?.split('`').next()).collect();
     assert!(!told.is_empty());
     for reason in told {
         assert!(reason.parse::<Reason>().is_ok(), "docs/operate.md explains {reason}, which is no reason");
