@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -142,6 +143,47 @@ fn values_that_the_documents_name_exist() {
         let pointer = format!("/{}", name.replace('.', "/"));
         assert!(values[0].pointer(&pointer).is_some(), "docs/install.md names {name}, which values.yaml does not have");
     }
+}
+
+#[test]
+fn tests_that_hold_threats_exist() {
+    let text = read("docs/security.md");
+    let (_, table) = text.split_once("| threat |").expect("the table of threats");
+    let (table, _) = table.split_once("\n\n").expect("the end of the table");
+    let tests = tests();
+    let rows: Vec<&str> = table.lines().skip(2).collect();
+    assert!(rows.len() > 12, "{} rows", rows.len());
+    for row in rows {
+        let holding = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap();
+        let names: Vec<&str> = holding.split('`').skip(1).step_by(2).filter(|name| !name.contains(' ')).collect();
+        assert!(!names.is_empty(), "held by nothing: {row}");
+        for name in names {
+            assert!(tests.contains(name), "docs/security.md names {name}, which is no test");
+        }
+    }
+}
+
+/// Names of all tests of the workspace.
+fn tests() -> BTreeSet<String> {
+    let sources = ["src", "tests", "e2e/src", "e2e/tests"].into_iter().flat_map(|folder| rust_files(&root().join(folder)));
+    let mut names = BTreeSet::new();
+    for text in sources.map(|path| fs::read_to_string(path).unwrap()) {
+        let mut marked = false;
+        for line in text.lines().map(str::trim) {
+            marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            if let Some((_, name)) = line.split_once("fn ").filter(|_| marked && !line.starts_with("//")) {
+                names.insert(name.split('(').next().unwrap().to_owned());
+                marked = false;
+            }
+        }
+    }
+    names
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let nested = entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] });
+    nested.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
 #[test]
