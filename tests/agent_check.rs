@@ -52,6 +52,9 @@ fn dhis2_starts_only_on_what_is_right() {
     pod.owner().batch_execute("DELETE FROM flyway_schema_history WHERE version = '2.43.1'").unwrap();
 
     pod.owner().batch_execute("DROP EXTENSION btree_gin").expect_err("the owner does not own extensions");
+    pod.superuser().batch_execute("DROP EXTENSION btree_gin").unwrap();
+    assert_eq!(check(&pod, "2.42.5").refused(), Refusal::ExtensionMissing);
+    pod.superuser().batch_execute("CREATE EXTENSION btree_gin").unwrap();
 
     fs::remove_dir_all(pod.path(layout::FILES)).unwrap();
     pod.write(layout::FILES, "not a directory");

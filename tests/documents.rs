@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,23 +10,26 @@ use dhis2_operator::{api::Reason, operator::crd, yaml};
 use serde_json::Value;
 use strum::IntoEnumIterator;
 
-const DOCUMENTS: [&str; 8] = [
-    "README.md",
-    "CHANGELOG.md",
-    "SECURITY.md",
-    "docs/install.md",
-    "docs/operate.md",
-    "docs/architecture.md",
-    "docs/backup-by-hand.md",
-    "docs/reference.md",
-];
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn read(document: &str) -> String {
     fs::read_to_string(root().join(document)).unwrap_or_else(|error| panic!("{document}: {error}"))
+}
+
+/// What people read: the pages at the top, and those of `docs`.
+fn documents() -> Vec<String> {
+    let page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    let found: Vec<String> = ["", "docs", "docs/runbooks"]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(root().join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(page)
+        .map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert!(found.len() > 50, "{found:?}");
+    found
 }
 
 /// The text without its blocks of code.
@@ -68,14 +72,14 @@ fn anchors(text: &str) -> Vec<String> {
 
 #[test]
 fn links_lead_somewhere() {
-    for document in DOCUMENTS {
-        let folder = Path::new(document).parent().map_or_else(PathBuf::new, Path::to_owned);
-        for link in links(&read(document)) {
+    for document in documents() {
+        let folder = Path::new(&document).parent().map_or_else(PathBuf::new, Path::to_owned);
+        for link in links(&read(&document)) {
             if link.contains("://") {
                 continue;
             }
             let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
-            let target = if path.is_empty() { PathBuf::from(document) } else { folder.join(path) };
+            let target = if path.is_empty() { PathBuf::from(&document) } else { folder.join(path) };
             assert!(root().join(&target).exists(), "{document}: {link} leads nowhere");
             if !anchor.is_empty() {
                 let text = read(target.to_str().unwrap());
@@ -89,8 +93,8 @@ fn links_lead_somewhere() {
 fn files_that_documents_name_exist() {
     let folders = ["src/", "e2e/", "charts/", "crds/", "examples/", "tests/", "docs/", ".ci/"];
     let mut named = 0;
-    for document in DOCUMENTS {
-        for span in code_spans(&read(document)) {
+    for document in documents() {
+        for span in code_spans(&read(&document)) {
             if folders.iter().any(|folder| span.starts_with(folder)) && !span.contains(' ') {
                 named += 1;
                 assert!(root().join(&span).exists(), "{document}: there is no {span}");
@@ -104,7 +108,8 @@ fn files_that_documents_name_exist() {
 fn every_reason_and_every_condition_is_explained() {
     let text = read("docs/operate.md");
     for reason in Reason::iter().map(Reason::as_str) {
-        assert!(text.contains(&format!("\n| `{reason}` | ")), "docs/operate.md says nothing of the reason {reason}");
+        let row = format!("\n| [`{reason}`](runbooks/{reason}.md) | ");
+        assert!(text.contains(&row), "docs/operate.md has no row {row:?}");
     }
     let description = described(&schema(), &["status", "conditions"]);
     let conditions = description.split('`').skip(1).step_by(2);
@@ -118,7 +123,7 @@ fn no_reason_is_explained_that_does_not_exist() {
     let text = read("docs/operate.md");
     let (_, table) = text.split_once("| reason |").expect("the table of reasons");
     let (table, _) = table.split_once("\n\n").expect("the end of the table");
-    let told: Vec<&str> = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    let told: Vec<&str> = table.lines().filter_map(|row| row.strip_prefix("| [`")?.split('`').next()).collect();
     assert!(!told.is_empty());
     for reason in told {
         assert!(reason.parse::<Reason>().is_ok(), "docs/operate.md explains {reason}, which is no reason");
@@ -138,6 +143,47 @@ fn values_that_the_documents_name_exist() {
         let pointer = format!("/{}", name.replace('.', "/"));
         assert!(values[0].pointer(&pointer).is_some(), "docs/install.md names {name}, which values.yaml does not have");
     }
+}
+
+#[test]
+fn tests_that_hold_threats_exist() {
+    let text = read("docs/security.md");
+    let (_, table) = text.split_once("| threat |").expect("the table of threats");
+    let (table, _) = table.split_once("\n\n").expect("the end of the table");
+    let tests = tests();
+    let rows: Vec<&str> = table.lines().skip(2).collect();
+    assert!(rows.len() > 12, "{} rows", rows.len());
+    for row in rows {
+        let holding = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap();
+        let names: Vec<&str> = holding.split('`').skip(1).step_by(2).filter(|name| !name.contains(' ')).collect();
+        assert!(!names.is_empty(), "held by nothing: {row}");
+        for name in names {
+            assert!(tests.contains(name), "docs/security.md names {name}, which is no test");
+        }
+    }
+}
+
+/// Names of all tests of the workspace.
+fn tests() -> BTreeSet<String> {
+    let sources = ["src", "tests", "e2e/src", "e2e/tests"].into_iter().flat_map(|folder| rust_files(&root().join(folder)));
+    let mut names = BTreeSet::new();
+    for text in sources.map(|path| fs::read_to_string(path).unwrap()) {
+        let mut marked = false;
+        for line in text.lines().map(str::trim) {
+            marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            if let Some((_, name)) = line.split_once("fn ").filter(|_| marked && !line.starts_with("//")) {
+                names.insert(name.split('(').next().unwrap().to_owned());
+                marked = false;
+            }
+        }
+    }
+    names
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let nested = entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] });
+    nested.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Why a condition has its status: a closed list, each with a row in `docs/operate.md`.
+//! Why a condition has its status: a closed list, each with a row in `docs/operate.md` and a page in `docs/runbooks`.
 
 use serde::{Deserialize, Serialize};
 
@@ -151,6 +151,15 @@ impl Reason {
                 | Self::BackupSuspended
                 | Self::Unobstructed
         )
+    }
+
+    /// Is something wrong, so that people are to be told where to read on?
+    pub fn is_trouble(self) -> bool {
+        let fine = matches!(
+            self,
+            Self::Serving | Self::Done | Self::Settled | Self::Unobstructed | Self::Active | Self::Paused | Self::AdminPasswordForeign
+        );
+        !fine && !self.is_progress()
     }
 
     /// Does it stay until a person does something?

@@ -101,6 +101,9 @@ pub struct Defaults {
     /// Addresses that may connect to DHIS2, separated by commas, such as 10.0.0.0/8: for a load balancer that is no pod.
     #[arg(long, env, value_delimiter = ',', value_parser = cidr)]
     pub ingress_cidrs: Vec<String>,
+    /// Where the pages about reasons are, which messages name: a folder or an address such as <https://example.org/runbooks>.
+    #[arg(long, env, default_value = "docs/runbooks", value_parser = place)]
+    pub runbooks: String,
 }
 
 /// When nodes pull an image.
@@ -168,6 +171,16 @@ fn cidr(text: &str) -> Result<String, String> {
     if valid { Ok(text.to_owned()) } else { Err("write a block of addresses, such as 10.0.0.0/8 or fd00::/8".into()) }
 }
 
+/// A folder or an address that fits into a message.
+fn place(text: &str) -> Result<String, String> {
+    let fits = (1..=200).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
+    if fits {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err("write a folder or an address, at most 200 characters without spaces".into())
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<u16>() {
         Ok(seconds @ 5..=300) => Ok(Duration::from_secs(seconds.into())),
@@ -232,6 +245,16 @@ mod tests {
             ["--watch-namespaces a,", "--watch-namespaces A", "--ingress-cidrs 10.0.0.0/33", "--ingress-cidrs 10.0.0.0", "--lease-ttl 4"]
         {
             assert!(read(&format!("dhis2-operator run --pod-name a {wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn runbooks_are_where_a_message_can_say() {
+        let place = |text: &str| read(&format!("dhis2-operator run --pod-name a --runbooks={text}"));
+        let Command::Run(run) = place("https://wiki.example.org/dhis2/").unwrap().1 else { panic!("no run") };
+        assert_eq!(run.defaults.runbooks, "https://wiki.example.org/dhis2");
+        for wrong in ["", "é", &"x".repeat(201)] {
+            assert!(place(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -33,8 +33,7 @@ fn transitions(old: Option<&Dhis2InstanceStatus>, new: &Dhis2InstanceStatus) -> 
 }
 
 fn event(condition: &Condition) -> Event {
-    let progress = condition.reason.parse().is_ok_and(Reason::is_progress);
-    let bad = (condition.type_ == "Stalled") == (condition.status == "True") && !progress;
+    let bad = condition.reason.parse().is_ok_and(Reason::is_trouble);
     Event {
         type_: if bad { EventType::Warning } else { EventType::Normal },
         reason: condition.reason.clone(),

@@ -194,7 +194,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
 /// Writes the status if it changed, with an event for each transition. Returns when to look again.
 async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: &Observed, outcome: &Outcome) -> Result<Duration, Error> {
     let now = Timestamp::now();
-    let told = status::status(resource, observed, outcome, now);
+    let told = status::linked(status::status(resource, observed, outcome, now), &context.settings.runbooks);
     let revisit = status::revisit(&told, now);
     if resource.status.as_ref() == Some(&told) {
         return Ok(revisit);

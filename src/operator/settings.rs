@@ -25,6 +25,8 @@ pub struct Settings {
     pub ingress_class: Option<String>,
     /// Where the ingress controller connects from.
     pub ingress_peers: Vec<NetworkPolicyPeer>,
+    /// Where the pages about reasons are; messages name them.
+    pub runbooks: String,
 }
 
 impl From<&Defaults> for Settings {
@@ -52,6 +54,7 @@ impl From<&Defaults> for Settings {
             issuer: given.issuer_name.clone().map(|name| Issuer { name, kind }),
             ingress_class: given.ingress_class.clone(),
             ingress_peers: controller.into_iter().chain(addresses).collect(),
+            runbooks: given.runbooks.clone(),
         }
     }
 }

@@ -3,10 +3,13 @@
 mod backup;
 mod conditions;
 mod facts;
+mod runbook;
 
 use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+
+pub use runbook::linked;
 
 use super::{apply, instance::Instance, kind::Kind, observe::Observed, parse::Refusal, restart::Restart};
 use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason, status::Made};

@@ -185,6 +185,14 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_no_node_takes_is_told() {
+        let condition = |status: &str| json!({"type": "PodScheduled", "status": status, "reason": "Unschedulable", "message": "0/3 nodes"});
+        let told = |status: &str| of_pod(&json!({"status": {"conditions": [condition(status)]}}));
+        assert_eq!(told("False"), Some(Trouble { reason: Reason::Unschedulable, message: "0/3 nodes".into() }));
+        assert_eq!(told("True"), None);
+    }
+
+    #[test]
     fn what_the_kubelet_reports_is_told() {
         for (state, last, reason) in [
             (json!({"waiting": {"reason": "ImagePullBackOff"}}), json!({}), Reason::ImageUnavailable),

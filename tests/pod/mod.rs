@@ -186,6 +186,12 @@ impl Pod {
         running
     }
 
+    /// Connects as the superuser, over the socket.
+    pub fn superuser(&self) -> Client {
+        let (sockets, user) = (self.path(layout::SOCKETS), layout::SUPERUSER);
+        Client::connect(&format!("host={} user={user} dbname={}", sockets.display(), layout::DATABASE), NoTls).unwrap()
+    }
+
     /// Connects as the owner of the database.
     pub fn owner(&self) -> Client {
         let password = self.read(layout::DATABASE_PASSWORD);

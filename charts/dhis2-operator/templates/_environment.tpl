@@ -27,4 +27,7 @@
 {{- with .Values.ingressCidrs }}
 - { name: INGRESS_CIDRS, value: {{ join "," . | quote }} }
 {{- end }}
+{{- with .Values.runbooks }}
+- { name: RUNBOOKS, value: {{ . | quote }} }
+{{- end }}
 {{- end }}

@@ -127,6 +127,16 @@ fn the_door_is_not_open_while_district_is_accepted() {
 }
 
 #[test]
+fn a_password_that_people_set_is_theirs_and_opens_the_door() {
+    let mut observed = serving();
+    let bootstrapped = Bootstrapped { version: "2.42.4".parse().unwrap(), admin_password: AdminPassword::Foreign, district_refused: true };
+    step(&mut observed, "play-bootstrap", report(Verb::Bootstrap, Data::Bootstrap(bootstrapped)));
+    let status = told(&resource(), &observed);
+    assert_eq!(of(&status, "AdminPasswordSet"), ("True", "AdminPasswordForeign"));
+    assert_eq!(of(&status, "Ready"), ("True", "Serving"));
+}
+
+#[test]
 fn what_a_former_instance_of_the_name_left_is_not_believed() {
     let mut observed = serving();
     observed.instance = "uid-2".into();
@@ -185,6 +195,52 @@ fn a_refusal_leaves_what_serves_ready() {
     let status = status(&resource, &serving(), &Outcome::Refused(refusal), now());
     assert_eq!(of(&status, "Ready"), ("True", "Serving"));
     assert_eq!(of(&status, "Stalled"), ("True", "InvalidSchedule"));
+}
+
+#[test]
+fn what_could_not_be_written_is_told_by_who_refused_it() {
+    let refused = |code: u16, reason: &str, message: &str| {
+        let status = json!({"status": "Failure", "code": code, "reason": reason, "message": message});
+        let source = kube::Error::Api(serde_json::from_value(status).unwrap());
+        super::told(&apply::Error::Api { verb: "create", kind: Kind::Service, name: "play".into(), source }).unwrap()
+    };
+    let role = refused(403, "Forbidden", "services is forbidden: User \"operator\" cannot create resource \"services\"");
+    assert_eq!(role.reason, Reason::Forbidden);
+    assert!(role.message.starts_with("could not create Service play: ") && role.message.contains("cannot create"), "{}", role.message);
+    assert_eq!(refused(403, "Forbidden", "exceeded quota: small").reason, Reason::ObjectRejected);
+    assert_eq!(refused(422, "Invalid", "spec.ports: Required value").reason, Reason::ObjectRejected);
+    assert_eq!(refused(400, "BadRequest", "admission webhook denied the request").reason, Reason::ObjectRejected);
+    assert_eq!(refused(500, "InternalError", "etcdserver: request timed out").reason, Reason::Failed);
+}
+
+#[test]
+fn a_restart_is_work_under_way() {
+    let mut resource = resource();
+    resource.status = Some(told(&resource, &serving()));
+    let mut observed = serving();
+    server(&mut observed, "play", Pod { ended: true, ..Pod::default() });
+    assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "Restarting"));
+    let instance = Box::new(parse(&resource, &observed, &Settings::default()).unwrap());
+    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Later };
+    assert_eq!(of(&status(&resource, &observed, &outcome, now()), "Reconciling"), ("True", "Restarting"));
+}
+
+#[test]
+fn an_application_without_its_database_says_so() {
+    let mut resource = resource();
+    resource.status = Some(told(&resource, &serving()));
+    let mut observed = serving();
+    server(&mut observed, "play-database", Pod::default());
+    server(&mut observed, "play", Pod::default());
+    let status = told(&resource, &observed);
+    assert_eq!(of(&status, "ApplicationReady"), ("False", "DatabaseUnreachable"));
+    assert_eq!(of(&status, "Ready"), ("False", "StartingDatabase"), "the database is the first thing to look at");
+}
+
+#[test]
+fn a_pause_is_told_and_its_end_as_well() {
+    assert_eq!(of(&told(&resource(), &serving()), "Paused"), ("False", "Active"));
+    assert_eq!(of(&status(&resource(), &serving(), &Outcome::Paused, now()), "Paused"), ("True", "Paused"));
 }
 
 #[test]

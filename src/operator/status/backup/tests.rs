@@ -93,6 +93,12 @@ fn told(resource: &mut Dhis2Instance, pods: &[Pod], now: &str) -> (bool, Reason)
 const DONE: (bool, Reason) = (true, Reason::Done);
 
 #[test]
+fn the_first_backup_is_awaited() {
+    assert_eq!(told(&mut daily(), &[], "2026-11-24T01:00:00Z"), (false, Reason::NoBackupYet));
+    assert_eq!(told(&mut daily(), &[running("2026-11-24T01:00:00Z")], "2026-11-24T01:01:00Z"), (false, Reason::BackupRunning));
+}
+
+#[test]
 fn a_backup_that_is_overdue_is_told_once_and_asks_for_no_pass() {
     let mut resource = daily();
     assert_eq!(told(&mut resource, &[made("2026-11-24T01:00:00Z", set("a", "2026-11-24T01:01:00Z"))], "2026-11-24T01:02:00Z"), DONE);
