@@ -12,6 +12,7 @@ mod examples;
 mod failed_start;
 mod helm;
 mod killed;
+mod leader;
 mod leaving;
 mod login;
 mod loss;
