@@ -16,6 +16,7 @@ mod leader;
 mod leaving;
 mod login;
 mod loss;
+mod rights;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
