@@ -47,7 +47,7 @@ lint: ## format, clippy, documentation
 .PHONY: generate
 generate: ## write the generated files: crds/, docs/reference.md, charts/plain/install.yaml
 	@$(RUN) dhis2-generate
-	@"$$($(DHIS2_CLUSTER) build --only helm)/helm" template dhis2-operator charts/dhis2-operator --namespace dhis2-operator --set crds.install=false > charts/plain/install.yaml
+	@"$$($(DHIS2_CLUSTER) build --only helm)/helm" template dhis2-operator charts/dhis2-operator --namespace dhis2-operator --set crds.install=false --skip-tests > charts/plain/install.yaml
 
 .PHONY: check
 check: ## find what make generate would change in crds/ and docs/reference.md; a test of the charts does for charts/plain

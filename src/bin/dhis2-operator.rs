@@ -1,4 +1,4 @@
-//! `dhis2-operator`: `run` (default), `crd`, `render -f FILE`.
+//! `dhis2-operator`: `run` (default), `crd`, `render -f FILE`, `ready HOST:PORT`.
 
 use std::{error::Error, io::Read, path::Path, process::ExitCode};
 
@@ -6,7 +6,7 @@ use dhis2_operator::{
     api::Dhis2Instance,
     operator::{
         args::{Args, Command, Render},
-        crd, render, run,
+        ask, crd, render, run,
         settings::Settings,
         telemetry,
     },
@@ -28,6 +28,7 @@ fn start() -> Result<(), Box<dyn Error>> {
     match command {
         Command::Crd => print!("{}", yaml::write(&crd::instance())?),
         Command::Render(render) => print(&render)?,
+        Command::Ready(ready) => print!("{}", ask::ready(&ready.address)?),
         Command::Run(flags) => {
             telemetry::init(args.log_format, &args.log_filter)?;
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -29,6 +29,15 @@ pub enum Command {
     Crd,
     /// Prints every object that the resources of a file become; needs no cluster.
     Render(Box<Render>),
+    /// Asks a running operator whether it is ready, and prints what it says.
+    Ready(Ready),
+}
+
+/// Arguments of `ready`.
+#[derive(Debug, ClapArgs)]
+pub struct Ready {
+    /// Host and port of its probes, such as dhis2-operator:8080.
+    pub address: String,
 }
 
 /// Flags of `run`.
@@ -213,7 +222,7 @@ mod tests {
     fn every_flag_is_an_environment_variable_too() {
         let command = Args::command();
         let flags = std::iter::once(&command).chain(command.get_subcommands()).flat_map(clap::Command::get_arguments);
-        for flag in flags.filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version" | "file")) {
+        for flag in flags.filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version" | "file" | "address")) {
             assert!(flag.get_env().is_some(), "{}", flag.get_id());
         }
     }

@@ -21,7 +21,7 @@ use super::{
     kind::Kind,
     reconcile::{Context, error_policy, reconcile},
     serve::Readiness,
-    watch::{self, Arrival, PAGE},
+    watch::{self, Arrival, PAGE, Progress},
     world::Key,
 };
 use crate::api::Dhis2Instance;
@@ -57,25 +57,22 @@ pub async fn control(context: Arc<Context>, namespace: Option<String>, concurren
         resource.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
     });
     let reflected = reflector::reflector(writer, stream);
-    let told = |kind: &str| {
-        let (readiness, name) = (readiness.clone(), watch_name(kind, namespace.as_deref()));
-        move || readiness.synced(&name)
-    };
+    let progress = |kind: &str| Progress { readiness: readiness.clone(), watch: watch_name(kind, namespace.as_deref()) };
     let mut tasks = JoinSet::new();
     let forget = {
         let context = context.clone();
         move |key: &Key| context.forget(key)
     };
-    tasks.spawn(forward(watch::resources(reflected, forget, told(RESOURCE)), asks.clone()));
+    tasks.spawn(forward(watch::resources(reflected, forget, progress(RESOURCE)), asks.clone()));
     if store.wait_until_ready().await.is_err() {
         return;
     }
     let arrival = Arrival { world: context.world.clone(), resources: store.clone(), settings: Arc::new(context.settings.clone()) };
     // Claims first: the size of a volume shapes what other objects should be.
-    tasks.spawn(forward(watch::children(&client, CLAIMS, namespace.clone(), arrival.clone(), told(CLAIMS.name())), asks.clone()));
+    tasks.spawn(forward(watch::children(&client, CLAIMS, namespace.clone(), arrival.clone(), progress(CLAIMS.name())), asks.clone()));
     readiness.until_synced_with(&watch_name(CLAIMS.name(), namespace.as_deref())).await;
     for kind in Kind::iter().filter(|kind| kind.watched() && *kind != CLAIMS) {
-        tasks.spawn(forward(watch::children(&client, kind, namespace.clone(), arrival.clone(), told(kind.name())), asks.clone()));
+        tasks.spawn(forward(watch::children(&client, kind, namespace.clone(), arrival.clone(), progress(kind.name())), asks.clone()));
     }
     drop(asks);
     // Deciding on half a picture could take what is there for missing.

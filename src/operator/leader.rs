@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::telemetry::chain;
+use super::{serve::Readiness, telemetry::chain};
 
 /// Why an attempt at the Lease failed; it is made again.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +84,11 @@ pub struct Candidate {
     me: String,
     ttl: Duration,
     term: watch::Sender<Option<Instant>>,
+    readiness: Readiness,
 }
+
+/// What the requests of an election are for, in the words of `/readyz`.
+const LEASE: &str = "Lease";
 
 /// The Lease as last seen, and since when it has been so.
 struct Seen {
@@ -100,9 +104,15 @@ struct Term {
 
 impl Candidate {
     /// Stands for the Lease `name` as `me` (the pod's name). `ttl` is how long others wait for a leader that fell silent.
-    pub fn new(leases: Api<Lease>, name: impl Into<String>, me: impl Into<String>, ttl: Duration) -> (Self, Leadership) {
+    pub fn new(
+        leases: Api<Lease>,
+        name: impl Into<String>,
+        me: impl Into<String>,
+        ttl: Duration,
+        readiness: Readiness,
+    ) -> (Self, Leadership) {
         let (term, leadership) = watch::channel(None);
-        (Self { leases, name: name.into(), me: me.into(), ttl, term }, Leadership(leadership))
+        (Self { leases, name: name.into(), me: me.into(), ttl, term, readiness }, Leadership(leadership))
     }
 
     /// Takes part until `resign`; then gives the Lease back, so that a standby, which watches it, leads at once.
@@ -145,6 +155,7 @@ impl Candidate {
                 Ok(false) => sleep(self.pause()).await,
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "stands by and could not look at the Lease");
+                    self.readiness.failed(LEASE, &error);
                     sleep(self.pause()).await;
                 }
             }
@@ -165,6 +176,7 @@ impl Candidate {
                 Ok(Ok(None)) => return,
                 Ok(Err(error)) => {
                     tracing::warn!(error = chain(&error), "could not renew the Lease");
+                    self.readiness.failed(LEASE, &error);
                     next = Instant::now() + self.pause();
                 }
                 Err(_elapsed) => {}
@@ -212,6 +224,7 @@ impl Candidate {
         };
         match written {
             Ok(lease) => {
+                self.readiness.granted(LEASE);
                 self.term.send_replace(Some(until));
                 Ok(Some(Term { lease, until }))
             }
@@ -226,6 +239,7 @@ impl Candidate {
         let version = lease.resource_version().unwrap_or_default();
         let opened = async { self.leases.watch(&params, &version).await.map_err(Error::Watch) };
         let mut events = pin!(self.bounded(opened).await?);
+        self.readiness.granted(LEASE);
         while !seen.free() {
             match timeout_at(seen.expiry(), events.next()).await {
                 Ok(Some(Ok(WatchEvent::Added(lease) | WatchEvent::Modified(lease)))) => {

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod args;
+pub mod ask;
 pub mod compare;
 pub mod controller;
 pub mod crd;

@@ -48,8 +48,10 @@ pub struct Observed {
 #[derive(Debug, thiserror::Error)]
 #[error("get metadata of Secret {name}")]
 pub struct Error {
-    name: String,
-    source: kube::Error,
+    /// Its name.
+    pub name: String,
+    /// What the client says.
+    pub source: kube::Error,
 }
 
 /// What is known of the Secrets of an instance.

@@ -139,18 +139,29 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     if is_paused(resource) {
-        let instance = resource.uid().unwrap_or_default();
-        let observed = Observed { instance, children: context.world.children(&key), ..Observed::default() };
-        let revisit = tell(resource, &key, context, &observed, &Outcome::Paused).await?;
+        let revisit = tell(resource, &key, context, &watched(resource, &key, context), &Outcome::Paused).await?;
         return Ok(Action::requeue(revisit));
     }
-    let observed = observe::observe(&context.client, &context.world, &context.secrets, &key, resource).await?;
+    let observed = match observe::observe(&context.client, &context.world, &context.secrets, &key, resource).await {
+        Ok(observed) => observed,
+        Err(error) => {
+            if let Some(refusal) = status::unseen(&error) {
+                tell(resource, &key, context, &watched(resource, &key, context), &Outcome::Refused(refusal)).await?;
+            }
+            return Err(error.into());
+        }
+    };
     let (outcome, observed, errors) = act(resource, &key, context, observed).await;
     let revisit = tell(resource, &key, context, &observed, &outcome).await?;
     match errors.into_iter().next() {
         Some(error) => Err(error.into()),
         None => Ok(Action::requeue(revisit.min(visit(resource)))),
     }
+}
+
+/// What the watches alone tell.
+fn watched(resource: &Dhis2Instance, key: &Key, context: &Context) -> Observed {
+    Observed { instance: resource.uid().unwrap_or_default(), children: context.world.children(key), ..Observed::default() }
 }
 
 /// Parses and applies. Returns what is to be told, and what is there now.
@@ -214,7 +225,9 @@ async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: 
     if let Some(version) = answer.resource_version().and_then(|version| version.parse().ok()) {
         context.world.wrote(key, version);
     }
-    events::publish(&context.recorder, resource, &told).await;
+    if context.leadership.still_leading() {
+        events::publish(&context.recorder, resource, &told).await;
+    }
     Ok(revisit)
 }
 

@@ -80,7 +80,7 @@ pub async fn run(run: args::Run) -> Result<(), Error> {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::default_namespaced(client.clone()),
     };
-    let (candidate, leadership) = Candidate::new(leases, &run.lease_name, &run.pod_name, run.lease_ttl);
+    let (candidate, leadership) = Candidate::new(leases, &run.lease_name, &run.pod_name, run.lease_ttl, readiness.clone());
     let election = tokio::spawn(candidate.run(resign.clone()));
     let mut held = leadership.clone();
     tokio::select! {
@@ -149,8 +149,14 @@ async fn until_served(client: &Client, scopes: &[Option<String>], readiness: &Re
     };
     loop {
         match api.list_metadata(&ListParams::default().limit(1)).await {
-            Ok(_) => return readiness.served(CRD),
-            Err(error) => tracing::warn!(%error, "waiting for the CustomResourceDefinition {CRD}"),
+            Ok(_) => {
+                readiness.granted(CRD);
+                return readiness.served(CRD);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "waiting for the CustomResourceDefinition {CRD}");
+                readiness.failed(CRD, &error);
+            }
         }
         sleep(Duration::from_secs(5)).await;
     }

@@ -1,5 +1,12 @@
 //! `/livez`, `/readyz` and `/metrics` over plain HTTP.
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error as StdError,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -35,12 +42,17 @@ struct Waiting {
     crds: BTreeSet<String>,
     watches: BTreeSet<String>,
     leads: bool,
+    /// What the API server said when it refused a request that the work can't do without, by what the request is for, and when it said so.
+    refused: BTreeMap<String, (Instant, String)>,
 }
+
+/// How long a refusal counts. The request is sent again within half of it, and nothing tells that a watch is granted but what it brings.
+const REFUSED: Duration = Duration::from_mins(1);
 
 /// Told by the parts that start up, asked by `/readyz`. Clones share one state.
 ///
 /// Ready means: the cluster serves every kind of ours, and this replica either stands by or has its watches in step. A standby is ready:
-/// it does what it is for.
+/// it does what it is for. One that lacks a right is not.
 #[derive(Debug, Clone)]
 pub struct Readiness(Arc<watch::Sender<Waiting>>);
 
@@ -48,8 +60,8 @@ impl Readiness {
     /// Waits for each CRD (by its full name, `dhis2instances.dhis2.hosting`) and, while leading, for each watch (by its kind).
     pub fn new<'a>(crds: impl IntoIterator<Item = &'a str>, watches: impl IntoIterator<Item = &'a str>) -> Self {
         let owned = |names: &str| names.to_owned();
-        let waiting =
-            Waiting { crds: crds.into_iter().map(owned).collect(), watches: watches.into_iter().map(owned).collect(), leads: false };
+        let (crds, watches) = (crds.into_iter().map(owned).collect(), watches.into_iter().map(owned).collect());
+        let waiting = Waiting { crds, watches, ..Waiting::default() };
         Self(Arc::new(watch::Sender::new(waiting)))
     }
 
@@ -66,6 +78,23 @@ impl Readiness {
     /// The first list of this watch is in.
     pub fn synced(&self, watch: &str) {
         self.0.send_if_modified(|waiting| waiting.watches.remove(watch));
+    }
+
+    /// A request for `what` failed. Only a lack of rights is told: all else passes by itself.
+    pub fn failed(&self, what: &str, error: &(dyn StdError + 'static)) {
+        let mut causes = std::iter::successors(Some(error), |&error| error.source());
+        let refusal = causes.find_map(|cause| match cause.downcast_ref() {
+            Some(kube::Error::Api(status)) if status.is_forbidden() => Some(status.message.clone()),
+            _ => None,
+        });
+        if let Some(refusal) = refusal {
+            self.0.send_modify(|waiting| drop(waiting.refused.insert(what.to_owned(), (Instant::now(), refusal))));
+        }
+    }
+
+    /// A request for `what` was granted.
+    pub fn granted(&self, what: &str) {
+        self.0.send_if_modified(|waiting| waiting.refused.remove(what).is_some());
     }
 
     /// Whether this replica leads; one that does not has no watches to wait for.
@@ -93,9 +122,10 @@ impl Readiness {
 
     /// The answer of `/readyz`.
     fn answer(&self) -> (StatusCode, String) {
-        let Waiting { crds, watches, leads } = self.0.borrow().clone();
-        let mut lines: Vec<String> =
-            crds.iter().map(|crd| format!("waiting for CustomResourceDefinition {crd}: install the chart dhis2-operator-crds")).collect();
+        let Waiting { crds, watches, leads, refused } = self.0.borrow().clone();
+        let refused = refused.into_values().filter(|(at, _)| at.elapsed() < REFUSED);
+        let mut lines: Vec<String> = refused.map(|(_, refusal)| format!("a right is missing: {refusal}")).collect();
+        lines.extend(crds.iter().map(|crd| format!("waiting for CustomResourceDefinition {crd}: install the chart dhis2-operator-crds")));
         if leads {
             lines.extend(watches.iter().map(|watch| format!("waiting for the first list of {watch}")));
         }
@@ -186,6 +216,19 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(5), waiter).await.unwrap().unwrap();
         readiness.missing(CRD);
         assert_eq!(get(&readiness, "/readyz").await.0, 503);
+    }
+
+    #[tokio::test]
+    async fn a_right_that_is_missing_is_named_until_it_is_given_and_nothing_else_that_fails() {
+        let readiness = Readiness::new([], []);
+        let refusal = |reason| kube::Error::Api(kube::core::Status::failure("cannot watch pods", reason).boxed());
+        readiness.failed("Pod", &refusal("Timeout"));
+        assert_eq!(get(&readiness, "/readyz").await.0, 200);
+        readiness.failed("Pod", &kube::runtime::watcher::Error::WatchStartFailed(refusal("Forbidden")));
+        let (status, _, body) = get(&readiness, "/readyz").await;
+        assert_eq!((status, body.as_str()), (503, "a right is missing: cannot watch pods\n"));
+        readiness.granted("Pod");
+        assert_eq!(get(&readiness, "/readyz").await.0, 200);
     }
 
     #[tokio::test]

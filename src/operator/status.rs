@@ -11,7 +11,14 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp}
 
 pub use runbook::linked;
 
-use super::{apply, instance::Instance, kind::Kind, observe::Observed, parse::Refusal, restart::Restart};
+use super::{
+    apply,
+    instance::Instance,
+    kind::Kind,
+    observe::{self, Observed},
+    parse::Refusal,
+    restart::Restart,
+};
 use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason, status::Made};
 
 /// How a pass went.
@@ -93,6 +100,11 @@ pub fn told(error: &apply::Error) -> Option<Refusal> {
         apply::Error::Random(_) => Some(Refusal::new(Reason::Failed, "the operating system gives no random bytes")),
         apply::Error::Fenced => None,
     }
+}
+
+/// What it means for a person that the cluster could not be looked at; none when that usually passes.
+pub fn unseen(error: &observe::Error) -> Option<Refusal> {
+    Some(api_error("get the metadata of", Kind::Secret, &error.name, &error.source)).filter(|refusal| refusal.reason == Reason::Forbidden)
 }
 
 fn api_error(verb: &str, kind: Kind, name: &str, source: &kube::Error) -> Refusal {

@@ -21,6 +21,7 @@ use super::{
     kind::Kind,
     observe::Observed,
     parse::assume,
+    serve::Readiness,
     settings::Settings,
     slot::{self, Slot},
     world::{Key, Known, World},
@@ -51,14 +52,35 @@ pub struct Arrival {
     pub settings: Arc<Settings>,
 }
 
+/// How a watch goes, for `/readyz`.
+#[derive(Clone)]
+pub struct Progress {
+    /// Who is told.
+    pub readiness: Readiness,
+    /// Name of the watch.
+    pub watch: String,
+}
+
+impl Progress {
+    /// The first list is in.
+    fn synced(&self) {
+        self.readiness.granted(&self.watch);
+        self.readiness.synced(&self.watch);
+    }
+
+    /// Something came.
+    fn moved(&self) {
+        self.readiness.granted(&self.watch);
+    }
+
+    fn failed(&self, error: &watcher::Error) {
+        tracing::warn!(watch = self.watch, %error, "watch");
+        self.readiness.failed(&self.watch, error);
+    }
+}
+
 /// Watches one kind in one namespace, or in all. Yields the instances that need a pass.
-pub fn children(
-    client: &Client,
-    kind: Kind,
-    namespace: Option<String>,
-    arrival: Arrival,
-    synced: impl Fn() + Send + 'static,
-) -> BoxStream<'static, Key> {
+pub fn children(client: &Client, kind: Kind, namespace: Option<String>, arrival: Arrival, progress: Progress) -> BoxStream<'static, Key> {
     let resource = kind.resource();
     let api: Api<DynamicObject> = match &namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -66,10 +88,11 @@ pub fn children(
     };
     let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}")).page_size(PAGE);
     let mut missing = HashSet::new();
+    let failed = progress.clone();
     watcher(api, ours)
         .default_backoff()
-        .filter_map(move |event| std::future::ready(event.inspect_err(|error| tracing::warn!(kind = kind.name(), %error, "watch")).ok()))
-        .flat_map(move |event| futures::stream::iter(arrival.take(kind, namespace.as_deref(), event, &mut missing, &synced)))
+        .filter_map(move |event| std::future::ready(event.inspect_err(|error| failed.failed(error)).ok()))
+        .flat_map(move |event| futures::stream::iter(arrival.take(kind, namespace.as_deref(), event, &mut missing, &progress)))
         .boxed()
 }
 
@@ -80,7 +103,7 @@ impl Arrival {
         namespace: Option<&str>,
         event: watcher::Event<DynamicObject>,
         missing: &mut HashSet<Known>,
-        synced: &impl Fn(),
+        progress: &Progress,
     ) -> Vec<Key> {
         match event {
             watcher::Event::Init => {
@@ -94,12 +117,16 @@ impl Arrival {
                 self.arrive(kind, &object).into_iter().collect()
             }
             watcher::Event::InitDone => {
-                synced();
+                progress.synced();
                 let gone = std::mem::take(missing).into_iter();
                 gone.filter(|gone| self.world.remove(&gone.key, kind, &gone.name, &gone.uid)).map(|gone| gone.key).collect()
             }
-            watcher::Event::Apply(object) => self.arrive(kind, &object).into_iter().collect(),
+            watcher::Event::Apply(object) => {
+                progress.moved();
+                self.arrive(kind, &object).into_iter().collect()
+            }
             watcher::Event::Delete(object) => {
+                progress.moved();
                 let key = key_of(&object);
                 key.filter(|key| self.world.remove(key, kind, &object.name_any(), object.metadata.uid.as_deref().unwrap_or_default()))
                     .into_iter()
@@ -153,19 +180,25 @@ fn key_of(object: &DynamicObject) -> Option<Key> {
 pub fn resources(
     stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static,
     forget: impl Fn(&Key) + Send + 'static,
-    synced: impl Fn() + Send + 'static,
+    progress: Progress,
 ) -> BoxStream<'static, Key> {
+    let failed = progress.clone();
     stream
-        .filter_map(|event| std::future::ready(event.inspect_err(|error| tracing::warn!(%error, "watch of Dhis2Instances")).ok()))
+        .filter_map(move |event| std::future::ready(event.inspect_err(|error| failed.failed(error)).ok()))
         .filter_map(move |event| {
             let key = match event {
                 watcher::Event::Init => None,
                 watcher::Event::InitDone => {
-                    synced();
+                    progress.synced();
                     None
                 }
-                watcher::Event::Apply(resource) | watcher::Event::InitApply(resource) => named(&resource),
+                watcher::Event::InitApply(resource) => named(&resource),
+                watcher::Event::Apply(resource) => {
+                    progress.moved();
+                    named(&resource)
+                }
                 watcher::Event::Delete(resource) => {
+                    progress.moved();
                     named(&resource).inspect(&forget);
                     None
                 }
@@ -208,7 +241,8 @@ mod tests {
         let events = [watcher::Event::Apply(resource()), watcher::Event::Delete(resource())].map(Ok);
         let forgotten = Arc::new(std::sync::Mutex::new(Vec::new()));
         let told = Arc::clone(&forgotten);
-        let asked = resources(futures::stream::iter(events), move |key| told.lock().unwrap().push(key.clone()), || ());
+        let progress = Progress { readiness: Readiness::new([], []), watch: "Dhis2Instance".into() };
+        let asked = resources(futures::stream::iter(events), move |key| told.lock().unwrap().push(key.clone()), progress);
         let asked: Vec<Key> = asked.collect().await;
         assert_eq!(asked, [Key { namespace: "ns".into(), name: "play".into() }], "a resource that is gone needs no pass");
         assert_eq!(*forgotten.lock().unwrap(), asked);

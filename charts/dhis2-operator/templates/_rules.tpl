@@ -31,7 +31,7 @@ No wildcard, no pods/exec, no listing or watching of Secrets, no custom resource
 # operator/watch, operator/apply: steps that run once, and go when they are done
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, delete]
 # operator/watch, operator/apply: the door
 - apiGroups: [networking.k8s.io]
   resources: [ingresses]

@@ -37,7 +37,8 @@ pub enum Error {
 /// A client for a kubeconfig file. Its calls are not retried behind our back.
 pub async fn client(kubeconfig: &Path) -> Result<Client, Error> {
     let file = Kubeconfig::read_from(kubeconfig)?;
-    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    config.default_retry = false;
     Ok(Client::try_from(config)?)
 }
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
+use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Story;
@@ -25,6 +26,9 @@ pub struct Request {
     pub verb: String,
     /// How far it was: a watch is told when it starts and when it ends.
     pub stage: String,
+    /// When it came.
+    #[serde(rename = "requestReceivedTimestamp")]
+    pub at: Timestamp,
     #[serde(default)]
     user: User,
     /// About what.
@@ -38,6 +42,8 @@ pub struct Request {
 struct User {
     #[serde(default)]
     username: String,
+    #[serde(default)]
+    extra: BTreeMap<String, Vec<String>>,
 }
 
 /// What a request is about.
@@ -62,6 +68,16 @@ struct Answer {
 }
 
 impl Request {
+    /// The pod that sent it: its token says so.
+    pub fn pod(&self) -> &str {
+        self.user.extra.get("authentication.kubernetes.io/pod-name").and_then(|names| names.first()).map_or("", String::as_str)
+    }
+
+    /// Whether it changes something.
+    pub fn writes(&self) -> bool {
+        !["get", "list", "watch"].contains(&self.verb.as_str())
+    }
+
     /// Whether it was granted.
     pub fn succeeded(&self) -> bool {
         (200..300).contains(&self.response_status.code)

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod chance;
 pub mod collect;
+pub mod cut;
 pub mod data;
 pub mod demo;
 pub mod door;

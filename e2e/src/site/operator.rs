@@ -8,6 +8,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::helm::OPERATOR_CHART;
@@ -50,7 +51,8 @@ impl Operator {
         Ok(operator)
     }
 
-    fn of(story: &Story, namespace: &str) -> Self {
+    /// The one in this namespace, installed by whomever.
+    pub fn of(story: &Story, namespace: &str) -> Self {
         Self {
             namespace: namespace.to_owned(),
             deployments: Api::namespaced(story.client.clone(), namespace),
@@ -112,6 +114,19 @@ impl Operator {
         Ok(story.client.request_text(http::Request::get(path).body(Vec::new())?).await?)
     }
 
+    /// What one of its pods says at `/readyz`, or why it says nothing.
+    pub async fn readiness(&self, story: &Story, pod: &str) -> String {
+        let path = format!("/api/v1/namespaces/{}/pods/{pod}:8080/proxy/readyz", self.namespace);
+        let request = http::Request::get(path).body(Vec::new());
+        let Ok(request) = request else { return String::new() };
+        match story.client.request_text(request).await {
+            Ok(said) => said,
+            // An answer of 503, in its own words.
+            Err(kube::Error::Api(status)) => status.message.clone(),
+            Err(error) => error.to_string(),
+        }
+    }
+
     /// Waits until the leader has looked at an instance and found nothing that it could not do.
     ///
     /// # Errors
@@ -147,20 +162,32 @@ impl Operator {
         self.ready().await
     }
 
-    async fn scale(&self, replicas: i32) -> Outcome {
+    /// Asks for so many pods.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn scale(&self, replicas: i32) -> Outcome {
         let patch = json!({ "spec": { "replicas": replicas } });
         self.deployments.patch(RELEASE, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         Ok(())
     }
 
-    /// Its pod.
+    /// Its pods.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn living(&self) -> Outcome<Vec<Pod>> {
+        let ours = ListParams::default().labels(&format!("app.kubernetes.io/instance={RELEASE}"));
+        let pods = self.pods.list(&ours).await?.items.into_iter();
+        Ok(pods.filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect())
+    }
+
+    /// Its pod, or one of them.
     ///
     /// # Errors
     /// When there is none.
     pub async fn pod(&self) -> Outcome<Pod> {
-        let pods = self.pods.list(&ListParams::default()).await?;
-        let living = pods.items.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
-        Ok(living.ok_or("the operator has no pod")?)
+        Ok(self.living().await?.into_iter().next().ok_or("the operator has no pod")?)
     }
 
     /// Deletes its pod, and waits until another one works.
@@ -174,19 +201,38 @@ impl Operator {
         self.ready().await
     }
 
-    /// Kills it as hard as the site can: on our own cluster the process itself, without a word to it. Its pod goes too, since a
-    /// kubelet starts a container that was killed often only after minutes. Returns the name of the pod.
+    /// Kills one of its pods as hard as the site can: on our own cluster the process itself, without a word to it. The pod goes too,
+    /// since a kubelet starts a container that was killed often only after minutes.
     ///
     /// # Errors
     /// When there is nothing to kill.
-    pub async fn kill(&self, story: &Story) -> Outcome<String> {
-        let pod = self.pod().await?;
-        if story.site.own.is_some() && !process::kill(pod.metadata.uid.as_deref().unwrap_or_default(), PROGRAM)? {
-            return Err("no process of the operator runs in its pod".into());
+    pub async fn kill(&self, story: &Story, pod: &str) -> Outcome {
+        if story.site.own.is_some() {
+            self.signal(pod, Signal::SIGKILL).await?;
         }
         let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
-        self.pods.delete(&pod.name_any(), &at_once).await?;
-        Ok(pod.name_any())
+        self.pods.delete(pod, &at_once).await?;
+        Ok(())
+    }
+
+    /// Sends a signal to what runs in one of its pods. Our own cluster only.
+    ///
+    /// # Errors
+    /// When nothing runs there.
+    pub async fn signal(&self, pod: &str, signal: Signal) -> Outcome {
+        if process::signal(&self.uid(pod).await?, PROGRAM, signal)? {
+            Ok(())
+        } else {
+            Err(format!("no process of the operator runs in pod {pod}").into())
+        }
+    }
+
+    /// The uid of one of its pods.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub async fn uid(&self, pod: &str) -> Outcome<String> {
+        Ok(self.pods.get(pod).await?.metadata.uid.unwrap_or_default())
     }
 }
 

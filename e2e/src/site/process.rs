@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill as signal};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cluster::files;
@@ -27,40 +27,20 @@ pub fn of(pod: &str, program: &str) -> Result<Vec<i32>, files::Error> {
     Ok(found.filter_map(|folder| folder.file_name()?.to_str()?.parse().ok()).collect())
 }
 
-/// Kills them, as a lack of memory does. Returns whether there was any.
+/// Sends them a signal: `SIGKILL`, as a lack of memory does, or another one. Returns whether there was any.
 ///
 /// # Errors
 /// When `/proc` can't be listed, or the kernel refuses.
-pub fn kill(pod: &str, program: &str) -> io::Result<bool> {
-    send(pod, program, Signal::SIGKILL)
-}
-
-/// Stops them where they are, as storage that hangs does. Returns whether there was any.
-///
-/// # Errors
-/// When `/proc` can't be listed, or the kernel refuses.
-pub fn freeze(pod: &str, program: &str) -> io::Result<bool> {
-    send(pod, program, Signal::SIGSTOP)
-}
-
-/// Lets them go on. Returns whether there was any.
-///
-/// # Errors
-/// When `/proc` can't be listed, or the kernel refuses.
-pub fn thaw(pod: &str, program: &str) -> io::Result<bool> {
-    send(pod, program, Signal::SIGCONT)
-}
-
-fn send(pod: &str, program: &str, what: Signal) -> io::Result<bool> {
-    let mut sent = false;
+pub fn signal(pod: &str, program: &str, signal: Signal) -> io::Result<bool> {
+    let mut reached = false;
     for process in of(pod, program).map_err(io::Error::other)? {
-        match signal(Pid::from_raw(process), what) {
-            Ok(()) => sent = true,
+        match kill(Pid::from_raw(process), signal) {
+            Ok(()) => reached = true,
             Err(Errno::ESRCH) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(sent)
+    Ok(reached)
 }
 
 /// The most memory that a process ever had, in KiB.

@@ -68,6 +68,14 @@ fn for_listed_namespaces_there_is_no_cluster_role() {
 }
 
 #[test]
+fn for_its_own_namespace_everything_lies_in_it() {
+    let own = ["--set", "watchNamespaces={dhis2-operator}", "--set", "crds.install=false", "--set", "userRoles=false"];
+    for object in objects(&rendered(&own)) {
+        assert_eq!(object["metadata"]["namespace"], "dhis2-operator", "{} {}", object["kind"], object["metadata"]["name"]);
+    }
+}
+
+#[test]
 fn people_see_and_change_instances_by_the_roles_they_have() {
     let objects = objects(&rendered(&[]));
     let role = |name: &str| of("ClusterRole", &objects).into_iter().find(|role| role["metadata"]["name"] == name).expect(name).clone();
@@ -77,19 +85,32 @@ fn people_see_and_change_instances_by_the_roles_they_have() {
 }
 
 #[test]
-fn the_pod_is_admitted_as_restricted_and_more() {
+fn the_pods_are_admitted_as_restricted_and_more() {
     for arguments in [vec![], vec![everything()]] {
         let objects = objects(&rendered(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
-        let pod = &of("Deployment", &objects)[0]["spec"]["template"]["spec"];
-        let container = &pod["containers"][0];
-        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
-        assert_eq!(pod["securityContext"]["seccompProfile"], json!({ "type": "RuntimeDefault" }));
-        assert_eq!(
-            container["securityContext"],
-            json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } })
-        );
-        assert!(pod.get("volumes").is_none() && pod.get("hostNetwork").is_none());
+        let pods = [&of("Deployment", &objects)[0]["spec"]["template"]["spec"], &of("Pod", &objects)[0]["spec"]];
+        for pod in pods {
+            assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+            assert_eq!(pod["securityContext"]["seccompProfile"], json!({ "type": "RuntimeDefault" }));
+            assert_eq!(
+                pod["containers"][0]["securityContext"],
+                json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } })
+            );
+            assert!(pod.get("volumes").is_none() && pod.get("hostNetwork").is_none());
+        }
     }
+}
+
+#[test]
+fn the_test_asks_where_the_service_is_and_is_not_behind_it() {
+    let objects = objects(&rendered(&[]));
+    let (test, service) = (of("Pod", &objects)[0], of("Service", &objects)[0]);
+    assert_eq!(test["metadata"]["annotations"]["helm.sh/hook"], "test");
+    let address = format!("{}:{}", service["metadata"]["name"].as_str().expect("a name"), service["spec"]["ports"][0]["port"]);
+    assert_eq!(test["spec"]["containers"][0]["args"], json!(["ready", address]));
+    let selector = service["spec"]["selector"].as_object().expect("a selector");
+    assert!(selector.iter().any(|(key, value)| test["metadata"]["labels"][key] != *value), "the test would be asked itself");
+    assert_eq!(test["spec"]["automountServiceAccountToken"], false);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Output};
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{Namespace, Service, ServiceAccount},
+        core::v1::{Namespace, Pod, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -56,6 +56,7 @@ fn schemas() -> TempDir {
     write::<Deployment>(folder.path());
     write::<Namespace>(folder.path());
     write::<NetworkPolicy>(folder.path());
+    write::<Pod>(folder.path());
     write::<PodDisruptionBudget>(folder.path());
     write::<Role>(folder.path());
     write::<RoleBinding>(folder.path());

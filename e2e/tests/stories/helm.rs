@@ -193,6 +193,6 @@ async fn install_again(story: &Story, instance: &Instance, (image, last): (&str,
     // And it works.
     instance.change(&json!({ "backup": { "retention": { "last": 5 } } })).await?;
     instance.settled().await?;
-    run::output(story.site.helm().args(["status", RELEASE, "--namespace", &story.operator_namespace()]))?;
+    run::output(story.site.helm().args(["test", RELEASE, "--namespace", &story.operator_namespace()]))?;
     Ok(())
 }

@@ -172,11 +172,12 @@ impl Killer<'_> {
     async fn kill(&mut self, times: usize) -> Outcome {
         let mut dead = String::new();
         for _ in 0..times {
-            self.operator.leads(&dead).await?;
+            let leader = self.operator.leads(&dead).await?;
             // The moment is what the story is about.
             tokio::time::sleep(self.chance.moment(LIFE)).await;
             let now = self.instance.api.get_opt(&self.instance.name).await?;
-            dead = self.operator.kill(self.story).await?;
+            self.operator.kill(self.story, &leader).await?;
+            dead = leader;
             self.deaths += 1;
             self.at_work += usize::from(now.is_some_and(|now| !instance::settled(&now)));
         }

@@ -1,17 +1,19 @@
 //! A start that is refused, since DHIS2 would harm its data or never come up: told within a minute by its own reason, and goes on by itself
 //! when the cause is gone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dhis2_e2e::site::instance::Instance;
+use dhis2_e2e::site::instance::{Instance, condition};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
-use dhis2_operator::api::{INSTANCE, MANAGER};
+use dhis2_operator::api::PAUSED;
 use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// From the start of the new pod.
 const TOLD: Duration = Duration::from_mins(1);
@@ -86,28 +88,39 @@ async fn another_version(story: &Story, instance: &Instance) -> Outcome {
 
 /// Somebody replaced the key: DHIS2 would read what it has encrypted as empty.
 async fn another_key(story: &Story, instance: &Instance) -> Outcome {
-    let secrets: Api<Secret> = Api::namespaced(story.client.clone(), &story.namespace);
     let key = instance.secret("encryption").await?;
-    let name = key.name_any();
-    let uid = instance.api.get(&instance.name).await?.metadata.uid.unwrap_or_default();
-    let with = |data| {
-        let labels = [("app.kubernetes.io/instance", "play"), ("app.kubernetes.io/managed-by", MANAGER)];
-        let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let annotations = [(INSTANCE.to_owned(), uid.clone())].into();
-        let metadata =
-            ObjectMeta { name: Some(name.clone()), labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
-        Secret { metadata, data: Some(data), ..Secret::default() }
-    };
-    let replace = async |data| -> Outcome {
-        secrets.delete(&name, &DeleteParams::default()).await?;
-        secrets.create(&PostParams::default(), &with(data)).await?;
-        Ok(())
-    };
-    let other = ByteString(b"Another-Secret-123456789012".to_vec());
-    replace([("password".to_owned(), other)].into()).await?;
-    restarted(story, instance, "EncryptionKeyMismatch", "encryption key").await?;
-    replace(key.data.unwrap_or_default()).await?;
-    // The pod has the Secret that was there at its start.
+    let other = [("password".to_owned(), ByteString(b"Another-Secret-123456789012".to_vec()))].into();
+    replace(story, instance, other).await?;
+    told(story, instance, "EncryptionKeyMismatch", "encryption key", REPLACED).await?;
+    replace(story, instance, key.data.unwrap_or_default()).await?;
     instance.settled().await?;
+    Ok(())
+}
+
+/// Replaces the key while nothing runs: a node keeps an immutable Secret as long as a pod uses it.
+async fn replace(story: &Story, instance: &Instance, data: BTreeMap<String, ByteString>) -> Outcome {
+    let paused = |paused: Value| Patch::Merge(json!({ "metadata": { "annotations": { PAUSED: paused } } }));
+    instance.api.patch(&instance.name, &PatchParams::default(), &paused(json!("true"))).await?;
+    instance.when("it to be paused", |seen| condition(seen, "Paused").is_some_and(|paused| paused.status == "True")).await?;
+    let sets: Api<StatefulSet> = Api::namespaced(story.client.clone(), &story.namespace);
+    let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
+    for set in ["play", "play-database"] {
+        sets.patch(set, &PatchParams::default(), &Patch::Merge(json!({ "spec": { "replicas": 0 } }))).await?;
+    }
+    for pod in ["play-0", "play-database-0"] {
+        wait::gone(&pods, pod, REPLACED).await?;
+    }
+    let secrets: Api<Secret> = Api::namespaced(story.client.clone(), &story.namespace);
+    let old = instance.secret("encryption").await?;
+    secrets.delete(&old.name_any(), &DeleteParams::default()).await?;
+    let metadata = ObjectMeta {
+        name: Some(old.name_any()),
+        labels: old.metadata.labels,
+        annotations: old.metadata.annotations,
+        owner_references: old.metadata.owner_references,
+        ..ObjectMeta::default()
+    };
+    secrets.create(&PostParams::default(), &Secret { metadata, data: Some(data), ..Secret::default() }).await?;
+    instance.api.patch(&instance.name, &PatchParams::default(), &paused(Value::Null)).await?;
     Ok(())
 }

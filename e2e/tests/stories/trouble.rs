@@ -12,6 +12,7 @@ use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, process};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 const TOLD: Duration = Duration::from_mins(1);
@@ -112,9 +113,9 @@ async fn uid(story: &Story, pod: &str) -> Outcome<String> {
 async fn frozen(story: &Story, instance: &Instance) -> Outcome {
     let before = restarts(story).await?;
     let pod = uid(story, "play-database-0").await?;
-    assert!(process::freeze(&pod, "postgres")?, "there is no PostgreSQL");
+    assert!(process::signal(&pod, "postgres", Signal::SIGSTOP)?, "there is no PostgreSQL");
     told(story, instance, "frozen", "DatabaseUnreachable", "does not answer").await?;
-    process::thaw(&pod, "postgres")?;
+    process::signal(&pod, "postgres", Signal::SIGCONT)?;
     instance.settled().await?;
     assert_eq!(restarts(story).await?, before, "a server was started again");
     Ok(())
@@ -123,7 +124,7 @@ async fn frozen(story: &Story, instance: &Instance) -> Outcome {
 /// PostgreSQL is started again and recovers; DHIS2 waits for it.
 async fn killed(story: &Story, instance: &Instance) -> Outcome {
     let before = restarts(story).await?;
-    let killed = process::kill(&uid(story, "play-database-0").await?, "postgres")?;
+    let killed = process::signal(&uid(story, "play-database-0").await?, "postgres", Signal::SIGKILL)?;
     assert!(killed, "there is no PostgreSQL");
     let down = |seen: &_| dhis2_e2e::site::instance::condition(seen, "Ready").is_some_and(|ready| ready.status == "False");
     instance.when("the loss of the database to be told", down).await?;

@@ -121,7 +121,7 @@ struct Replica {
 impl Replica {
     fn start(server: &Server, name: &str) -> Self {
         let (cut, resign) = (watch::Sender::new(false), CancellationToken::new());
-        let (candidate, leadership) = Candidate::new(server.client(&cut), "operator", name, TTL);
+        let (candidate, leadership) = Candidate::new(server.client(&cut), "operator", name, TTL, Readiness::new([], []));
         let task = tokio::spawn(candidate.run(resign.clone()));
         Self { leadership, cut, resign, task }
     }

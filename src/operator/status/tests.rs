@@ -266,3 +266,18 @@ fn a_lost_secret_is_looked_for_until_it_is_back() {
     }
     assert_eq!(revisit(&lost("InvalidSpec"), now()), Duration::from_hours(24), "the resource itself is watched");
 }
+
+#[test]
+fn a_secret_that_may_not_be_looked_at_is_told_and_one_that_could_not_just_now_is_not() {
+    let error = |code, reason: &str| {
+        let words = r#"secrets "play-admin" is forbidden: User "operator" cannot get resource "secrets""#;
+        let source = kube::Error::Api(kube::core::Status::failure(words, reason).with_code(code).boxed());
+        observe::Error { name: "play-admin".into(), source }
+    };
+    assert_eq!(unseen(&error(503, "ServiceUnavailable")), None);
+    let refusal = unseen(&error(403, "Forbidden")).unwrap();
+    assert_eq!(refusal.reason, Reason::Forbidden);
+    let status = status(&resource(), &seen(), &Outcome::Refused(refusal), now());
+    let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+    assert!(stalled.status == "True" && stalled.message.contains("Secret play-admin"), "{stalled:?}");
+}

@@ -18,6 +18,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, LogParams, PropagationPolicy};
 use kube::{Api, ResourceExt};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 const LIMIT: Duration = Duration::from_mins(5);
@@ -75,7 +76,7 @@ async fn killed_in_the_middle(story: &Story, instance: &Instance, sets: i64) -> 
     let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
     let pod = wait::ask("the pod of the backup to write", LIMIT, async || writing(&pods).await).await?;
     if story.site.own.is_some() {
-        let killed = process::kill(pod.metadata.uid.as_deref().unwrap_or_default(), "dhis2-agent")?;
+        let killed = process::signal(pod.metadata.uid.as_deref().unwrap_or_default(), "dhis2-agent", Signal::SIGKILL)?;
         assert!(killed, "the backup had ended before it could be killed");
     } else {
         pods.delete(&pod.name_any(), &DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() }).await?;
