@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 /// Keys by which the API server merges lists of objects, the most telling first. A list whose entries
 /// carry none of them is compared as a whole, in order.
-const MERGE_KEYS: [&str; 8] = ["name", "mountPath", "containerPort", "uid", "topologyKey", "port", "ip", "type"];
+const MERGE_KEYS: [&str; 7] = ["name", "mountPath", "containerPort", "uid", "topologyKey", "ip", "type"];
 
 /// Does `actual` hold all that is `wanted`?
 pub fn satisfies(actual: &Value, wanted: &Value) -> bool {
@@ -96,6 +96,13 @@ mod tests {
         let wanted = json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]});
         assert!(satisfies(&wanted, &wanted));
         assert!(!satisfies(&json!({"ports": [{"port": 53, "protocol": "UDP"}]}), &wanted));
+    }
+
+    #[test]
+    fn a_further_port_of_a_policy_is_a_change() {
+        let wanted = json!({"ingress": [{"ports": [{"port": 8080, "protocol": "TCP"}]}]});
+        let opened = json!({"ingress": [{"ports": [{"port": 8080, "protocol": "TCP"}, {"port": 22, "protocol": "TCP"}]}]});
+        assert!(!satisfies(&opened, &wanted));
     }
 
     #[test]
