@@ -159,7 +159,7 @@ impl Writer<'_> {
         }
         let Some(slot) = self.observed.slot(wish.kind, &wish.name) else { return self.create(wish, wish.stamped()).await };
         let made = || recorded(wish.kind, &wish.name, &slot.uid);
-        match ownership::of(slot, self.instance) {
+        match ownership::of(slot, wish, self.instance) {
             Ownership::Ours => {}
             Ownership::Retained if self.instance.adopt => {}
             other => return Err(conflict(wish, other)),
@@ -194,7 +194,7 @@ impl Writer<'_> {
     async fn meet(&self, wish: &Wanted) -> Result<Brought, Error> {
         let there = self.get(wish).await?;
         let slot = slot::reduce(wish.kind, &there, None);
-        match ownership::of(&slot, self.instance) {
+        match ownership::of(&slot, wish, self.instance) {
             Ownership::Ours => {}
             Ownership::Retained if self.instance.adopt => {}
             other => return Err(conflict(wish, other)),

@@ -25,6 +25,8 @@ pub struct Slot {
     pub owner: Option<String>,
     /// Uid of the instance that made it, where it has no owner.
     pub maker: Option<String>,
+    /// Digest of the wish that it was last written for; a digest tells the instance as well.
+    pub applied: Option<String>,
     /// Is it being deleted?
     pub deleting: bool,
     /// Digest of the wish that it satisfies; none when it differs or was never compared.
@@ -83,6 +85,7 @@ pub fn reduce(kind: Kind, object: &DynamicObject, satisfied: Option<String>) -> 
         version: version(object),
         owner: owner.map(|owner| owner.uid.clone()),
         maker: annotation(object, INSTANCE),
+        applied: applied(object),
         deleting: object.metadata.deletion_timestamp.is_some(),
         satisfied,
         facts: facts(kind, object),

@@ -98,6 +98,7 @@ async fn an_object_that_went_unseen_is_forgotten() {
         owner: Some("uid-1".into()),
         maker: None,
         deleting: false,
+        applied: None,
         satisfied: None,
         facts: Facts::Plain,
     };

@@ -27,7 +27,7 @@ fn now() -> Timestamp {
 }
 
 fn slot(uid: &str, owner: &str, facts: Facts) -> Slot {
-    Slot { uid: uid.into(), version: 1, owner: Some(owner.into()), maker: None, deleting: false, satisfied: None, facts }
+    Slot { uid: uid.into(), version: 1, owner: Some(owner.into()), maker: None, applied: None, deleting: false, satisfied: None, facts }
 }
 
 fn report(verb: Verb, data: Data) -> Report {
