@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Web {
-    /// Host name, such as `play.example.org`. No wildcard. Give no two instances the same host and path: nothing but your ingress controller could refuse it.
+    /// Host name, such as `play.example.org`. No wildcard. Of two instances with the same host and path one is opened: the one that is open already, else the older one. The other one is told `HostConflict`.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$")

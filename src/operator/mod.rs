@@ -1,5 +1,6 @@
 //! The operator: what the cluster says → what it should say → the difference, written.
 
+pub mod addresses;
 pub mod apply;
 pub mod args;
 pub mod compare;
@@ -8,6 +9,7 @@ pub mod crd;
 pub mod desired;
 pub mod events;
 pub mod generate;
+pub mod fleet;
 pub mod instance;
 pub mod kind;
 pub mod leader;

@@ -21,6 +21,7 @@ use super::{
     events,
     kind::Kind,
     leader::Leadership,
+    fleet::Fleet,
     metrics::Metrics,
     observe::{self, Observed, Secrets},
     parse::parse,
@@ -67,6 +68,10 @@ pub struct Context {
     pub secrets: Secrets,
     /// Settings of the operator.
     pub settings: Settings,
+    /// All resources.
+    pub fleet: Arc<Fleet>,
+    /// Objects that others keep changing.
+    pub contests: Contests,
     /// May we write?
     pub leadership: Leadership,
     /// Events on the resources.
@@ -135,12 +140,13 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
     }
     if resource.annotations().get(PAUSED).is_some_and(|paused| paused == "true") {
         let instance = resource.uid().unwrap_or_default();
-        let observed = Observed { instance, children: context.world.children(&key), ..Observed::default() };
+        let observed = Observed { instance, children: context.world.children(&key), taken, ..Observed::default() };
+    let taken = context.fleet.taken(resource);
         let revisit = tell(resource, &key, context, &observed, &Outcome::Paused).await?;
         return Ok(Action::requeue(revisit));
     }
     let observed = observe::observe(&context.client, &context.world, &context.secrets, &key, resource).await?;
-    let (outcome, observed, errors) = act(resource, &key, context, observed).await;
+    let (outcome, observed, errors) = act(resource, &key, context, Observed { taken, ..observed }).await;
     let revisit = tell(resource, &key, context, &observed, &outcome).await?;
     match errors.into_iter().next() {
         Some(error) => Err(error.into()),

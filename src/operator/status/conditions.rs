@@ -156,6 +156,9 @@ fn admin(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> Told 
 fn exposed(name: &str, observed: &Observed) -> Told {
     const KIND: &str = "Exposed";
     match observed.own(Kind::Ingress, name) {
+    if let Some(Refusal { reason, message }) = &observed.taken {
+        return Told::new(KIND, false, *reason, message.clone());
+    }
         Some(slot) if !slot.deleting => Told::new(KIND, true, Reason::Done, "The Ingress leads to DHIS2."),
         _ => Told::new(KIND, false, Reason::SecuringAdmin, "The Ingress is made when the default password is refused, never before."),
     }
