@@ -26,15 +26,20 @@ fn transitions(old: Option<&Dhis2InstanceStatus>, new: &Dhis2InstanceStatus) -> 
     let before = |kind: &str| old.iter().flat_map(|status| &status.conditions).find(|condition| condition.type_ == kind);
     new.conditions
         .iter()
-        .filter(|condition| TOLD.contains(&condition.type_.as_str()))
+        .filter(|condition| TOLD.contains(&condition.type_.as_str()) || is_contested(condition))
         .filter(|condition| before(&condition.type_).is_none_or(|old| (&old.status, &old.reason) != (&condition.status, &condition.reason)))
         .map(event)
         .collect()
 }
 
+/// Nobody looks at a condition of an instance that serves: that somebody fights with the operator is told in an event.
+fn is_contested(condition: &Condition) -> bool {
+    condition.reason == Reason::FieldContested.as_str()
+}
+
 fn event(condition: &Condition) -> Event {
     let progress = condition.reason.parse().is_ok_and(Reason::is_progress);
-    let bad = (condition.type_ == "Stalled") == (condition.status == "True") && !progress;
+    let bad = is_contested(condition) || (condition.type_ == "Stalled") == (condition.status == "True") && !progress;
     Event {
         type_: if bad { EventType::Warning } else { EventType::Normal },
         reason: condition.reason.clone(),

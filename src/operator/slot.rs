@@ -109,6 +109,13 @@ pub fn created_by_us(object: &DynamicObject) -> bool {
     })
 }
 
+/// The field manager that changed the object last, beside ourselves.
+pub fn changed_by(object: &DynamicObject) -> Option<String> {
+    let entries = object.metadata.managed_fields.iter().flatten();
+    let others = entries.filter(|entry| entry.subresource.is_none() && entry.manager.as_deref() != Some(MANAGER));
+    others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?.manager.clone()
+}
+
 fn annotation(object: &DynamicObject, name: &str) -> Option<String> {
     object.metadata.annotations.as_ref()?.get(name).cloned()
 }

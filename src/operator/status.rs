@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
-use super::{apply, instance::Instance, kind::Kind, observe::Observed, parse::Refusal, restart::Restart};
+use super::{apply, contest::Contested, instance::Instance, kind::Kind, observe::Observed, parse::Refusal, restart::Restart};
 use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason, status::Made};
 
 /// How a pass went.
@@ -42,7 +42,19 @@ pub enum Outcome {
         made: Vec<(Kind, Made)>,
         /// What restarting needs.
         restart: Restart,
+        /// Objects that somebody else keeps changing.
+        contested: Vec<Contested>,
     },
+}
+
+impl Outcome {
+    /// When an object that somebody else keeps changing is to be looked at again.
+    pub fn again(&self) -> Option<Duration> {
+        match self {
+            Self::Applied { contested, .. } => contested.iter().map(|contested| contested.again).min(),
+            _ => None,
+        }
+    }
 }
 
 /// The status after a pass.
