@@ -9,6 +9,7 @@ mod backup;
 mod change;
 mod doors;
 mod examples;
+mod drift;
 mod failed_start;
 mod helm;
 mod killed;
