@@ -7,15 +7,17 @@
 
 mod backup;
 mod change;
+mod crowd;
 mod doors;
-mod examples;
 mod drift;
+mod examples;
 mod failed_start;
 mod helm;
 mod killed;
 mod leaving;
 mod login;
 mod loss;
+mod neighbours;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
