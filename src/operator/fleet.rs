@@ -58,3 +58,46 @@ fn told(resource: &Dhis2Instance) -> Option<&str> {
     let conflict = conditions.find(|condition| condition.type_ == "Exposed" && condition.reason == Reason::HostConflict.as_str())?;
     Some(&conflict.message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures::FutureExt;
+    use kube::runtime::{reflector, watcher::Event};
+    use serde_json::json;
+
+    use super::*;
+
+    fn resource(name: &str, created: u8, told: Option<&str>) -> DeserializeGuard<Dhis2Instance> {
+        let exposed = told.map(|message| {
+            json!({"type": "Exposed", "status": "False", "reason": "HostConflict", "message": message, "lastTransitionTime": "2026-11-25T12:00:00Z"})
+        });
+        serde_json::from_value(json!({
+            "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance",
+            "metadata": {"name": name, "namespace": "ns", "uid": name, "creationTimestamp": format!("2026-11-25T12:00:0{created}Z")},
+            "spec": {"version": "2.42.4", "web": {"host": "h.org"}},
+            "status": {"conditions": exposed.into_iter().collect::<Vec<_>>()}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn whoever_waits_is_looked_at_when_somebody_else_is_in_the_way_or_nobody() {
+        let (store, mut writer) = reflector::store();
+        let fleet = Arc::new(Fleet::new(vec![store.clone()]));
+        let mut freed = pin!(fleet.clone().freed(store));
+        let mut after = |event| {
+            writer.apply_watcher_event(&event);
+            fleet.changed();
+            freed.next().now_or_never().flatten().map(|key| key.name)
+        };
+        assert_eq!(after(Event::Apply(resource("first", 1, None))), None);
+        let late = resource("late", 3, None);
+        let told = fleet.taken(late.0.as_ref().unwrap()).unwrap().message;
+        assert_eq!(after(Event::Apply(resource("late", 3, Some(&told)))), None);
+        assert_eq!(after(Event::Apply(resource("second", 2, None))), None, "the first one is still in the way");
+        assert_eq!(after(Event::Delete(resource("first", 1, None))).as_deref(), Some("late"), "it is told of the second one");
+        assert_eq!(after(Event::Delete(resource("second", 2, None))).as_deref(), Some("late"), "the address is free");
+    }
+}
