@@ -55,8 +55,12 @@ mod tests {
     use serde_json::json;
 
     fn status(ready: &str, reason: &str, message: &str) -> Dhis2InstanceStatus {
+        of("Ready", ready, reason, message)
+    }
+
+    fn of(kind: &str, status: &str, reason: &str, message: &str) -> Dhis2InstanceStatus {
         let condition =
-            json!({"type": "Ready", "status": ready, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            json!({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
         serde_json::from_value(json!({ "conditions": [condition] })).unwrap()
     }
 
@@ -67,6 +71,14 @@ mod tests {
         assert_eq!(transitions(Some(&old), &status("True", "Serving", "")).len(), 1);
         assert_eq!(transitions(Some(&old), &status("False", "DiskFull", "")).len(), 1);
         assert_eq!(transitions(None, &old).len(), 1);
+    }
+
+    #[test]
+    fn a_fight_over_a_field_is_a_warning_and_other_work_no_event() {
+        let calm = of("Reconciling", "False", "Settled", "");
+        assert_eq!(transitions(Some(&calm), &of("Reconciling", "True", "Restarting", "")).len(), 0);
+        let told = transitions(Some(&calm), &of("Reconciling", "True", "FieldContested", ""));
+        assert_eq!(told.into_iter().map(|event| event.type_).collect::<Vec<_>>(), [EventType::Warning]);
     }
 
     #[test]
