@@ -25,14 +25,14 @@ fn holds(actual: &Map<String, Value>, wanted: &Map<String, Value>) -> bool {
     })
 }
 
-/// The API server leaves empty values out.
+/// The API server leaves empty values out. A `false` that it leaves out is none that we want: where absent means something
+/// else, as for `automountServiceAccountToken`, it is kept.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::Bool(value) => !value,
         Value::Object(map) => map.values().all(is_empty),
         Value::Array(list) => list.is_empty(),
-        Value::Number(_) | Value::String(_) => false,
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -106,8 +106,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_switched_off_must_not_be_left_to_a_default() {
+        let wanted = json!({"spec": {"automountServiceAccountToken": false}});
+        assert!(!satisfies(&json!({"spec": {}}), &wanted));
+    }
+
+    #[test]
     fn empty_is_the_same_as_absent() {
-        assert!(satisfies(&json!({"spec": {}}), &json!({"spec": {"emptyDir": {}, "list": [], "off": false}})));
+        assert!(satisfies(&json!({"spec": {}}), &json!({"spec": {"emptyDir": {}, "list": []}})));
         assert!(!satisfies(&json!({"spec": {}}), &json!({"spec": {"on": true}})));
     }
 
