@@ -75,6 +75,7 @@ fn the_agent_knows_no_kubernetes() {
 fn what_decides_is_pure() {
     let parts = [
         "dhis2",
+        "operator/addresses.rs",
         "operator/desired",
         "operator/parse.rs",
         "operator/parse",

@@ -107,6 +107,10 @@ pub enum Reason {
     RetainedDataFound,
     /// An object under a name that the instance needs belongs to somebody else.
     NameConflict,
+    /// The host and path that the resource asks for are another instance's.
+    HostConflict,
+    /// Somebody else keeps changing what the operator writes.
+    FieldContested,
     /// The schedule of the backups can't be read.
     InvalidSchedule,
     /// A value in the resource can't be used.
@@ -181,6 +185,7 @@ impl Reason {
                 | Self::VolumeDamaged
                 | Self::PostgresVersionMismatch
                 | Self::SecretMissing
+                | Self::HostConflict
                 | Self::DiskFull
         )
     }

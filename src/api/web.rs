@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Web {
-    /// Host name, such as `play.example.org`. No wildcard. Give no two instances the same host and path: nothing but your ingress controller could refuse it.
+    /// Host name, such as `play.example.org`. No wildcard. Of two instances with the same host and path one is opened: the one that is open already, else the older one. The other one is told `HostConflict`.
     #[schemars(schema_with = "super::schema::host")]
     pub host: String,
 

@@ -7,8 +7,10 @@ use kube::{
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
+    contest::Contests,
     desired::{Policy, Wanted},
     instance::Instance,
     kind::Kind,
@@ -83,6 +85,8 @@ pub struct Writer<'a> {
     pub world: &'a World,
     /// Answers about Secrets.
     pub secrets: &'a Secrets,
+    /// Objects that others keep changing.
+    pub contests: &'a Contests,
     /// May we write?
     pub leadership: &'a Leadership,
     /// Whose objects.
@@ -157,9 +161,12 @@ impl Writer<'_> {
         if let Policy::Generate(values) = &wish.policy {
             return self.generate(wish, values).await;
         }
-        let Some(slot) = self.observed.slot(wish.kind, &wish.name) else { return self.create(wish, wish.stamped()).await };
+        let held_back = self.contests.holds_back(self.key, wish, Instant::now());
+        let Some(slot) = self.observed.slot(wish.kind, &wish.name) else {
+            return if held_back { Ok(Brought::NOTHING) } else { self.create(wish, wish.stamped()).await };
+        };
         let made = || recorded(wish.kind, &wish.name, &slot.uid);
-        match ownership::of(slot, self.instance) {
+        match ownership::of(slot, wish, self.instance) {
             Ownership::Ours => {}
             Ownership::Retained if self.instance.adopt => {}
             other => return Err(conflict(wish, other)),
@@ -170,8 +177,13 @@ impl Writer<'_> {
         if slot.satisfied.as_deref() == Some(&wish.digest()) {
             return Ok(Brought { written: false, made: made() });
         }
+        if held_back {
+            return Ok(Brought { written: false, made: made() });
+        }
         if wish.policy == Policy::Step {
-            return self.delete(wish.kind, &wish.name, &slot.uid).await.map(|()| Brought { written: true, made: None });
+            self.delete(wish.kind, &wish.name, &slot.uid).await?;
+            self.wrote(wish, None);
+            return Ok(Brought { written: true, made: None });
         }
         self.change(wish).await.map(|written| Brought { written, made: made() })
     }
@@ -183,7 +195,10 @@ impl Writer<'_> {
             serde_json::from_value(object).map_err(|source| failed("build", wish, kube::Error::SerdeError(source)))?;
         let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         match self.api(wish.kind).create(&parameters, &object).await {
-            Ok(created) => Ok(self.learn(wish, &created, true)),
+            Ok(created) => {
+                self.wrote(wish, None);
+                Ok(self.learn(wish, &created, true))
+            }
             Err(kube::Error::Api(status)) if status.is_already_exists() => self.meet(wish).await,
             Err(source) => Err(failed("create", wish, source)),
         }
@@ -194,7 +209,7 @@ impl Writer<'_> {
     async fn meet(&self, wish: &Wanted) -> Result<Brought, Error> {
         let there = self.get(wish).await?;
         let slot = slot::reduce(wish.kind, &there, None);
-        match ownership::of(&slot, self.instance) {
+        match ownership::of(&slot, wish, self.instance) {
             Ownership::Ours => {}
             Ownership::Retained if self.instance.adopt => {}
             other => return Err(conflict(wish, other)),
@@ -228,6 +243,7 @@ impl Writer<'_> {
         }
         let answer = self.api(wish.kind).patch(&wish.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
         let changed = answer.map_err(|source| failed("apply", wish, source))?;
+        self.wrote(wish, slot::changed_by(&there));
         self.learn(wish, &changed, true);
         Ok(true)
     }
@@ -278,6 +294,10 @@ impl Writer<'_> {
         if let Some(slot) = self.observed.slot(wish.kind, &wish.name).filter(|_| gone) {
             self.world.remove(self.key, wish.kind, &wish.name, &slot.uid);
         }
+    }
+
+    fn wrote(&self, wish: &Wanted, undoing: Option<String>) {
+        self.contests.wrote(self.key, wish, undoing, Instant::now());
     }
 
     /// Takes in the API server's answer, so that the next pass knows it before the watch tells.

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 /// Keys by which the API server merges lists of objects, the most telling first. A list whose entries
 /// carry none of them is compared as a whole, in order.
-const MERGE_KEYS: [&str; 8] = ["name", "mountPath", "containerPort", "uid", "topologyKey", "port", "ip", "type"];
+const MERGE_KEYS: [&str; 7] = ["name", "mountPath", "containerPort", "uid", "topologyKey", "ip", "type"];
 
 /// Does `actual` hold all that is `wanted`?
 pub fn satisfies(actual: &Value, wanted: &Value) -> bool {
@@ -25,14 +25,14 @@ fn holds(actual: &Map<String, Value>, wanted: &Map<String, Value>) -> bool {
     })
 }
 
-/// The API server leaves empty values out.
+/// The API server leaves empty values out. A `false` that it leaves out is none that we want: where absent means something
+/// else, as for `automountServiceAccountToken`, it is kept.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::Bool(value) => !value,
         Value::Object(map) => map.values().all(is_empty),
         Value::Array(list) => list.is_empty(),
-        Value::Number(_) | Value::String(_) => false,
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -99,8 +99,21 @@ mod tests {
     }
 
     #[test]
+    fn a_further_port_of_a_policy_is_a_change() {
+        let wanted = json!({"ingress": [{"ports": [{"port": 8080, "protocol": "TCP"}]}]});
+        let opened = json!({"ingress": [{"ports": [{"port": 8080, "protocol": "TCP"}, {"port": 22, "protocol": "TCP"}]}]});
+        assert!(!satisfies(&opened, &wanted));
+    }
+
+    #[test]
+    fn what_is_switched_off_must_not_be_left_to_a_default() {
+        let wanted = json!({"spec": {"automountServiceAccountToken": false}});
+        assert!(!satisfies(&json!({"spec": {}}), &wanted));
+    }
+
+    #[test]
     fn empty_is_the_same_as_absent() {
-        assert!(satisfies(&json!({"spec": {}}), &json!({"spec": {"emptyDir": {}, "list": [], "off": false}})));
+        assert!(satisfies(&json!({"spec": {}}), &json!({"spec": {"emptyDir": {}, "list": []}})));
         assert!(!satisfies(&json!({"spec": {}}), &json!({"spec": {"on": true}})));
     }
 

@@ -9,7 +9,7 @@ use kube::{
     runtime::{
         WatchStreamExt,
         controller::{Config, applier},
-        reflector::{self, ObjectRef},
+        reflector::{self, ObjectRef, store::Writer},
         watcher,
     },
 };
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    fleet::Resources,
     kind::Kind,
     reconcile::{Context, error_policy, reconcile},
     serve::Readiness,
@@ -42,11 +43,21 @@ fn watch_name(kind: &str, namespace: Option<&str>) -> String {
     namespace.map_or_else(|| kind.to_owned(), |namespace| format!("{kind} in {namespace}"))
 }
 
+/// What a controller looks after.
+pub struct Scope {
+    /// The namespace; none for all.
+    pub namespace: Option<String>,
+    /// Its resources.
+    pub resources: Resources,
+    /// What fills them.
+    pub writer: Writer<Resource>,
+}
+
 /// Works until `drain`: then nothing new is begun, and what is under way is finished.
-pub async fn control(context: Arc<Context>, namespace: Option<String>, concurrency: u16, readiness: Readiness, drain: CancellationToken) {
+pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, readiness: Readiness, drain: CancellationToken) {
+    let Scope { namespace, resources: store, writer } = scope;
     let client = context.client.clone();
     let (asks, queue) = mpsc::unbounded::<Key>();
-    let (store, writer) = reflector::store::<Resource>();
     let api: Api<Resource> = match &namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
@@ -59,11 +70,12 @@ pub async fn control(context: Arc<Context>, namespace: Option<String>, concurren
     let reflected = reflector::reflector(writer, stream);
     let progress = |kind: &str| Progress { readiness: readiness.clone(), watch: watch_name(kind, namespace.as_deref()) };
     let mut tasks = JoinSet::new();
-    let forget = {
-        let context = context.clone();
-        move |key: &Key| context.forget(key)
+    let (forget, changed) = {
+        let (forgetful, changing) = (context.clone(), context.clone());
+        (move |key: &Key| forgetful.forget(key), move || changing.fleet.changed())
     };
-    tasks.spawn(forward(watch::resources(reflected, forget, progress(RESOURCE)), asks.clone()));
+    tasks.spawn(forward(watch::resources(reflected, forget, changed, progress(RESOURCE)), asks.clone()));
+    tasks.spawn(forward(context.fleet.clone().freed(store.clone()), asks.clone()));
     if store.wait_until_ready().await.is_err() {
         return;
     }

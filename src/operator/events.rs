@@ -26,10 +26,15 @@ fn transitions(old: Option<&Dhis2InstanceStatus>, new: &Dhis2InstanceStatus) -> 
     let before = |kind: &str| old.iter().flat_map(|status| &status.conditions).find(|condition| condition.type_ == kind);
     new.conditions
         .iter()
-        .filter(|condition| TOLD.contains(&condition.type_.as_str()))
+        .filter(|condition| TOLD.contains(&condition.type_.as_str()) || is_contested(condition))
         .filter(|condition| before(&condition.type_).is_none_or(|old| (&old.status, &old.reason) != (&condition.status, &condition.reason)))
         .map(event)
         .collect()
+}
+
+/// Nobody looks at a condition of an instance that serves: that somebody fights with the operator is told in an event.
+fn is_contested(condition: &Condition) -> bool {
+    condition.reason == Reason::FieldContested.as_str()
 }
 
 fn event(condition: &Condition) -> Event {
@@ -49,8 +54,12 @@ mod tests {
     use serde_json::json;
 
     fn status(ready: &str, reason: &str, message: &str) -> Dhis2InstanceStatus {
+        of("Ready", ready, reason, message)
+    }
+
+    fn of(kind: &str, status: &str, reason: &str, message: &str) -> Dhis2InstanceStatus {
         let condition =
-            json!({"type": "Ready", "status": ready, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            json!({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
         serde_json::from_value(json!({ "conditions": [condition] })).unwrap()
     }
 
@@ -61,6 +70,14 @@ mod tests {
         assert_eq!(transitions(Some(&old), &status("True", "Serving", "")).len(), 1);
         assert_eq!(transitions(Some(&old), &status("False", "DiskFull", "")).len(), 1);
         assert_eq!(transitions(None, &old).len(), 1);
+    }
+
+    #[test]
+    fn a_fight_over_a_field_is_a_warning_and_other_work_no_event() {
+        let calm = of("Reconciling", "False", "Settled", "");
+        assert_eq!(transitions(Some(&calm), &of("Reconciling", "True", "Restarting", "")).len(), 0);
+        let told = transitions(Some(&calm), &of("Reconciling", "True", "FieldContested", ""));
+        assert_eq!(told.into_iter().map(|event| event.type_).collect::<Vec<_>>(), [EventType::Warning]);
     }
 
     #[test]

@@ -188,6 +188,8 @@ pub struct Stage {
     pub application: bool,
     /// The default password is refused: the door may open, backups may begin.
     pub secured: bool,
+    /// Another instance has the address: the door stays as it is.
+    pub taken: bool,
     /// The first backup is due.
     pub first_backup: bool,
     /// Another version than the one that ran last is asked for: DHIS2 may be migrating its database.

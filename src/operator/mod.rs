@@ -1,13 +1,16 @@
 //! The operator: what the cluster says → what it should say → the difference, written.
 
+pub mod addresses;
 pub mod apply;
 pub mod args;
 pub mod ask;
 pub mod compare;
+pub mod contest;
 pub mod controller;
 pub mod crd;
 pub mod desired;
 pub mod events;
+pub mod fleet;
 pub mod generate;
 pub mod instance;
 pub mod kind;

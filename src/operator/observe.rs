@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     kind::Kind,
+    parse::Refusal,
     slot::{Facts, Pod, Slot},
     world::{Children, Key, World},
 };
@@ -42,6 +43,8 @@ pub struct Observed {
     pub children: Children,
     /// The recorded Secrets that exist, by name.
     pub secrets: BTreeMap<String, SecretSeen>,
+    /// Why it does not get its address, if another instance has it.
+    pub taken: Option<Refusal>,
 }
 
 /// A Secret could not be asked for.
@@ -130,7 +133,7 @@ pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Ke
     if known.as_ref() != Some(&found) {
         secrets.remember(key, generation, &found);
     }
-    Ok(Observed { instance: resource.uid().unwrap_or_default(), children, secrets: found })
+    Ok(Observed { instance: resource.uid().unwrap_or_default(), children, secrets: found, taken: None })
 }
 
 /// Was the resource as it is now carried out? Then what was not looked at is as it asks.

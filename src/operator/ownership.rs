@@ -15,10 +15,12 @@ pub enum Ownership {
     Foreign,
 }
 
-/// Whose an object is: by its owner, and where it has none by the uid of its maker.
-pub fn of(slot: &Slot, instance: &Instance) -> Ownership {
+/// Whose an object is: by its owner, and where it has none by the wish that it was written for, or by the uid of its maker.
+pub fn of(slot: &Slot, wish: &Wanted, instance: &Instance) -> Ownership {
     match (&slot.owner, &slot.maker) {
         (Some(owner), _) if *owner == instance.uid => Ownership::Ours,
+        // Somebody took a mark away. Wishes name the instance's uid, so no other instance's digest is the same.
+        (None, _) if slot.applied.as_deref() == Some(&wish.digest()) => Ownership::Ours,
         (Some(_), _) | (None, None) => Ownership::Foreign,
         (None, Some(maker)) if *maker == instance.uid => Ownership::Ours,
         (None, Some(_)) => Ownership::Retained,
@@ -37,4 +39,44 @@ pub fn superfluous(instance: &Instance, observed: &Observed, wanted: &[Wanted]) 
         .filter(|(kind, name, slot)| !names.contains(&(*kind, *name)) && slot.owner.as_deref() == Some(&instance.uid) && !slot.deleting)
         .map(|(kind, name, slot)| (kind, name.to_owned(), slot.uid.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{
+        desired::{desired, fixture},
+        slot::Facts,
+    };
+
+    fn ownership(owner: Option<&str>, maker: Option<&str>, applied: Option<String>) -> Ownership {
+        let instance = fixture::plain();
+        let wish = desired(&instance).remove(0);
+        let [owner, maker] = [owner, maker].map(|uid| uid.map(str::to_owned));
+        let slot = Slot { uid: "1".into(), version: 1, owner, maker, applied, deleting: false, satisfied: None, facts: Facts::Plain };
+        of(&slot, &wish, &instance)
+    }
+
+    #[test]
+    fn whoever_is_named_as_owner_or_maker_has_it() {
+        assert_eq!(ownership(Some("uid-1"), None, None), Ownership::Ours);
+        assert_eq!(ownership(None, Some("uid-1"), None), Ownership::Ours);
+        assert_eq!(ownership(None, Some("uid-0"), None), Ownership::Retained);
+        assert_eq!(ownership(Some("uid-0"), Some("uid-1"), None), Ownership::Foreign);
+        assert_eq!(ownership(None, None, None), Ownership::Foreign);
+    }
+
+    #[test]
+    fn an_object_that_lost_its_owner_is_known_by_the_wish_that_it_was_written_for() {
+        let written = desired(&fixture::plain()).remove(0).digest();
+        assert_eq!(ownership(None, None, Some(written.clone())), Ownership::Ours);
+        assert_eq!(ownership(Some("uid-0"), None, Some(written)), Ownership::Foreign, "somebody else's it is all the same");
+        let before = Instance { uid: "uid-0".into(), ..fixture::plain() };
+        let before = Instance {
+            owner: k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference { uid: "uid-0".into(), ..before.owner.clone() },
+            ..before
+        };
+        let former = desired(&before).remove(0).digest();
+        assert_eq!(ownership(None, None, Some(former)), Ownership::Foreign, "a deleted instance's of the same name");
+    }
 }

@@ -150,6 +150,7 @@ fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionK
         built,
         application: built && (observed.set_is_ready(&format!("{name}-database")) || observed.own(Kind::StatefulSet, name).is_some()),
         secured,
+        taken: observed.taken.is_some(),
         first_backup: secured && never_backed_up && !resource.spec.backup.suspend && (serving || observed.own(Kind::Job, &first).is_some()),
         upgrading: runs.is_some_and(|runs| runs.parse() != Ok(version)),
     }

@@ -14,11 +14,14 @@ use kube::{
     runtime::{controller::Action, events::Recorder},
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{
     apply::{self, Applied, Writer},
+    contest::Contests,
     desired::desired,
     events,
+    fleet::Fleet,
     kind::Kind,
     leader::Leadership,
     metrics::Metrics,
@@ -65,6 +68,10 @@ pub struct Context {
     pub world: Arc<World>,
     /// Answers about Secrets.
     pub secrets: Secrets,
+    /// All resources.
+    pub fleet: Arc<Fleet>,
+    /// Objects that others keep changing.
+    pub contests: Contests,
     /// Settings of the operator.
     pub settings: Settings,
     /// May we write?
@@ -82,6 +89,7 @@ impl Context {
     pub fn forget(&self, key: &Key) {
         self.world.forget(key);
         self.secrets.forget(key);
+        self.contests.forget(key);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
@@ -138,24 +146,25 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
     if resource.metadata.deletion_timestamp.is_some() || context.world.is_stale(&key, version) || !context.leadership.still_leading() {
         return Ok(Action::await_change());
     }
+    let taken = context.fleet.taken(resource);
     if is_paused(resource) {
-        let revisit = tell(resource, &key, context, &watched(resource, &key, context), &Outcome::Paused).await?;
+        let revisit = tell(resource, &key, context, &Observed { taken, ..watched(resource, &key, context) }, &Outcome::Paused).await?;
         return Ok(Action::requeue(revisit));
     }
     let observed = match observe::observe(&context.client, &context.world, &context.secrets, &key, resource).await {
         Ok(observed) => observed,
         Err(error) => {
             if let Some(refusal) = status::unseen(&error) {
-                tell(resource, &key, context, &watched(resource, &key, context), &Outcome::Refused(refusal)).await?;
+                tell(resource, &key, context, &Observed { taken, ..watched(resource, &key, context) }, &Outcome::Refused(refusal)).await?;
             }
             return Err(error.into());
         }
     };
-    let (outcome, observed, errors) = act(resource, &key, context, observed).await;
+    let (outcome, observed, errors) = act(resource, &key, context, Observed { taken, ..observed }).await;
     let revisit = tell(resource, &key, context, &observed, &outcome).await?;
     match errors.into_iter().next() {
         Some(error) => Err(error.into()),
-        None => Ok(Action::requeue(revisit.min(visit(resource)))),
+        None => Ok(Action::requeue(outcome.again().unwrap_or(revisit).min(revisit).min(visit(resource)))),
     }
 }
 
@@ -175,6 +184,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
         client: &context.client,
         world: &context.world,
         secrets: &context.secrets,
+        contests: &context.contests,
         leadership: &context.leadership,
         key,
         instance: &instance,
@@ -192,7 +202,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
     let Applied { made, errors, .. } = applied;
     let instance = Box::new(instance);
     let outcome = match errors.iter().find(|error| !error.passes()).or(errors.first()) {
-        None => Outcome::Applied { instance, made, restart: next },
+        None => Outcome::Applied { instance, made, restart: next, contested: context.contests.of(key, Instant::now()) },
         Some(error) if error.passes() && context.failures(key) < PATIENCE => Outcome::Interrupted { instance, made },
         Some(error) => match status::told(error) {
             Some(refusal) => Outcome::Failed { instance, made, refusal },

@@ -83,6 +83,7 @@ mod tests {
             version: 1,
             owner: Some(owner.into()),
             maker: None,
+            applied: None,
             deleting: false,
             satisfied,
             facts,

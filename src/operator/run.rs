@@ -10,7 +10,10 @@ use kube::{
     Api, Client, Config,
     api::ListParams,
     client::ClientBuilder,
-    runtime::events::{Recorder, Reporter},
+    runtime::{
+        events::{Recorder, Reporter},
+        reflector,
+    },
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -20,7 +23,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    args, controller,
+    args,
+    contest::Contests,
+    controller::{self, Scope},
+    fleet::Fleet,
     leader::{Candidate, Leadership},
     metrics::Metrics,
     observe::Secrets,
@@ -93,9 +99,12 @@ pub async fn run(run: args::Run) -> Result<(), Error> {
     }
     readiness.lead(true);
     metrics.lead(true);
-    let context = Arc::new(context(client, &run, leadership, metrics));
+    let stores: Vec<_> = scopes.iter().map(|_| reflector::store()).collect();
+    let fleet = Fleet::new(stores.iter().map(|(resources, _)| resources.clone()).collect());
+    let context = Arc::new(context(client, &run, leadership, metrics, fleet));
     let mut work = JoinSet::new();
-    for scope in scopes {
+    for (namespace, (resources, writer)) in scopes.into_iter().zip(stores) {
+        let scope = Scope { namespace, resources, writer };
         work.spawn(controller::control(context.clone(), scope, run.concurrency, readiness.clone(), drain.clone()));
     }
     let ended = until_end(&mut held, &mut work, &mut term).await;
@@ -127,13 +136,15 @@ async fn client(metrics: &Arc<Metrics>) -> Result<Client, Error> {
     Ok(builder.with_layer(&CountRequests::new(metrics.clone())).build())
 }
 
-fn context(client: Client, run: &args::Run, leadership: Leadership, metrics: Arc<Metrics>) -> Context {
+fn context(client: Client, run: &args::Run, leadership: Leadership, metrics: Arc<Metrics>, fleet: Fleet) -> Context {
     let reporter = Reporter { controller: MANAGER.into(), instance: Some(run.pod_name.clone()) };
     Context {
         recorder: Recorder::new(client.clone(), reporter),
         client,
         world: Arc::new(World::default()),
         secrets: Secrets::default(),
+        fleet: Arc::new(fleet),
+        contests: Contests::default(),
         settings: Settings::from(&run.defaults),
         leadership,
         metrics,

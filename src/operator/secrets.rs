@@ -54,8 +54,9 @@ impl Writer<'_> {
         let owner = there.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone());
         let maker = there.annotations.as_ref().and_then(|annotations| annotations.get(INSTANCE)).cloned();
         let uid = there.uid.unwrap_or_default();
-        let slot = Slot { uid: uid.clone(), version: 0, owner, maker, deleting: false, satisfied: None, facts: Facts::Plain };
-        match ownership::of(&slot, self.instance) {
+        let slot =
+            Slot { uid: uid.clone(), version: 0, owner, maker, applied: None, deleting: false, satisfied: None, facts: Facts::Plain };
+        match ownership::of(&slot, wish, self.instance) {
             // From before a crash: the resource may ask for another owner by now, which the next pass sees to.
             Ownership::Ours => Ok(self.remember_as(wish, &uid, slot.owner.is_some(), false)),
             Ownership::Retained if self.instance.adopt => {

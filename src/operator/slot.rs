@@ -25,6 +25,8 @@ pub struct Slot {
     pub owner: Option<String>,
     /// Uid of the instance that made it, where it has no owner.
     pub maker: Option<String>,
+    /// Digest of the wish that it was last written for; a digest tells the instance as well.
+    pub applied: Option<String>,
     /// Is it being deleted?
     pub deleting: bool,
     /// Digest of the wish that it satisfies; none when it differs or was never compared.
@@ -85,6 +87,7 @@ pub fn reduce(kind: Kind, object: &DynamicObject, satisfied: Option<String>) -> 
         version: version(object),
         owner: owner.map(|owner| owner.uid.clone()),
         maker: annotation(object, INSTANCE),
+        applied: applied(object),
         deleting: object.metadata.deletion_timestamp.is_some(),
         satisfied,
         facts: facts(kind, object),
@@ -106,6 +109,13 @@ pub fn created_by_us(object: &DynamicObject) -> bool {
     object.metadata.managed_fields.iter().flatten().any(|entry| {
         entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Update") && entry.subresource.is_none()
     })
+}
+
+/// The field manager that changed the object last, beside ourselves.
+pub fn changed_by(object: &DynamicObject) -> Option<String> {
+    let entries = object.metadata.managed_fields.iter().flatten();
+    let others = entries.filter(|entry| entry.subresource.is_none() && entry.manager.as_deref() != Some(MANAGER));
+    others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?.manager.clone()
 }
 
 fn annotation(object: &DynamicObject, name: &str) -> Option<String> {

@@ -13,6 +13,7 @@ pub use runbook::linked;
 
 use super::{
     apply,
+    contest::Contested,
     instance::Instance,
     kind::Kind,
     observe::{self, Observed},
@@ -52,7 +53,19 @@ pub enum Outcome {
         made: Vec<(Kind, Made)>,
         /// What restarting needs.
         restart: Restart,
+        /// Objects that somebody else keeps changing.
+        contested: Vec<Contested>,
     },
+}
+
+impl Outcome {
+    /// When an object that somebody else keeps changing is to be looked at again.
+    pub fn again(&self) -> Option<Duration> {
+        match self {
+            Self::Applied { contested, .. } => contested.iter().map(|contested| contested.again).min(),
+            _ => None,
+        }
+    }
 }
 
 /// The status after a pass.

@@ -8,15 +8,12 @@ use kube::{
     Api, Client, ResourceExt,
     api::DynamicObject,
     core::DeserializeGuard,
-    runtime::{
-        WatchStreamExt,
-        reflector::{ObjectRef, Store},
-        watcher,
-    },
+    runtime::{WatchStreamExt, reflector::ObjectRef, watcher},
 };
 
 use super::{
     desired::{Wanted, desired},
+    fleet::Resources,
     instance::{Instance, Stage},
     kind::Kind,
     observe::Observed,
@@ -28,15 +25,13 @@ use super::{
 };
 use crate::api::{Dhis2Instance, MANAGER};
 
-/// The resources as the reflector keeps them.
-pub type Resources = Store<DeserializeGuard<Dhis2Instance>>;
-
 /// Objects of a page of a list: small pages keep the first lists from filling the memory.
 pub const PAGE: u32 = 50;
 
 /// Stages that together have every object; the one at which most exist comes first.
 const STAGES: [Stage; 3] = {
-    let building = Stage { prepared: true, built: false, application: false, secured: false, first_backup: false, upgrading: false };
+    let building =
+        Stage { prepared: true, built: false, application: false, secured: false, taken: false, first_backup: false, upgrading: false };
     let starting = Stage { built: true, application: true, ..building };
     [Stage { secured: true, first_backup: true, ..starting }, starting, building]
 };
@@ -176,33 +171,51 @@ fn key_of(object: &DynamicObject) -> Option<Key> {
 }
 
 /// Watches the resources themselves, kept in the reflector's store. Yields those that need a pass.
-/// `forget` is told of those that are gone.
+/// `forget` is told of those that are gone, `changed` that there was any change.
 pub fn resources(
     stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static,
     forget: impl Fn(&Key) + Send + 'static,
+    changed: impl Fn() + Send + 'static,
     progress: Progress,
 ) -> BoxStream<'static, Key> {
     let failed = progress.clone();
+    let (mut known, mut missing) = (HashSet::new(), HashSet::new());
     stream
         .filter_map(move |event| std::future::ready(event.inspect_err(|error| failed.failed(error)).ok()))
         .filter_map(move |event| {
             let key = match event {
-                watcher::Event::Init => None,
+                watcher::Event::Init => {
+                    // A list that broke off begins anew.
+                    missing.extend(known.drain());
+                    None
+                }
                 watcher::Event::InitDone => {
+                    for gone in missing.drain() {
+                        forget(&gone);
+                    }
                     progress.synced();
                     None
                 }
-                watcher::Event::InitApply(resource) => named(&resource),
+                watcher::Event::InitApply(resource) => named(&resource).inspect(|key| {
+                    missing.remove(key);
+                    known.insert(key.clone());
+                }),
                 watcher::Event::Apply(resource) => {
                     progress.moved();
-                    named(&resource)
+                    named(&resource).inspect(|key| {
+                        known.insert(key.clone());
+                    })
                 }
                 watcher::Event::Delete(resource) => {
                     progress.moved();
-                    named(&resource).inspect(&forget);
+                    named(&resource).inspect(|key| {
+                        known.remove(key);
+                        forget(key);
+                    });
                     None
                 }
             };
+            changed();
             std::future::ready(key)
         })
         .boxed()
@@ -238,13 +251,17 @@ mod tests {
             }))
             .unwrap()
         };
-        let events = [watcher::Event::Apply(resource()), watcher::Event::Delete(resource())].map(Ok);
-        let forgotten = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let told = Arc::clone(&forgotten);
-        let progress = Progress { readiness: Readiness::new([], []), watch: "Dhis2Instance".into() };
-        let asked = resources(futures::stream::iter(events), move |key| told.lock().unwrap().push(key.clone()), progress);
-        let asked: Vec<Key> = asked.collect().await;
-        assert_eq!(asked, [Key { namespace: "ns".into(), name: "play".into() }], "a resource that is gone needs no pass");
-        assert_eq!(*forgotten.lock().unwrap(), asked);
+        let gone_unseen = [watcher::Event::Apply(resource()), watcher::Event::Init, watcher::Event::InitDone];
+        for events in [vec![watcher::Event::Apply(resource()), watcher::Event::Delete(resource())], gone_unseen.into()] {
+            let events = events.into_iter().map(Ok).collect::<Vec<_>>();
+            let forgotten = Arc::new(std::sync::Mutex::new(Vec::new()));
+            let told = Arc::clone(&forgotten);
+            let progress = Progress { readiness: Readiness::new([], []), watch: "Dhis2Instance".into() };
+            let forget = move |key: &Key| told.lock().unwrap().push(key.clone());
+            let asked = resources(futures::stream::iter(events), forget, || (), progress);
+            let asked: Vec<Key> = asked.collect().await;
+            assert_eq!(asked, [Key { namespace: "ns".into(), name: "play".into() }], "a resource that is gone needs no pass");
+            assert_eq!(*forgotten.lock().unwrap(), asked);
+        }
     }
 }

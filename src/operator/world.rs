@@ -122,7 +122,16 @@ mod tests {
     use crate::operator::slot::Facts;
 
     fn slot(uid: &str, version: u64, satisfied: &str) -> Slot {
-        Slot { uid: uid.into(), version, owner: None, maker: None, deleting: false, satisfied: Some(satisfied.into()), facts: Facts::Plain }
+        Slot {
+            uid: uid.into(),
+            version,
+            owner: None,
+            maker: None,
+            applied: None,
+            deleting: false,
+            satisfied: Some(satisfied.into()),
+            facts: Facts::Plain,
+        }
     }
 
     fn key() -> Key {

@@ -36,7 +36,7 @@ pub async fn list(story: &Story, namespace: &str) -> Outcome<Vec<DynamicObject>>
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DynamicObject> = Api::namespaced_with(story.client.clone(), namespace, &resource);
         objects.extend(api.list(&mine).await?.items.into_iter().map(|mut object| {
-            object.types.get_or_insert_with(|| kube::api::TypeMeta { api_version: version.to_owned(), kind: kind.to_owned() });
+            object.types.get_or_insert_with(|| kube::api::TypeMeta { api_version: resource.api_version.clone(), kind: kind.to_owned() });
             object
         }));
     }

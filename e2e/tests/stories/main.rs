@@ -8,7 +8,9 @@
 mod backup;
 mod bad_input;
 mod change;
+mod crowd;
 mod doors;
+mod drift;
 mod examples;
 mod failed_start;
 mod full;
@@ -18,6 +20,7 @@ mod leader;
 mod leaving;
 mod login;
 mod loss;
+mod neighbours;
 mod power;
 mod refused_start;
 mod rights;

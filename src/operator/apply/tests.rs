@@ -51,7 +51,7 @@ async fn bring(there: Option<Value>, observed: Observed) -> (Option<Error>, Vec<
         let store = store.clone();
         Client::new(tower::service_fn(move |request| answer(store.clone(), request)), "demo")
     };
-    let (world, secrets, leadership) = (World::default(), Secrets::default(), Leadership::uncontested());
+    let (world, secrets, contests, leadership) = (World::default(), Secrets::default(), Contests::default(), Leadership::uncontested());
     let key = Key { namespace: "demo".into(), name: "play".into() };
     for ((kind, name), slot) in &observed.children {
         world.put(&key, *kind, name, slot.clone());
@@ -61,6 +61,7 @@ async fn bring(there: Option<Value>, observed: Observed) -> (Option<Error>, Vec<
         client: &client,
         world: &world,
         secrets: &secrets,
+        contests: &contests,
         leadership: &leadership,
         key: &key,
         instance: &instance,
@@ -97,6 +98,7 @@ async fn an_object_that_went_unseen_is_forgotten() {
         version: 5,
         owner: Some("uid-1".into()),
         maker: None,
+        applied: None,
         deleting: false,
         satisfied: None,
         facts: Facts::Plain,

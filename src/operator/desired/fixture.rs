@@ -36,10 +36,12 @@ use crate::{
 };
 
 /// The stage at which everything exists that goes on existing.
-pub const SECURED: Stage = Stage { prepared: true, built: true, application: true, secured: true, first_backup: false, upgrading: false };
+pub const SECURED: Stage =
+    Stage { prepared: true, built: true, application: true, secured: true, taken: false, first_backup: false, upgrading: false };
 
 /// The stage at which nothing is there.
-const EMPTY: Stage = Stage { prepared: false, built: false, application: false, secured: false, first_backup: false, upgrading: false };
+const EMPTY: Stage =
+    Stage { prepared: false, built: false, application: false, secured: false, taken: false, first_backup: false, upgrading: false };
 
 /// All stages in their order; together they show every object.
 pub const STAGES: [Stage; 5] = [

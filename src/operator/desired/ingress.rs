@@ -33,7 +33,7 @@ const NGINX: [(&str, &str); 6] = [
 /// The other one has no limit on bodies.
 const HAPROXY: [(&str, &str); 2] = [("haproxy.org/timeout-client", "300s"), ("haproxy.org/timeout-server", "300s")];
 
-/// The Ingress, once the instance is secured.
+/// The Ingress, once the instance is secured, unless it would lead to another instance's users.
 pub fn ingress(instance: &Instance) -> Option<Wanted> {
     let web = &instance.web;
     let mut metadata = owned(instance, &instance.name, Part::Application);
@@ -48,7 +48,8 @@ pub fn ingress(instance: &Instance) -> Option<Wanted> {
         }),
         status: None,
     };
-    instance.stage.secured.then(|| Wanted::new(Kind::Ingress, &instance.name, &ingress, Policy::Keep))
+    let due = instance.stage.secured && !instance.stage.taken;
+    due.then(|| Wanted::new(Kind::Ingress, &instance.name, &ingress, Policy::Keep))
 }
 
 fn rule(instance: &Instance) -> IngressRule {
@@ -108,9 +109,11 @@ mod tests {
     }
 
     #[test]
-    fn the_door_is_shut_until_the_default_password_is_refused() {
+    fn the_door_is_shut_until_the_default_password_is_refused_and_the_address_free() {
         let plain = fixture::plain();
-        assert!(ingress(&Instance { stage: Stage { secured: false, ..plain.stage }, ..plain }).is_none());
+        for stage in [Stage { secured: false, ..plain.stage }, Stage { taken: true, ..plain.stage }] {
+            assert!(ingress(&Instance { stage, ..plain.clone() }).is_none());
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn settings() -> Settings {
 
 fn claim(uid: &str, requested: &str, deleting: bool) -> Slot {
     let facts = Facts::Claim { requested: requested.into(), capacity: None };
-    Slot { uid: uid.into(), version: 1, owner: None, maker: Some("uid-1".into()), deleting, satisfied: None, facts }
+    Slot { uid: uid.into(), version: 1, owner: None, maker: Some("uid-1".into()), applied: None, deleting, satisfied: None, facts }
 }
 
 fn with_claim(slot: Option<Slot>) -> (Dhis2Instance, Observed) {

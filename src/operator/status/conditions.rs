@@ -10,6 +10,7 @@ use super::{Outcome, backup};
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceStatus, Reason},
     operator::{
+        contest::Contested,
         kind::Kind,
         observe::Observed,
         parse::Refusal,
@@ -167,6 +168,9 @@ fn admin(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> Told 
 
 fn exposed(name: &str, observed: &Observed) -> Told {
     const KIND: &str = "Exposed";
+    if let Some(Refusal { reason, message }) = &observed.taken {
+        return Told::new(KIND, false, *reason, message.clone());
+    }
     match observed.own(Kind::Ingress, name) {
         Some(slot) if !slot.deleting => Told::new(KIND, true, Reason::Done, "The Ingress leads to DHIS2."),
         _ => Told::new(KIND, false, Reason::SecuringAdmin, "The Ingress is made when the default password is refused, never before."),
@@ -198,8 +202,8 @@ fn stalled(outcome: &Outcome, parts: &[Told]) -> Told {
 fn reconciling(name: &str, outcome: &Outcome, parts: &[Told], stalled: bool, observed: &Observed) -> Told {
     const KIND: &str = "Reconciling";
     let still = |message: &str| Told::new(KIND, false, Reason::Settled, message);
-    let restart = match outcome {
-        Outcome::Applied { restart, .. } => restart,
+    let (restart, contested) = match outcome {
+        Outcome::Applied { restart, contested, .. } => (restart, contested),
         // The words stay the same from try to try: each other text would be a write.
         Outcome::Interrupted { .. } => {
             return Told::new(
@@ -213,6 +217,9 @@ fn reconciling(name: &str, outcome: &Outcome, parts: &[Told], stalled: bool, obs
     };
     if stalled {
         return still("Nothing is under way until the obstacle is gone.");
+    }
+    if !contested.is_empty() {
+        return Told::new(KIND, true, Reason::FieldContested, fought_over(contested));
     }
     match restart {
         Restart::Settled => {}
@@ -233,6 +240,18 @@ fn reconciling(name: &str, outcome: &Outcome, parts: &[Told], stalled: bool, obs
         Some(part) => Told::new(KIND, true, part.reason, part.message.clone()),
         None => still("Everything is as the resource asks."),
     }
+}
+
+/// The words stay the same as long as the same ones fight.
+fn fought_over(contested: &[Contested]) -> String {
+    let objects = contested.iter().map(|Contested { kind, name, by, .. }| match by {
+        Some(by) => format!("{} {name} (field manager {by})", kind.name()),
+        None => format!("{} {name}", kind.name()),
+    });
+    format!(
+        "Somebody undoes again and again what the operator writes: {}. It is put back less and less often, every five minutes in the end. Let whoever does it leave these objects alone; what should differ belongs into the resource.",
+        objects.collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn growing(observed: &Observed) -> Option<&str> {

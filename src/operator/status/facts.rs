@@ -41,8 +41,11 @@ pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome
         status.admin.get_or_insert_with(|| admin(bootstrapped, now));
     }
     status.version = Some(version(resource, &status, observed, bootstrapped));
-    let exposed = observed.own(Kind::Ingress, &name).is_some_and(|slot| !slot.deleting);
-    status.url = exposed.then(|| instance.web.url());
+    // An instance keeps the address that it had while its Ingress is away or stays where it was: others wait for it.
+    let written = matches!(outcome, Outcome::Applied { .. }) && observed.taken.is_none();
+    if written && observed.own(Kind::Ingress, &name).is_some_and(|slot| !slot.deleting) {
+        status.url = Some(instance.web.url());
+    }
     status
 }
 

@@ -27,7 +27,7 @@ fn now() -> Timestamp {
 }
 
 fn slot(uid: &str, owner: &str, facts: Facts) -> Slot {
-    Slot { uid: uid.into(), version: 1, owner: Some(owner.into()), maker: None, deleting: false, satisfied: None, facts }
+    Slot { uid: uid.into(), version: 1, owner: Some(owner.into()), maker: None, applied: None, deleting: false, satisfied: None, facts }
 }
 
 fn report(verb: Verb, data: Data) -> Report {
@@ -61,7 +61,7 @@ fn told(resource: &Dhis2Instance, observed: &Observed) -> Dhis2InstanceStatus {
         seen.secrets.insert(made.name.clone(), SecretSeen { uid: made.uid.clone(), owned: None });
     }
     let instance = Box::new(parse(resource, &seen, &Settings::default()).unwrap());
-    status(resource, &seen, &Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled }, now())
+    status(resource, &seen, &Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new() }, now())
 }
 
 fn of<'a>(status: &'a Dhis2InstanceStatus, kind: &str) -> (&'a str, &'a str) {
@@ -280,4 +280,48 @@ fn a_secret_that_may_not_be_looked_at_is_told_and_one_that_could_not_just_now_is
     let status = status(&resource(), &seen(), &Outcome::Refused(refusal), now());
     let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
     assert!(stalled.status == "True" && stalled.message.contains("Secret play-admin"), "{stalled:?}");
+}
+
+#[test]
+fn an_address_of_another_instance_is_told_and_all_else_goes_on() {
+    let refusal = Refusal::new(Reason::HostConflict, "play.example.org is the address of instance other");
+    let mut observed = Observed { taken: Some(refusal), ..serving() };
+    observed.children.remove(&(Kind::Ingress, "play".into()));
+    let status = told(&resource(), &observed);
+    for kind in ["Ready", "Exposed"] {
+        assert_eq!(of(&status, kind), ("False", "HostConflict"));
+    }
+    assert_eq!(of(&status, "Stalled"), ("True", "HostConflict"));
+    assert_eq!(of(&status, "ApplicationReady"), ("True", "Serving"));
+    assert_eq!(status.url, None);
+}
+
+/// Its Ingress stays where it was: whoever asks for the old address must still find it taken.
+#[test]
+fn an_instance_that_wants_a_taken_address_keeps_its_own() {
+    let mut resource = resource();
+    resource.status = Some(told(&resource, &serving()));
+    resource.spec.web.host = "other.example.org".into();
+    let taken = Some(Refusal::new(Reason::HostConflict, ""));
+    let status = told(&resource, &Observed { taken, ..serving() });
+    assert_eq!(status.url.as_deref(), Some("http://play.example.org"));
+    let mut without = serving();
+    without.children.remove(&(Kind::Ingress, "play".into()));
+    assert_eq!(told(&resource, &without).url.as_deref(), Some("http://play.example.org"), "an Ingress is made anew in a moment");
+    assert_eq!(told(&resource, &serving()).url.as_deref(), Some("http://other.example.org"));
+}
+
+#[test]
+fn a_fight_over_a_field_is_told_while_the_instance_serves() {
+    let (resource, observed) = (resource(), serving());
+    let instance = Box::new(parse(&resource, &observed, &Settings::default()).unwrap());
+    let again = Duration::from_secs(10);
+    let contested = vec![Contested { kind: Kind::Service, name: "play".into(), by: Some("rival".into()), again }];
+    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested };
+    let status = status(&resource, &observed, &outcome, now());
+    assert_eq!(of(&status, "Ready"), ("True", "Serving"));
+    assert_eq!(of(&status, "Reconciling"), ("True", "FieldContested"));
+    let message = &status.conditions.iter().find(|condition| condition.type_ == "Reconciling").unwrap().message;
+    assert!(message.contains("Service play (field manager rival)"), "{message}");
+    assert_eq!(outcome.again(), Some(again));
 }

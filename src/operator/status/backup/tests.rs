@@ -67,6 +67,7 @@ fn observed(pods: &[Pod]) -> Observed {
         version: 1,
         owner: Some(owner.into()),
         maker: None,
+        applied: None,
         deleting: false,
         satisfied: None,
         facts,

@@ -1,0 +1,108 @@
+//! Crowd: two hundred instances of one namespace that no node takes: each is told why, none costs a request while it waits, and
+//! all of them go.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use dhis2_e2e::site::audit::{self, Log};
+use dhis2_e2e::site::instance::condition;
+use dhis2_e2e::site::operator::Operator;
+use dhis2_e2e::site::{Outcome, Story, objects, wait};
+use dhis2_operator::api::Dhis2Instance;
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::api::{DeleteParams, ListParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+const MANY: usize = 200;
+/// Requests of the story's own under way at a time.
+const TOGETHER: usize = 8;
+const TOLD: Duration = Duration::from_mins(3);
+const IDLE: Duration = Duration::from_secs(10);
+
+#[test]
+fn crowd() {
+    crate::tell("crowd", |story| async move {
+        let operator = Operator::install(&story).await?;
+        let (log, begun) = (Log::from_now(&story), Instant::now());
+        make(&story).await?;
+        story.tell(&format!("{MANY} instances made in {:.1} s", begun.elapsed().as_secs_f32()));
+        let api: Api<Dhis2Instance> = Api::namespaced(story.client.clone(), &story.namespace);
+        until_all_are_told(&api).await?;
+        story.tell(&format!("all of them told Unschedulable after {:.1} s", begun.elapsed().as_secs_f32()));
+        if let Some(log) = log {
+            price(&story, &operator, &log)?;
+        }
+        waiting_is_free(&story, &operator).await?;
+        gone(&story, &api).await
+    });
+}
+
+async fn make(story: &Story) -> Outcome {
+    let nowhere = json!({ "pod": { "nodeSelector": { "example.org/node": "none" } }, "deletionPolicy": "Delete" });
+    let made = stream::iter(0..MANY).map(|number| {
+        let name = format!("crowd-{number}");
+        let (instance, manifest) = (story.instance(&name), story.manifest(&name, &nowhere));
+        async move { instance.apply(&manifest).await.map(drop) }
+    });
+    made.buffer_unordered(TOGETHER).try_collect().await
+}
+
+async fn until_all_are_told(api: &Api<Dhis2Instance>) -> Outcome {
+    let mut seen = BTreeMap::new();
+    let told = async {
+        let mut changes = std::pin::pin!(watcher(api.clone(), watcher::Config::default()).default_backoff().applied_objects());
+        while let Some(change) = changes.next().await {
+            let Ok(instance) = change else { continue };
+            let reason = condition(&instance, "Ready").map(|ready| ready.reason.clone()).unwrap_or_default();
+            seen.insert(instance.name_any(), reason);
+            if seen.len() == MANY && seen.values().all(|reason| reason == "Unschedulable") {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(TOLD, told).await.is_ok() {
+        return Ok(());
+    }
+    let mut reasons = BTreeMap::<String, usize>::new();
+    for reason in seen.into_values() {
+        *reasons.entry(reason).or_default() += 1;
+    }
+    Err(format!("not all were told in {} s: {reasons:?}", TOLD.as_secs()).into())
+}
+
+/// What it took, by request: none is made again and again.
+fn price(story: &Story, operator: &Operator, log: &Log) -> Outcome {
+    let requests = log.requests(&operator.user())?;
+    let counts = audit::count(&requests, audit::Request::what);
+    story.tell(&format!("{} requests for each: {}", requests.len() / MANY, audit::told(&counts)));
+    let refused: Vec<String> = requests.iter().filter(|request| !request.succeeded()).map(audit::Request::what).collect();
+    assert!(refused.len() < MANY, "{} of {} were in vain: {:?}", refused.len(), requests.len(), refused.first());
+    Ok(())
+}
+
+async fn waiting_is_free(story: &Story, operator: &Operator) -> Outcome {
+    let Some(log) = Log::from_now(story) else {
+        story.tell("left out: that waiting takes no requests needs our own cluster's audit log");
+        return Ok(());
+    };
+    // The time itself is what is measured.
+    tokio::time::sleep(IDLE).await;
+    let counts = audit::count(&log.requests(&operator.user())?, audit::Request::what);
+    story.tell(&format!("requests in {} s while {MANY} wait: {}", IDLE.as_secs(), audit::told(&counts)));
+    assert!(counts.is_empty(), "waiting takes requests: {counts:?}");
+    Ok(())
+}
+
+async fn gone(story: &Story, api: &Api<Dhis2Instance>) -> Outcome {
+    let begun = Instant::now();
+    api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+    let ask = async || {
+        let left = objects::list(story, &story.namespace).await.map_err(|error| error.to_string())?;
+        if left.is_empty() { Ok(()) } else { Err(format!("{} objects are left", left.len())) }
+    };
+    wait::ask("everything to go", TOLD, ask).await?;
+    story.tell(&format!("all gone after {:.1} s", begun.elapsed().as_secs_f32()));
+    Ok(())
+}
