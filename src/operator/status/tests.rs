@@ -221,7 +221,7 @@ fn a_restart_is_work_under_way() {
     server(&mut observed, "play", Pod { ended: true, ..Pod::default() });
     assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "Restarting"));
     let instance = Box::new(parse(&resource, &observed, &Settings::default()).unwrap());
-    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Later };
+    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Later, contested: Vec::new() };
     assert_eq!(of(&status(&resource, &observed, &outcome, now()), "Reconciling"), ("True", "Restarting"));
 }
 
