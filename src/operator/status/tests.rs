@@ -187,6 +187,19 @@ fn a_refusal_of_an_agent_stalls_and_says_why() {
     assert_eq!(of(&status, "Reconciling").0, "False");
 }
 
+/// A server that was ready and does not answer is neither starting nor restarting.
+#[test]
+fn a_server_that_fell_silent_is_told() {
+    for (pod, part) in [("play", "ApplicationReady"), ("play-database", "DatabaseReady")] {
+        let mut observed = serving();
+        let resource = Dhis2Instance { status: Some(told(&resource(), &observed)), ..resource() };
+        server(&mut observed, pod, Pod { silent: true, ..Pod::default() });
+        let status = told(&resource, &observed);
+        assert_eq!((of(&status, "Ready"), of(&status, part)), (("False", "NotAnswering"), ("False", "NotAnswering")));
+        assert_eq!(of(&status, "Stalled").0, "False", "it may answer again by itself");
+    }
+}
+
 #[test]
 fn a_refusal_leaves_what_serves_ready() {
     let mut resource = resource();
