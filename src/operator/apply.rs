@@ -241,11 +241,24 @@ impl Writer<'_> {
             // An object of another uid is a conflict then, never an object made anew.
             metadata.insert("uid".into(), json!(there.metadata.uid));
         }
-        let answer = self.api(wish.kind).patch(&wish.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
+        let apply = async || self.api(wish.kind).patch(&wish.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
+        let answer = match apply().await {
+            Err(kube::Error::Api(status)) if status.is_invalid() && self.clear_spec(wish, &there).await => apply().await,
+            answer => answer,
+        };
         let changed = answer.map_err(|source| failed("apply", wish, source))?;
         self.wrote(wish, slot::changed_by(&there));
         self.learn(wish, &changed, true);
         Ok(true)
+    }
+
+    /// What others put beside our fields can make an object that can't be, as `rollingUpdate` beside `OnDelete` does: then the spec
+    /// becomes what we want and nothing else. Says whether that helped; what refused the first try is told otherwise.
+    async fn clear_spec(&self, wish: &Wanted, there: &DynamicObject) -> bool {
+        let (Some(theirs), Some(ours)) = (there.data.get("spec"), wish.object.get("spec")) else { return false };
+        let patch = json!({ "metadata": { "uid": there.metadata.uid }, "spec": turned(theirs, ours) });
+        let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        wish.policy == Policy::Keep && self.api(wish.kind).patch(&wish.name, &parameters, &Patch::Merge(&patch)).await.is_ok()
     }
 
     /// Turns the ownership that creating gave us into that of an apply, so that fields which are no longer
@@ -327,6 +340,14 @@ pub(super) fn failed(verb: &'static str, wish: &Wanted, source: kube::Error) -> 
 
 pub(super) fn conflict(wish: &Wanted, ownership: Ownership) -> Error {
     Error::Conflict { kind: wish.kind, name: wish.name.clone(), retained: ownership == Ownership::Retained }
+}
+
+/// The merge patch (RFC 7386) that turns one value into another.
+fn turned(theirs: &Value, ours: &Value) -> Value {
+    let (Value::Object(theirs), Value::Object(ours)) = (theirs, ours) else { return ours.clone() };
+    let gone = theirs.keys().filter(|key| !ours.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let kept = ours.iter().map(|(key, value)| (key.clone(), theirs.get(key).map_or_else(|| value.clone(), |there| turned(there, value))));
+    gone.chain(kept).collect()
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, ResourceExt, core::PartialObjectMeta};
+use kube::{Api, Client, ResourceExt, api::DynamicObject, core::PartialObjectMeta};
 use tokio::time::Instant;
 
 use super::{
     kind::Kind,
     parse::Refusal,
-    slot::{Facts, Pod, Slot},
+    slot::{self, Facts, Pod, Slot},
     world::{Children, Key, World},
 };
 use crate::{
@@ -30,6 +30,8 @@ pub struct SecretSeen {
     /// Does it go with the instance, as an owner reference says? None: it is recorded, and was not looked at.
     pub owned: Option<bool>,
 }
+
+const CLAIM: Kind = Kind::PersistentVolumeClaim;
 
 /// How long an answer about Secrets is good enough: a pass within it asks nothing, unless the resource has changed.
 const FRESH: Duration = Duration::from_mins(1);
@@ -47,10 +49,12 @@ pub struct Observed {
     pub taken: Option<Refusal>,
 }
 
-/// A Secret could not be asked for.
+/// Something could not be asked for.
 #[derive(Debug, thiserror::Error)]
-#[error("get metadata of Secret {name}")]
+#[error("look at {} {name}", kind.name())]
 pub struct Error {
+    /// Of which kind.
+    pub kind: Kind,
     /// Its name.
     pub name: String,
     /// What the client says.
@@ -109,9 +113,14 @@ impl Secrets {
 }
 
 /// Looks at an instance. Reads only; asks the API server for nothing but recorded Secrets that were not
-/// looked at for a minute, or since the resource changed.
+/// looked at for a minute, or since the resource changed, and recorded volumes that no watch shows.
 pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Key, resource: &Dhis2Instance) -> Result<Observed, Error> {
-    let children = world.children(key);
+    let mut children = world.children(key);
+    for claim in unseen(resource, &children) {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &CLAIM.resource());
+        let answer = api.get_opt(&claim).await.map_err(|source| Error { kind: CLAIM, name: claim.clone(), source })?;
+        children.extend(answer.map(|there| ((CLAIM, claim), slot::reduce(CLAIM, &there, None))));
+    }
     let recorded = resource.status.iter().flat_map(|status| &status.secrets);
     let carried_out = is_carried_out(resource);
     let generation = resource.metadata.generation;
@@ -124,7 +133,7 @@ pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Ke
             found.insert(made.name.clone(), seen.clone());
             continue;
         }
-        let answer = api.get_opt(&made.name).await.map_err(|source| Error { name: made.name.clone(), source })?;
+        let answer = api.get_opt(&made.name).await.map_err(|source| Error { kind: Kind::Secret, name: made.name.clone(), source })?;
         if let Some((uid, metadata)) = answer.and_then(|secret| Some((secret.metadata.uid.clone()?, secret.metadata))) {
             let owned = metadata.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == resource.metadata.uid.as_ref());
             found.insert(made.name.clone(), SecretSeen { uid, owned: Some(owned) });
@@ -134,6 +143,13 @@ pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Ke
         secrets.remember(key, generation, &found);
     }
     Ok(Observed { instance: resource.uid().unwrap_or_default(), children, secrets: found, taken: None })
+}
+
+/// Recorded volumes that no watch shows: lost, or only without our label.
+fn unseen(resource: &Dhis2Instance, children: &Children) -> Vec<String> {
+    let claims = resource.status.iter().filter_map(|status| status.claims.as_ref());
+    let recorded = claims.flat_map(|claims| [&claims.database, &claims.files, &claims.backups]).flatten();
+    recorded.map(|made| made.name.clone()).filter(|name| !children.contains_key(&(CLAIM, name.clone()))).collect()
 }
 
 /// Was the resource as it is now carried out? Then what was not looked at is as it asks.
@@ -240,5 +256,32 @@ mod tests {
         secrets.remember(&key(), Some(2), &BTreeMap::new());
         secrets.learn(&key(), "play-admin", SecretSeen { uid: "1".into(), owned: Some(true) });
         assert!(secrets.known(&key(), Some(2), recorded.iter()).is_some());
+    }
+
+    /// Somebody took the label away by which the watches select.
+    #[tokio::test]
+    async fn a_volume_that_no_watch_shows_is_looked_for_before_it_counts_as_lost() {
+        let claim = serde_json::json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "play-files", "namespace": "ns", "uid": "claim-1"}, "spec": {}
+        });
+        let answers = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
+            let found = request.uri().path().ends_with("/persistentvolumeclaims/play-files");
+            let missing = serde_json::json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": ""});
+            let body = if found { claim.clone() } else { missing };
+            let answer =
+                axum::http::Response::builder().status(if found { 200 } else { 404 }).body(axum::body::Body::from(body.to_string()));
+            async { answer }
+        });
+        let made = |name: &str| serde_json::json!({"name": name, "uid": "claim-1"});
+        let resource: Dhis2Instance = serde_json::from_value(serde_json::json!({
+            "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance", "metadata": {"name": "play", "namespace": "ns"},
+            "spec": {"version": "2.42.4", "web": {"host": "play.example.org"}},
+            "status": {"claims": {"files": made("play-files"), "backups": made("play-backups")}}
+        }))
+        .unwrap();
+        let client = Client::new(answers, "ns");
+        let observed = observe(&client, &World::default(), &Secrets::default(), &key(), &resource).await.unwrap();
+        assert_eq!(observed.slot(CLAIM, "play-files").map(|slot| slot.uid.as_str()), Some("claim-1"));
+        assert_eq!(observed.slot(CLAIM, "play-backups"), None);
     }
 }

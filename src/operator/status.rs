@@ -117,7 +117,7 @@ pub fn told(error: &apply::Error) -> Option<Refusal> {
 
 /// What it means for a person that the cluster could not be looked at; none when that usually passes.
 pub fn unseen(error: &observe::Error) -> Option<Refusal> {
-    Some(api_error("get the metadata of", Kind::Secret, &error.name, &error.source)).filter(|refusal| refusal.reason == Reason::Forbidden)
+    Some(api_error("get the metadata of", error.kind, &error.name, &error.source)).filter(|refusal| refusal.reason == Reason::Forbidden)
 }
 
 fn api_error(verb: &str, kind: Kind, name: &str, source: &kube::Error) -> Refusal {

@@ -13,8 +13,8 @@ use dhis2_operator::api::{Dhis2Instance, MANAGER};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::Ingress;
-use kube::Api;
 use kube::api::{DeleteParams, LogParams, PostParams};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 const NOTICED: Duration = Duration::from_secs(20);
@@ -129,13 +129,18 @@ echo end"#;
     async fn a_neighbour_in_the_way_is_named(&self) -> Outcome {
         let (here, host) = (&self.story.namespace, self.story.host("shared"));
         let nowhere = json!({ "pod": { "nodeSelector": { "example.org/node": "none" } }, "deletionPolicy": "Delete" });
-        let first = self.make(here, "first", &host, &nowhere).await?;
-        first.when("to be known", |seen| condition(seen, "Exposed").is_some()).await?;
-        let second = self.make(here, "second", &host, &nowhere).await?;
+        let mut both = [self.make(here, "one", &host, &nowhere).await?, self.make(here, "other", &host, &nowhere).await?];
+        // Made in one second they count as made together, and their uids decide.
+        let made = try_join_all(both.iter().map(async |instance| instance.api.get_metadata(&instance.name).await)).await?;
+        let rank = |at: usize| (made[at].creation_timestamp(), made[at].uid());
+        if rank(1) < rank(0) {
+            both.reverse();
+        }
+        let [first, second] = both;
         let message = conflict(&second).await?;
-        assert!(message.contains(&host) && message.contains("instance first of this namespace"), "{message}");
+        assert!(message.contains(&host) && message.contains(&format!("instance {} of this namespace", first.name)), "{message}");
         first.change(&json!({ "web": { "host": self.story.host("elsewhere") } })).await?;
-        wait::until(&second.api, "second", "the address to be free", TOLD, |seen| !conflicts(seen)).await?;
+        wait::until(&second.api, &second.name, "the address to be free", TOLD, |seen| !conflicts(seen)).await?;
         for instance in [first, second] {
             instance.api.delete(&instance.name, &DeleteParams::default()).await?;
         }

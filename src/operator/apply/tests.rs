@@ -28,6 +28,9 @@ async fn answer(store: Store, request: Request<Body>) -> Result<Response<Answer>
         (Method::POST, Some(_)) => refuse(StatusCode::CONFLICT, "AlreadyExists"),
         (Method::GET, Some(there)) => (StatusCode::OK, there),
         (_, None) => refuse(StatusCode::NOT_FOUND, "NotFound"),
+        (Method::PATCH, Some(there)) if there["spec"].get("externalName").is_some_and(Value::is_string) && !clears(&bytes) => {
+            refuse(StatusCode::UNPROCESSABLE_ENTITY, "Invalid")
+        }
         (_, Some(there)) => {
             let mut new: Value = serde_json::from_slice(&bytes).unwrap();
             new["metadata"]["uid"] = there["metadata"]["uid"].clone();
@@ -37,6 +40,11 @@ async fn answer(store: Store, request: Request<Body>) -> Result<Response<Answer>
         }
     };
     Ok(Response::builder().status(code).header("content-type", "application/json").body(body.to_string().into()).unwrap())
+}
+
+/// Does a merge patch take the foreign field away?
+fn clears(patch: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(patch).unwrap()["spec"].get("externalName") == Some(&Value::Null)
 }
 
 fn service() -> Wanted {
@@ -89,6 +97,17 @@ async fn an_object_that_lost_its_label_is_repaired_where_it_is_met() {
     let key = Key { namespace: "demo".into(), name: "play".into() };
     let slot = world.children(&key).remove(&(Kind::Service, "play".to_owned())).unwrap();
     assert_eq!(slot.satisfied, Some(service().digest()));
+}
+
+#[tokio::test]
+async fn what_can_not_be_beside_our_fields_goes() {
+    let mut there = edited();
+    there["spec"]["externalName"] = json!("elsewhere.example.org");
+    let (error, requests, world) = bring(Some(there), Observed::default()).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(requests, ["POST", "GET", "GET", "PATCH", "PATCH", "PATCH"]);
+    let key = Key { namespace: "demo".into(), name: "play".into() };
+    assert!(world.children(&key).contains_key(&(Kind::Service, "play".to_owned())));
 }
 
 #[tokio::test]

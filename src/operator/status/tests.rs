@@ -285,7 +285,7 @@ fn a_secret_that_may_not_be_looked_at_is_told_and_one_that_could_not_just_now_is
     let error = |code, reason: &str| {
         let words = r#"secrets "play-admin" is forbidden: User "operator" cannot get resource "secrets""#;
         let source = kube::Error::Api(kube::core::Status::failure(words, reason).with_code(code).boxed());
-        observe::Error { name: "play-admin".into(), source }
+        observe::Error { kind: Kind::Secret, name: "play-admin".into(), source }
     };
     assert_eq!(unseen(&error(503, "ServiceUnavailable")), None);
     let refusal = unseen(&error(403, "Forbidden")).unwrap();

@@ -21,8 +21,9 @@ use serde_json::{Value, json};
 const MENDED: Duration = Duration::from_secs(5);
 /// Objects that are edited at a time.
 const TOGETHER: usize = 6;
-/// Whose an object is, is told twice; without either mark it is nobody's.
-const MARKS: [&str; 2] = ["/metadata/ownerReferences", "/metadata/annotations/dhis2.hosting~1instance"];
+/// Edited by themselves: whose an object is, is told twice, and without either mark it is nobody's; a server whose template and
+/// strategy change in one write is restarted before anybody can mend it.
+const ALONE: [&str; 3] = ["/spec/updateStrategy/type", "/metadata/ownerReferences", "/metadata/annotations/dhis2.hosting~1instance"];
 /// A volume that somebody grew stays as it is: nothing shrinks it.
 const GROWTH: &str = "/spec/resources/requests/storage";
 /// The object over which two fight.
@@ -40,14 +41,10 @@ fn drift() {
         let servers = children.servers().await?;
         let objects = children.all().await?;
         let contested = objects.iter().find(|object| objects::name(object) == CONTESTED).ok_or("nothing to fight over")?;
-        let rival = Rival::begin(children.api(contested)?, &contested.name_any());
         let others: Vec<&DynamicObject> = objects.iter().filter(|object| objects::name(object) != CONTESTED).collect();
-        for edit in [Edit::Change, Edit::Remove, Edit::Disown] {
-            children.edit(&others, edit).await?;
-        }
-        children.what_others_add_stays(&others).await?;
+        let rival = Rival::begin(children.api(contested)?, &contested.name_any());
+        tokio::try_join!(rival.told_and_not_raced(&story, &instance), children.edit_each(&others))?;
         assert_eq!(children.servers().await?, servers, "a server restarted for what somebody edited");
-        rival.told_and_not_raced(&story, &instance).await?;
         children.delete_each(&objects).await?;
         instance.settled().await?;
         Ok(())
@@ -61,8 +58,8 @@ enum Edit {
     Change,
     /// Every field away.
     Remove,
-    /// No mark of whose it is.
-    Disown,
+    /// One field away that is edited by itself.
+    Alone,
 }
 
 struct Children<'a> {
@@ -85,6 +82,14 @@ impl Children<'_> {
 
     async fn servers(&self) -> Outcome<[Option<String>; 2]> {
         Ok([self.pods.get("play-0").await?.metadata.uid, self.pods.get("play-database-0").await?.metadata.uid])
+    }
+
+    async fn edit_each(&self, objects: &[&DynamicObject]) -> Outcome {
+        // What the first repair does not set is nobody's from then on.
+        for edit in [Edit::Alone, Edit::Change, Edit::Remove] {
+            self.edit(objects, edit).await?;
+        }
+        self.what_others_add_stays(objects).await
     }
 
     /// Edits all of them, each in one write, and waits for each to be as before.
@@ -111,8 +116,8 @@ impl Children<'_> {
         let mut told = Edited::default();
         let mut edited = bare(&before);
         for pointer in fields::owned(&before, MANAGER) {
-            let is_mark = MARKS.iter().any(|mark| pointer.starts_with(mark));
-            if is_mark || pointer == GROWTH || edit == Edit::Disown {
+            let is_alone = ALONE.iter().any(|alone| pointer.starts_with(alone));
+            if is_alone || pointer == GROWTH || edit == Edit::Alone {
                 continue;
             }
             let Some(value) = edited.pointer(&pointer) else { continue };
@@ -132,8 +137,8 @@ impl Children<'_> {
             told.fields += usize::from(!refused);
             told.refused += usize::from(refused);
         }
-        if edit == Edit::Disown {
-            let there = MARKS.iter().find(|mark| edited.pointer(mark).is_some()).ok_or("it says nowhere whose it is")?;
+        if edit == Edit::Alone {
+            let there = ALONE.iter().find(|alone| edited.pointer(alone).is_some()).ok_or("it says nowhere whose it is")?;
             edited = fields::with(&edited, there, None);
             told.fields += 1;
         }

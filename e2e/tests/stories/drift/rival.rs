@@ -18,7 +18,7 @@ const NAME: &str = "rival";
 /// From the first write until it is told.
 const TOLD: Duration = Duration::from_secs(30);
 /// How long they are watched when it was told.
-const WATCHED: Duration = Duration::from_secs(15);
+const WATCHED: Duration = Duration::from_secs(8);
 /// From the end of the fight until it is told: the wait that was due, and as long again without another change.
 const OVER: Duration = Duration::from_secs(100);
 
@@ -67,7 +67,7 @@ impl Rival {
         tokio::time::sleep(WATCHED).await;
         let meanwhile = self.undone.load(Ordering::Relaxed) - before;
         self.work.abort();
-        assert!(meanwhile <= 2, "{meanwhile} writes in {} s", WATCHED.as_secs());
+        assert!(meanwhile <= 1, "{meanwhile} writes in {} s", WATCHED.as_secs());
         let begun = Instant::now();
         wait::until(&instance.api, &instance.name, "the fight to be over", OVER, |seen| {
             condition(seen, "Reconciling").is_some_and(|told| told.status == "False")
