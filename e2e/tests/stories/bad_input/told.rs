@@ -13,17 +13,17 @@ use serde_json::{Value, json};
 
 use super::Told;
 
-/// From the resource until it is told; the classes of its volumes are told by the scheduler.
+/// From the resource until it is told.
 const SOON: Duration = Duration::from_mins(1);
 
 /// All of them, beside each other. Returns how many.
-pub async fn all(story: &Story, cases: Vec<Told>) -> Outcome<usize> {
-    let cases: Vec<_> = cases.into_iter().map(|case| ("Stalled", case)).chain(others()).collect();
-    for (n, (_, Told { spec, .. })) in cases.iter().enumerate() {
+pub async fn all(story: &Story, mut cases: Vec<Told>) -> Outcome<usize> {
+    cases.push(refused_with_the_pod());
+    for (n, Told { spec, .. }) in cases.iter().enumerate() {
         story.instance(&name(n)).apply(&story.manifest(&name(n), spec)).await?;
     }
-    for (n, (kind, case)) in cases.iter().enumerate() {
-        is_told(story, &name(n), kind, case).await?;
+    for (n, case) in cases.iter().enumerate() {
+        is_told(story, &name(n), case).await?;
     }
     Ok(cases.len() + a_pause_in_other_words(story).await?)
 }
@@ -32,28 +32,22 @@ fn name(n: usize) -> String {
     format!("told-{n}")
 }
 
-/// What the API server and the scheduler say to what is made of a resource, in their words. The condition that tells it.
-fn others() -> [(&'static str, Told); 2] {
-    let told = |spec: Value, reason: &str, field: &str, says: &str| Told {
-        spec,
-        reason: reason.to_owned(),
-        field: field.to_owned(),
-        says: says.to_owned(),
-    };
-    let tolerations = json!({ "pod": { "tolerations": [{ "operator": "Exsts" }] } });
-    let class = json!({ "database": { "bundled": { "storage": { "className": "of-nobody" } } } });
-    [
-        ("Stalled", told(tolerations, "ObjectRejected", "tolerations[0].operator", "Equal")),
-        ("Ready", told(class, "Unschedulable", "of-nobody", "not found")),
-    ]
+/// What the API server says to the pod that is made of a resource, in its own words.
+fn refused_with_the_pod() -> Told {
+    Told {
+        spec: json!({ "pod": { "tolerations": [{ "operator": "Exsts" }] } }),
+        reason: "ObjectRejected".to_owned(),
+        field: "tolerations[0].operator".to_owned(),
+        says: "Equal".to_owned(),
+    }
 }
 
-async fn is_told(story: &Story, name: &str, kind: &str, case: &Told) -> Outcome {
+async fn is_told(story: &Story, name: &str, case: &Told) -> Outcome {
     let told = |seen: &Dhis2Instance| {
-        condition(seen, kind)
+        condition(seen, "Stalled")
             .is_some_and(|told| told.reason == case.reason && told.message.contains(&case.field) && told.message.contains(&case.says))
     };
-    let what = format!("{kind}: {} about {} and {:?}", case.reason, case.field, case.says);
+    let what = format!("{} about {} and {:?}", case.reason, case.field, case.says);
     wait::until(&story.instance(name).api, name, &what, SOON, told).await?;
     Ok(())
 }
