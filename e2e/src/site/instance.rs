@@ -161,15 +161,17 @@ impl Instance {
         Ok(wait::until(&self.api, &self.name, what, self.patience, holds).await?)
     }
 
-    /// Waits until it is not Ready, for this reason. Returns after how long, and what was said.
+    /// Waits until it is not Ready, for this reason, in words that name `about`. Returns after how long.
     ///
     /// # Errors
     /// When it does not happen within `limit`.
-    pub async fn unready(&self, reason: &str, limit: Duration) -> Outcome<(Duration, String)> {
+    pub async fn unready(&self, reason: &str, about: &str, limit: Duration) -> Outcome<Duration> {
         let begun = Instant::now();
-        let told = |seen: &Dhis2Instance| condition(seen, "Ready").is_some_and(|ready| ready.status == "False" && ready.reason == reason);
-        let seen = wait::until(&self.api, &self.name, &format!("Ready to be False for {reason}"), limit, told).await?;
-        Ok((begun.elapsed(), condition(&seen, "Ready").map(|ready| ready.message.clone()).unwrap_or_default()))
+        let told = |seen: &Dhis2Instance| {
+            condition(seen, "Ready").is_some_and(|ready| ready.status == "False" && ready.reason == reason && ready.message.contains(about))
+        };
+        wait::until(&self.api, &self.name, &format!("Ready to be False for {reason} about {about}"), limit, told).await?;
+        Ok(begun.elapsed())
     }
 
     /// The administrator's account with the generated password.

@@ -108,7 +108,7 @@ impl Reign<'_> {
         let stopped = process::of(&uid, PROGRAM)?;
         let mut chance = Chance::new();
         self.story.tell(&format!("E2E_SEED={}", chance.seed));
-        self.change("before the stop").await?;
+        self.change().await?;
         // The moment is what it is about.
         tokio::time::sleep(chance.moment(300)).await;
         let began = Timestamp::now();
@@ -138,7 +138,7 @@ impl Reign<'_> {
 
     /// There is something to do; another one leads, and does it.
     async fn succeeded(&mut self, what: &'static str, began: Timestamp, old: String, limit: SignedDuration) -> Outcome {
-        let changed = self.change(what).await?;
+        let changed = self.change().await?;
         let new = self.operator.leads(&old).await?;
         let seen = |seen: &Dhis2Instance| seen.status.as_ref().is_some_and(|status| status.observed_generation >= changed);
         self.instance.when("the successor to act", seen).await?;
@@ -146,9 +146,10 @@ impl Reign<'_> {
         Ok(())
     }
 
-    /// A change that restarts nothing. Returns the generation that it makes.
-    async fn change(&self, what: &str) -> Outcome<Option<i64>> {
-        let changed = self.instance.change(&json!({ "pod": { "labels": { "after": what.replace(' ', "-") } } })).await?;
+    /// A change that restarts nothing, and begins no step of the making anew. Returns the generation that it makes.
+    async fn change(&self) -> Outcome<Option<i64>> {
+        let generation = self.instance.api.get(&self.instance.name).await?.metadata.generation.unwrap_or_default();
+        let changed = self.instance.change(&json!({ "backup": { "retention": { "last": 3 + generation } } })).await?;
         Ok(changed.metadata.generation)
     }
 
