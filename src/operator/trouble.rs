@@ -201,7 +201,11 @@ mod tests {
                 json!({}),
                 Reason::SecretMissing,
             ),
-            (json!({"waiting": {"reason": "CreateContainerError", "message": "invalid UTF-8"}}), json!({}), Reason::ContainerRefused),
+            (
+                json!({"waiting": {"reason": "CreateContainerError", "message": "no space left on device"}}),
+                json!({}),
+                Reason::ContainerRefused,
+            ),
             (json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"terminated": {"reason": "OOMKilled"}}), Reason::OutOfMemory),
             (
                 json!({"waiting": {"reason": "CrashLoopBackOff"}}),

@@ -145,7 +145,7 @@ impl Children<'_> {
         let begun = Instant::now();
         write(&api, &name, &edited, false).await?.ok_or("what was taken on trial is refused")?;
         // By then it may be mended already.
-        wait::until(&api, &name, "everything to be as before", MENDED, |now| bare(now) == bare(&before)).await.inspect_err(|_| {
+        wait::until(&api, &name, "everything to be as before", MENDED, |now| is_as(now, &before)).await.inspect_err(|_| {
             self.story.tell(&format!("{} before: {}, edited: {edited}", objects::name(object), bare(&before)));
         })?;
         told.mended = begun.elapsed();
@@ -210,6 +210,16 @@ async fn write(api: &Api<DynamicObject>, name: &str, object: &Value, try_only: b
 }
 
 /// The object without what the cluster says about it.
+/// Is it as it was? What a list tells of an object does not tell its type.
+fn is_as(now: &DynamicObject, before: &DynamicObject) -> bool {
+    let [now, before] = [now, before].map(|object| {
+        let mut whole = bare(object);
+        whole.as_object_mut().into_iter().for_each(|fields| fields.retain(|field, _| field != "apiVersion" && field != "kind"));
+        whole
+    });
+    now == before
+}
+
 fn bare(object: &DynamicObject) -> Value {
     let mut whole = json!(object);
     if let Some(fields) = whole.as_object_mut() {
