@@ -5,6 +5,7 @@
 mod pod;
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use dhis2_operator::layout;
@@ -138,4 +139,21 @@ fn a_server_that_cannot_start_says_why() {
     pod.configure("");
     fs::write(pod.path("/data/pgdata/global/pg_control"), [0; 8192]).unwrap();
     assert_eq!(pod.agent(&["database", "run", "--instance", "uid-1"]).refused(), Refusal::VolumeDamaged);
+}
+
+/// In a container that is started again the number of the killed server is soon that of something else: a thread of the agent, at worst.
+#[test]
+fn a_killed_server_starts_again_whatever_has_its_number_now() {
+    let pod = Pod::new();
+    pod.build(&[]).done();
+    pod.serve().kill();
+    let mut stranger = pod.program(Path::new("/bin/sleep")).arg("60").spawn().unwrap();
+    for lock in ["/data/pgdata/postmaster.pid", "/var/run/postgresql/.s.PGSQL.5432.lock"] {
+        let left = pod.read(lock);
+        let (_, rest) = left.split_once('\n').unwrap();
+        pod.write(lock, &format!("{}\n{rest}", stranger.id()));
+    }
+    let _serving = pod.serve();
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
 }

@@ -21,6 +21,7 @@ use crate::agent::args::Run;
 use crate::agent::failure::Failure;
 use crate::agent::log::Log;
 use crate::agent::paths::Paths;
+use crate::agent::postgres::lock_file;
 use crate::agent::postgres::programs::{self, Programs};
 use crate::agent::{digest, volume};
 use crate::layout;
@@ -48,6 +49,9 @@ pub enum Error {
     /// The data directory's mode could not be set.
     #[error("close {0} to other users")]
     Close(PathBuf, #[source] io::Error),
+    /// What a killed server has left could not be taken away.
+    #[error("take away {0}, the lock of a server that is gone")]
+    Clear(PathBuf, #[source] io::Error),
     /// The program did not start.
     #[error("start PostgreSQL")]
     Start(#[source] io::Error),
@@ -70,7 +74,7 @@ impl Failure for Error {
             Self::Mark(error) => error.reason(),
             Self::Programs(error) => error.reason(),
             Self::Ended { last, .. } => last.reason,
-            Self::Volume(_) | Self::Close(..) | Self::Start(_) | Self::Watch(..) => None,
+            Self::Volume(_) | Self::Close(..) | Self::Clear(..) | Self::Start(_) | Self::Watch(..) => None,
         }
     }
 }
@@ -89,6 +93,9 @@ pub fn run(arguments: &Run, paths: &Paths, log: Log) -> Result<Ended, Error> {
         return Ok(("ended while it waited for room on the volume".to_owned(), None));
     }
     log.info(&format!("starting PostgreSQL {} for {}", mark.postgresql, mark.name));
+    for left in [lock_file::of_data(&pgdata), lock_file::of_socket(&paths.of(layout::SOCKETS), layout::POSTGRES_PORT)] {
+        lock_file::clear(&left).map_err(|error| Error::Clear(left, error))?;
+    }
     let postmaster = Postmaster::start(&programs, paths).map_err(Error::Start)?;
     steward::look_after(paths.clone(), log);
     supervise(&events, &postmaster, arguments.quit_after.map(Duration::from_secs), log)

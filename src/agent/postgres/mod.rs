@@ -1,6 +1,7 @@
 //! PostgreSQL as the agent needs it: its programs, a private server, connections, roles, and what the database remembers.
 
 pub mod identity;
+pub mod lock_file;
 pub mod private;
 pub mod programs;
 pub mod reach;

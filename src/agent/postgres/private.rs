@@ -11,6 +11,7 @@ use ::postgres::Client;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::lock_file;
 use super::programs::Programs;
 use crate::agent::failure::Failure;
 use crate::agent::program;
@@ -73,6 +74,7 @@ impl Server {
             fs::File::create(directory.join("log"))
         };
         let log = prepare().map_err(|error| Error::MakeDirectory(directory.clone(), error))?;
+        lock_file::clear(&lock_file::of_data(pgdata)).map_err(Error::Start)?;
         let mut command = programs.command("postgres");
         arguments(&mut command, pgdata, &directory, durability);
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().map_err(Error::Start)?;
