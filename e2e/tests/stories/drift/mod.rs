@@ -145,9 +145,11 @@ impl Children<'_> {
         let begun = Instant::now();
         write(&api, &name, &edited, false).await?.ok_or("what was taken on trial is refused")?;
         // By then it may be mended already.
-        wait::until(&api, &name, "everything to be as before", MENDED, |now| is_as(now, &before)).await.inspect_err(|_| {
-            self.story.tell(&format!("{} before: {}, edited: {edited}", objects::name(object), bare(&before)));
-        })?;
+        wait::until(&api, &name, "everything to be as before", MENDED, |now| untyped(bare(now)) == untyped(bare(&before)))
+            .await
+            .inspect_err(|_| {
+                self.story.tell(&format!("{} before: {}, edited: {edited}", objects::name(object), bare(&before)));
+            })?;
         told.mended = begun.elapsed();
         Ok(told)
     }
@@ -163,7 +165,7 @@ impl Children<'_> {
             let mended = |now: &DynamicObject| now.labels().get("app.kubernetes.io/part-of").is_some_and(|part| part == "dhis2");
             let now = wait::until(&api, &name, "the label to be as before", MENDED, mended).await?;
             edited["metadata"]["labels"]["app.kubernetes.io/part-of"] = json!("dhis2");
-            assert_eq!(bare(&now), edited, "{}: what others added", objects::name(object));
+            assert_eq!(untyped(bare(&now)), untyped(edited), "{}: what others added", objects::name(object));
         }
         for set in ["play", "play-database"] {
             let mut rollout = self.story.site.kubectl();
@@ -210,14 +212,10 @@ async fn write(api: &Api<DynamicObject>, name: &str, object: &Value, try_only: b
 }
 
 /// The object without what the cluster says about it.
-/// Is it as it was? What a list tells of an object does not tell its type.
-fn is_as(now: &DynamicObject, before: &DynamicObject) -> bool {
-    let [now, before] = [now, before].map(|object| {
-        let mut whole = bare(object);
-        whole.as_object_mut().into_iter().for_each(|fields| fields.retain(|field, _| field != "apiVersion" && field != "kind"));
-        whole
-    });
-    now == before
+/// Without its type, which a list does not tell of an object.
+fn untyped(mut object: Value) -> Value {
+    object.as_object_mut().into_iter().for_each(|fields| fields.retain(|field, _| field != "apiVersion" && field != "kind"));
+    object
 }
 
 fn bare(object: &DynamicObject) -> Value {
