@@ -22,6 +22,10 @@ const LIMIT: Duration = Duration::from_mins(2);
 #[test]
 fn full() {
     crate::tell("full", |story| async move {
+        if story.site.own.is_none() {
+            story.tell("left out: where volumes have no size of their own it would fill the node's disk");
+            return Ok(());
+        }
         Operator::install(&story).await?;
         let instance = story.instance("play");
         let [database, files, repository] = [["database"], ["files"], ["backups"]].map(|[of]| size(of, "400Mi"));
