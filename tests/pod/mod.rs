@@ -217,6 +217,8 @@ impl Running<'_> {
         let child = self.child.take().unwrap();
         // The output ends when the last program of the group has ended.
         child.wait_with_output().unwrap();
+        // PostgreSQL's processes have groups of their own, and end a moment after their server; those of a pod end with it.
+        await_that("nobody works on the volume any more", || !is_in_use(&self.pod.path(layout::DATA)));
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -262,6 +264,12 @@ pub fn restic() -> PathBuf {
     let named = std::env::var_os("DHIS2_RESTIC").map(PathBuf::from);
     let mut candidates = named.into_iter().chain(built).chain(std::env::split_paths(&path).map(|directory| directory.join("restic")));
     candidates.find(|path| path.is_file()).expect("restic: build src/agent/restic (see its go.mod), name the program in DHIS2_RESTIC")
+}
+
+/// Does a process have its place in this directory?
+fn is_in_use(directory: &Path) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("cwd"));
+    processes.filter_map(|place| fs::read_link(place).ok()).any(|place| place.starts_with(directory))
 }
 
 /// Waits for a condition, a minute at most.
