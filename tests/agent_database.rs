@@ -28,6 +28,7 @@ fn a_build_that_is_killed_again_and_again_ends_well() {
         let running = pod.start(&["database", "build", "--instance", "uid-1", "--name", "demo/play", "--postgresql", &major]);
         std::thread::sleep(Duration::from_millis(milliseconds));
         running.kill();
+        pod.is_left_by_all();
     }
     let first = built(pod.build(&[]).done());
     assert_eq!(built(pod.build(&[]).done()), first, "a second run reports the same");
@@ -147,6 +148,7 @@ fn a_killed_server_starts_again_whatever_has_its_number_now() {
     let pod = Pod::new();
     pod.build(&[]).done();
     pod.serve().kill();
+    pod.is_left_by_all();
     let mut stranger = pod.program(Path::new("/bin/sleep")).arg("60").spawn().unwrap();
     for lock in ["/data/pgdata/postmaster.pid", "/var/run/postgresql/.s.PGSQL.5432.lock"] {
         let left = pod.read(lock);

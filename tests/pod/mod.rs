@@ -179,6 +179,11 @@ impl Pod {
         self.agent(&[&["database", "build", "--instance", "uid-1", "--name", "demo/play", "--postgresql", &major], more].concat())
     }
 
+    /// PostgreSQL's processes have groups of their own, and end a moment after a server that was killed; those of a real pod end with it.
+    pub fn is_left_by_all(&self) {
+        await_that("nobody works on the volume any more", || !is_in_use(&self.path(layout::DATA)));
+    }
+
     /// Serves the database until the value is dropped.
     pub fn serve(&self) -> Running<'_> {
         let running = self.start(&["database", "run", "--instance", "uid-1"]);
@@ -217,8 +222,6 @@ impl Running<'_> {
         let child = self.child.take().unwrap();
         // The output ends when the last program of the group has ended.
         child.wait_with_output().unwrap();
-        // PostgreSQL's processes have groups of their own, and end a moment after their server; those of a pod end with it.
-        await_that("nobody works on the volume any more", || !is_in_use(&self.pod.path(layout::DATA)));
     }
 
     pub fn signal(&self, signal: Signal) {
