@@ -1,11 +1,14 @@
 //! A user who may write the instances of one namespace, and nothing else, gets nothing else by it.
 
-use dhis2_e2e::site::{Outcome, Story};
+use std::time::Duration;
+
+use dhis2_e2e::site::{Outcome, Story, wait};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
+const SOON: Duration = Duration::from_secs(30);
 /// Their name; on a cluster of their own nobody has it.
 const USER: &str = "tenant-of-a-story";
 
@@ -15,6 +18,12 @@ pub async fn may_write_instances_only(story: &Story) -> Outcome {
     let instances = format!("/apis/dhis2.hosting/v1alpha1/namespaces/{here}/dhis2instances");
     let manifest = story.manifest("theirs", &json!({ "backup": { "schedule": "0 0 30 2 *" } }));
     let theirs = format!("{instances}/theirs");
+    // The API server hears of a right a moment after it took it.
+    let granted = async || match ask(story, "GET", &theirs, &Value::Null).await.map_err(|error| error.to_string())? {
+        404 => Ok(()),
+        other => Err(other.to_string()),
+    };
+    wait::ask("the right to look at an instance", SOON, granted).await?;
     for (method, path, body) in [
         ("POST", instances.as_str(), manifest.clone()),
         ("PATCH", &theirs, json!({ "metadata": { "labels": { "team": "hmis" } } })),
