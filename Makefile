@@ -65,7 +65,7 @@ e2e: ## every story on our own cluster, or on yours: KUBECONFIG=… DHIS2_IMAGE=
 
 .PHONY: e2e-long
 e2e-long: ## stories that take long, on clusters of their own
-	cargo test --workspace --test stories -- --ignored
+	cargo test --workspace --test stories -- --ignored --test-threads 1
 
 DENY := $(CACHE)/tools/cargo-deny-0.20.2
 

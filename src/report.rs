@@ -101,6 +101,8 @@ pub enum Refusal {
     RepositoryKeyMismatch,
     /// The repository's volume is full.
     RepositoryFull,
+    /// A process of the server was killed from outside.
+    Killed,
     /// The database's volume is full.
     DiskFull,
     /// The dump of the database broke off.
@@ -112,7 +114,12 @@ impl Refusal {
     pub fn heals(self) -> bool {
         matches!(
             self,
-            Self::DatabaseUnreachable | Self::ConnectionsExhausted | Self::StartFailed | Self::RepositoryLocked | Self::DumpFailed
+            Self::DatabaseUnreachable
+                | Self::ConnectionsExhausted
+                | Self::StartFailed
+                | Self::RepositoryLocked
+                | Self::DumpFailed
+                | Self::Killed
         )
     }
 }

@@ -105,6 +105,17 @@ fn a_server_that_is_away_is_no_news() {
 }
 
 #[test]
+fn a_database_volume_that_refuses() {
+    let pod = Pod::new();
+    pod.build(&[]).done();
+    let _serving = pod.serve();
+    let data = pod.path(layout::DATA);
+    let mode = |mode| fs::set_permissions(&data, fs::Permissions::from_mode(mode)).unwrap();
+    assert_eq!(Watch::sees(&pod, "database", || mode(0o500)).refused(), Refusal::DatabaseReadOnly);
+    Watch::waits(&pod, "database", || mode(0o700));
+}
+
+#[test]
 fn a_file_store_that_refuses() {
     let pod = Pod::new();
     let files = pod.path(layout::FILES);

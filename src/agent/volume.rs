@@ -86,6 +86,24 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     written().map_err(|error| Error::Write(path.to_owned(), error))
 }
 
+/// Name of the file that [`probe`] writes and takes away again.
+pub const PROBE: &str = ".dhis2-operator-probe";
+
+/// Finds out whether a volume keeps what is written to it: writes a file, brings it to disk and takes it away again.
+pub fn probe(folder: &Path) -> io::Result<()> {
+    let probe = folder.join(PROBE);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&probe)?;
+        // More than a file system keeps in an inode, so that a full one is noticed.
+        file.write_all(&[b'.'; 8192])?;
+        file.sync_all()
+    };
+    let written = write();
+    // A failed write may leave the file: it goes in either case, and a second failure adds nothing to the first.
+    let removed = std::fs::remove_file(&probe);
+    written.and(removed)
+}
+
 /// Makes the entries of a directory durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
@@ -107,6 +125,13 @@ mod tests {
         };
         drop(held);
         waiter.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_probe_leaves_no_trace() {
+        let directory = tempfile::tempdir().unwrap();
+        probe(directory.path()).unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub enum Reason {
     Unschedulable,
     /// A container was killed for using more memory than its limit.
     OutOfMemory,
+    /// A container was killed by its node, which ran out of memory or would not wait for its end any longer.
+    Killed,
     /// A container ends again and again.
     CrashLoop,
     /// A node can't make or start a container.

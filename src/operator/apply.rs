@@ -258,7 +258,8 @@ impl Writer<'_> {
         let (Some(theirs), Some(ours)) = (there.data.get("spec"), wish.object.get("spec")) else { return false };
         let patch = json!({ "metadata": { "uid": there.metadata.uid }, "spec": turned(theirs, ours) });
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        wish.policy == Policy::Keep && self.api(wish.kind).patch(&wish.name, &parameters, &Patch::Merge(&patch)).await.is_ok()
+        let may = wish.policy == Policy::Keep && self.guard().is_ok();
+        may && self.api(wish.kind).patch(&wish.name, &parameters, &Patch::Merge(&patch)).await.is_ok()
     }
 
     /// Turns the ownership that creating gave us into that of an apply, so that fields which are no longer

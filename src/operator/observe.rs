@@ -43,10 +43,12 @@ pub struct Observed {
     pub instance: String,
     /// Slots of its children, and of what bears their names.
     pub children: Children,
-    /// The recorded Secrets that exist, by name.
+    /// The recorded Secrets that exist, by name; and those that the resource names, by a name that none has.
     pub secrets: BTreeMap<String, SecretSeen>,
     /// Why it does not get its address, if another instance has it.
     pub taken: Option<Refusal>,
+    /// The Secrets that the resource names, and that are not there, by the field that names them.
+    pub missing: BTreeMap<&'static str, String>,
 }
 
 /// Something could not be asked for.
@@ -112,7 +114,7 @@ impl Secrets {
     }
 }
 
-/// Looks at an instance. Reads only; asks the API server for nothing but recorded Secrets that were not
+/// Looks at an instance. Reads only; asks the API server for nothing but Secrets, recorded ones and those it names, that were not
 /// looked at for a minute, or since the resource changed, and recorded volumes that no watch shows.
 pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Key, resource: &Dhis2Instance) -> Result<Observed, Error> {
     let mut children = world.children(key);
@@ -121,28 +123,68 @@ pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Ke
         let answer = api.get_opt(&claim).await.map_err(|source| Error { kind: CLAIM, name: claim.clone(), source })?;
         children.extend(answer.map(|there| ((CLAIM, claim), slot::reduce(CLAIM, &there, None))));
     }
+    let (secrets, missing) = look_at_secrets(client, secrets, key, resource).await?;
+    Ok(Observed { instance: resource.uid().unwrap_or_default(), children, secrets, taken: None, missing })
+}
+
+/// The Secrets that exist of those that are recorded, and those that the resource names and that don't.
+async fn look_at_secrets(
+    client: &Client,
+    secrets: &Secrets,
+    key: &Key,
+    resource: &Dhis2Instance,
+) -> Result<(BTreeMap<String, SecretSeen>, BTreeMap<&'static str, String>), Error> {
     let recorded = resource.status.iter().flat_map(|status| &status.secrets);
     let carried_out = is_carried_out(resource);
     let generation = resource.metadata.generation;
     let known = secrets.known(key, generation, recorded.clone());
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), &key.namespace);
+    let ask = async |name: &str| {
+        let answer = api.get_opt(name).await.map_err(|source| Error { kind: Kind::Secret, name: name.to_owned(), source })?;
+        Ok::<_, Error>(answer.and_then(|secret| {
+            let owned = secret.owner_references().iter().any(|owner| Some(&owner.uid) == resource.metadata.uid.as_ref());
+            Some(SecretSeen { uid: secret.metadata.uid?, owned: Some(owned) })
+        }))
+    };
     let mut found = BTreeMap::new();
     for made in recorded {
         let seen = known.as_ref().and_then(|known| known.get(&made.name));
-        if let Some(seen) = seen.filter(|seen| seen.owned.is_some() || carried_out) {
-            found.insert(made.name.clone(), seen.clone());
-            continue;
-        }
-        let answer = api.get_opt(&made.name).await.map_err(|source| Error { kind: Kind::Secret, name: made.name.clone(), source })?;
-        if let Some((uid, metadata)) = answer.and_then(|secret| Some((secret.metadata.uid.clone()?, secret.metadata))) {
-            let owned = metadata.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == resource.metadata.uid.as_ref());
-            found.insert(made.name.clone(), SecretSeen { uid, owned: Some(owned) });
+        let seen = match seen.filter(|seen| seen.owned.is_some() || carried_out) {
+            Some(seen) => Some(seen.clone()),
+            None => ask(&made.name).await?,
+        };
+        found.extend(seen.map(|seen| (made.name.clone(), seen)));
+    }
+    let mut missing = BTreeMap::new();
+    for (field, name) in named(resource) {
+        // Never taken for one of ours, whatever its name is.
+        let theirs = format!("{field}/{name}");
+        match known.as_ref().map(|known| known.get(&theirs)) {
+            Some(Some(seen)) => drop(found.insert(theirs, seen.clone())),
+            // Not looked at since the start, and not told as missing.
+            Some(None) if carried_out => {}
+            _ => match ask(name).await? {
+                Some(seen) => drop(found.insert(theirs, seen)),
+                None => drop(missing.insert(field, name.to_owned())),
+            },
         }
     }
     if known.as_ref() != Some(&found) {
         secrets.remember(key, generation, &found);
     }
-    Ok(Observed { instance: resource.uid().unwrap_or_default(), children, secrets: found, taken: None })
+    Ok((found, missing))
+}
+
+/// The field that names the user's certificate. What an issuer makes comes when it comes.
+pub const CERTIFICATE: &str = "spec.web.tls.secretName";
+/// The field that names the user's encryption key.
+pub const ENCRYPTION_KEY: &str = "spec.encryption.secretName";
+
+/// Secrets that the resource names and whose loss nothing else tells: a container that lacks one of `secretConfig` is refused by name.
+fn named(resource: &Dhis2Instance) -> impl Iterator<Item = (&'static str, &str)> {
+    let certificate = resource.spec.web.tls.as_ref().and_then(|tls| tls.secret_name.as_deref());
+    let key = resource.spec.encryption.secret_name.as_deref();
+    [(CERTIFICATE, certificate), (ENCRYPTION_KEY, key)].into_iter().filter_map(|(field, name)| Some((field, name?)))
 }
 
 /// Recorded volumes that no watch shows: lost, or only without our label.
@@ -258,19 +300,42 @@ mod tests {
         assert!(secrets.known(&key(), Some(2), recorded.iter()).is_some());
     }
 
+    /// An API server that has this object only.
+    fn server(path: &'static str, object: serde_json::Value) -> Client {
+        let answers = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
+            let found = request.uri().path().ends_with(path);
+            let missing = serde_json::json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": ""});
+            let body = if found { object.clone() } else { missing };
+            let answer =
+                axum::http::Response::builder().status(if found { 200 } else { 404 }).body(axum::body::Body::from(body.to_string()));
+            async { answer }
+        });
+        Client::new(answers, "ns")
+    }
+
+    #[tokio::test]
+    async fn a_named_secret_is_looked_for_and_never_taken_for_one_of_ours() {
+        let there = serde_json::json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "play-database", "namespace": "ns", "uid": "1"}
+        });
+        let client = server("/secrets/play-database", there);
+        for (name, missing) in [("play-database", None), ("other", Some("other"))] {
+            let resource: Dhis2Instance = serde_json::from_value(serde_json::json!({
+                "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance", "metadata": {"name": "play", "namespace": "ns"},
+                "spec": {"version": "2.42.4", "web": {"host": "play.example.org", "tls": {"secretName": name}}},
+            }))
+            .unwrap();
+            let observed = observe(&client, &World::default(), &Secrets::default(), &key(), &resource).await.unwrap();
+            assert_eq!(observed.missing.get(CERTIFICATE).map(String::as_str), missing);
+            assert_eq!(observed.secrets.get("play-database"), None);
+        }
+    }
+
     /// Somebody took the label away by which the watches select.
     #[tokio::test]
     async fn a_volume_that_no_watch_shows_is_looked_for_before_it_counts_as_lost() {
         let claim = serde_json::json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "play-files", "namespace": "ns", "uid": "claim-1"}, "spec": {}
-        });
-        let answers = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
-            let found = request.uri().path().ends_with("/persistentvolumeclaims/play-files");
-            let missing = serde_json::json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": ""});
-            let body = if found { claim.clone() } else { missing };
-            let answer =
-                axum::http::Response::builder().status(if found { 200 } else { 404 }).body(axum::body::Body::from(body.to_string()));
-            async { answer }
         });
         let made = |name: &str| serde_json::json!({"name": name, "uid": "claim-1"});
         let resource: Dhis2Instance = serde_json::from_value(serde_json::json!({
@@ -279,7 +344,7 @@ mod tests {
             "status": {"claims": {"files": made("play-files"), "backups": made("play-backups")}}
         }))
         .unwrap();
-        let client = Client::new(answers, "ns");
+        let client = server("/persistentvolumeclaims/play-files", claim);
         let observed = observe(&client, &World::default(), &Secrets::default(), &key(), &resource).await.unwrap();
         assert_eq!(observed.slot(CLAIM, "play-files").map(|slot| slot.uid.as_str()), Some("claim-1"));
         assert_eq!(observed.slot(CLAIM, "play-backups"), None);

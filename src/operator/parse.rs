@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{
     instance::{EncryptionKey, Images, Instance, Stage},
     kind::Kind,
-    observe::Observed,
+    observe::{ENCRYPTION_KEY, Observed},
     settings::Settings,
 };
 use crate::{
@@ -46,6 +46,7 @@ impl Refusal {
 pub fn parse(resource: &Dhis2Instance, observed: &Observed, settings: &Settings) -> Result<Instance, Refusal> {
     claims::are_there(resource, observed)?;
     secrets_are_there(resource, observed)?;
+    key_is_there(observed)?;
     assume(resource, observed, settings)
 }
 
@@ -123,6 +124,16 @@ fn secrets_are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<()
             ),
         )),
     }
+}
+
+/// Without the key that the user named nothing is made or changed: a pod that mounts it would wait without a word.
+fn key_is_there(observed: &Observed) -> Result<(), Refusal> {
+    observed.missing.get(ENCRYPTION_KEY).map_or(Ok(()), |name| {
+        let message = format!(
+            "Secret {name} of {ENCRYPTION_KEY} does not exist. Make it, with the encryption key under `password`; the one that this database was made with, if there is one."
+        );
+        Err(Refusal::new(Reason::SecretMissing, message))
+    })
 }
 
 /// The resource as a user would apply it again.

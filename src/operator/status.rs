@@ -84,9 +84,10 @@ pub fn revisit(status: &Dhis2InstanceStatus, now: Timestamp) -> Duration {
     overdue.into_iter().chain(search(status, now)).fold(DAY, Duration::min)
 }
 
-/// Secrets are not watched: one that is lost is looked for, soon at first, every five minutes in the end.
+/// Secrets are not watched: one that is lost or missing is looked for, soon at first, every five minutes in the end.
 fn search(status: &Dhis2InstanceStatus, now: Timestamp) -> Option<Duration> {
-    let lost = |condition: &&Condition| condition.type_ == "Stalled" && condition.reason == Reason::SecretLost.as_str();
+    let searched = [Reason::SecretLost, Reason::SecretMissing].map(Reason::as_str);
+    let lost = |condition: &&Condition| condition.type_ == "Stalled" && searched.contains(&condition.reason.as_str());
     let since = status.conditions.iter().find(lost)?.last_transition_time.0;
     let missing = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     Some(missing.clamp(Duration::from_secs(30), Duration::from_mins(5)))

@@ -69,6 +69,9 @@ fn of_container(container: &Value) -> Option<Trouble> {
 /// What a JVM ends with when its heap is used up (`-XX:+ExitOnOutOfMemoryError`, `OpenJDK` 17).
 const HEAP_EXIT: i64 = 3;
 
+/// What a process ends with that was killed (128 + `SIGKILL`).
+const KILLED_EXIT: i64 = 137;
+
 /// The trouble of a container whose last end left no report; `again` when it has ended so often that it has to wait.
 fn of_end(container: &Value, again: bool) -> Option<Trouble> {
     let end = ["/state/terminated", "/lastState/terminated"].into_iter().find_map(|state| container.pointer(state))?;
@@ -81,6 +84,10 @@ fn of_end(container: &Value, again: bool) -> Option<Trouble> {
     } else if name == "dhis2" && exit == HEAP_EXIT {
         let message = "DHIS2 used up its heap and was ended: raise spec.resources.memory, spec.size or spec.java.heapPercent";
         (Reason::OutOfMemory, message.to_owned())
+    } else if exit == KILLED_EXIT {
+        let message =
+            "was killed by its node: the node ran out of memory, or would not wait for its end any longer; see `kubectl describe node`";
+        (Reason::Killed, format!("container {name} {message} and the kernel's log there"))
     } else if again {
         (Reason::CrashLoop, format!("container {name} ended with exit code {exit} and is started again; see its log"))
     } else {
@@ -228,6 +235,7 @@ mod tests {
             assert_eq!(told(end.clone(), false), Some(Reason::OutOfMemory));
             assert_eq!(told(end, true), None);
         }
+        assert_eq!(told(json!({"reason": "Error", "exitCode": 137}), false), Some(Reason::Killed), "by a node without memory");
         assert_eq!(told(json!({"reason": "Error", "exitCode": 143}), false), None, "a restart that was asked for");
     }
 

@@ -56,6 +56,9 @@ pub struct Object {
     /// Such as `status`.
     #[serde(default)]
     pub subresource: String,
+    /// Its namespace.
+    #[serde(default)]
+    pub namespace: String,
     /// Its name.
     #[serde(default)]
     pub name: String,

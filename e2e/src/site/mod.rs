@@ -2,16 +2,19 @@
 //! that is no part of what they tell: install an operator, wait, ask through the Ingress, collect logs.
 
 pub mod audit;
+mod certificate;
 pub mod chance;
 pub mod collect;
 pub mod cut;
 pub mod data;
 pub mod demo;
+pub mod disk;
 pub mod door;
 pub mod given;
 pub mod helm;
 pub mod inside;
 pub mod instance;
+pub mod memory;
 pub mod objects;
 pub mod operator;
 pub mod own;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::Signal;
 
-use super::{Error, Images, Site, given, helm};
+use super::{Error, Images, Site, given, helm, process};
 use crate::cluster::archive::Named;
 use crate::cluster::cache::Cache;
 use crate::cluster::state::{FirstProcess, Place};
@@ -42,6 +43,17 @@ impl Own {
     /// When the node has no such image.
     pub fn name_too(&self, image: &str, name: &str) -> Result<(), node::Error> {
         node::name_too(self.process, &self.programs, image, name)
+    }
+
+    /// Sets what the kubelet evicts pods for, and starts it again.
+    ///
+    /// # Errors
+    /// When it does not run, or its configuration has no such signal.
+    pub fn set_eviction(&self, signal: &str, threshold: &str) -> super::Outcome {
+        let mut edit = node::inside(self.process, "sed");
+        edit.args(["--in-place", &format!("s/{signal}: [0-9A-Za-z]*/{signal}: {threshold}/"), "/run/kubelet.yaml"]);
+        run::output(&mut edit)?;
+        if process::signal(&self.place().group, "kubelet", Signal::SIGTERM)? { Ok(()) } else { Err("no kubelet runs".into()) }
     }
 
     /// Something that answers at an address of the node, until it is dropped.

@@ -27,6 +27,22 @@ pub fn of(pod: &str, program: &str) -> Result<Vec<i32>, files::Error> {
     Ok(found.filter_map(|folder| folder.file_name()?.to_str()?.parse().ok()).collect())
 }
 
+/// What a DHIS2 container's first process runs: the stand-in's name, and that of the image of DHIS2.
+pub const DHIS2: [&str; 2] = ["catalina.sh", "java"];
+
+/// Number of the DHIS2 process of a pod.
+///
+/// # Errors
+/// When there is none, or `/proc` can't be listed.
+pub fn dhis2(pod: &str) -> super::Outcome<i32> {
+    for program in DHIS2 {
+        if let Some(process) = of(pod, program)?.into_iter().next() {
+            return Ok(process);
+        }
+    }
+    Err("DHIS2 does not run".into())
+}
+
 /// Sends them a signal: `SIGKILL`, as a lack of memory does, or another one. Returns whether there was any.
 ///
 /// # Errors

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use dhis2_e2e::site::inside::container;
 use dhis2_e2e::site::instance::{self, Instance};
 use dhis2_e2e::site::operator::Operator;
-use dhis2_e2e::site::{Outcome, Story, wait};
+use dhis2_e2e::site::{Outcome, Story, memory, process, wait};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::DeleteParams;
@@ -34,7 +35,7 @@ fn failed_start() {
         a_second_try_tells_the_same(&instance, &pods).await?;
         story.sql("play", MENDED)?;
         instance.settled().await?;
-        Ok(())
+        if story.site.own.is_some() { out_of_memory(&story, &instance, &pods).await } else { Ok(()) }
     });
 }
 
@@ -49,9 +50,19 @@ async fn restarted(pods: &Api<Pod>) -> Outcome {
 
 /// Whether DHIS2's container runs, and how often it was started again.
 fn dhis2(pod: &Pod) -> Option<(bool, i32)> {
-    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let container = containers.iter().find(|container| container.name == "dhis2")?;
+    let container = container(pod, "dhis2")?;
     Some((container.state.as_ref()?.running.is_some(), container.restart_count))
+}
+
+/// It needs more memory than its container may have.
+async fn out_of_memory(story: &Story, instance: &Instance, pods: &Api<Pod>) -> Outcome {
+    restarted(pods).await?;
+    let pod = pods.get("play-0").await?.metadata.uid.unwrap_or_default();
+    memory::use_up(process::dhis2(&pod)?)?;
+    let after = instance.unready("OutOfMemory", "more memory than its limit", TOLD).await?;
+    story.tell(&format!("out of memory was told after {:.1} s", after.as_secs_f32()));
+    instance.settled().await?;
+    Ok(())
 }
 
 async fn is_told(story: &Story, instance: &Instance, pods: &Api<Pod>) -> Outcome {

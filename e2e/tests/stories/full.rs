@@ -1,16 +1,17 @@
-//! Full: a volume without room is told by its own reason, nothing that was acknowledged is lost, and a larger size heals it by itself.
+//! Full: a volume without room, or that is read-only, is told by its own reason, nothing that was acknowledged is lost, and a larger size heals it by itself.
 
 use std::time::Duration;
 
 use dhis2_e2e::cluster::run;
+use dhis2_e2e::site::disk::Disk;
 use dhis2_e2e::site::door::{Account, Door, Scheme};
+use dhis2_e2e::site::inside::container;
 use dhis2_e2e::site::instance::{self, Instance};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::writer::{self, Writer};
 use dhis2_e2e::site::{Outcome, Story, data, wait};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::PostParams;
 use serde_json::{Value, json};
 
 /// From the moment that there is no room.
@@ -28,19 +29,20 @@ fn full() {
         }
         Operator::install(&story).await?;
         let instance = story.instance("play");
-        let [database, files, repository] = [["database"], ["files"], ["backups"]].map(|[of]| size(of, "400Mi"));
-        let mut sizes = database;
-        instance::merge(&mut sizes, &files);
-        instance::merge(&mut sizes, &repository);
+        let mut sizes = json!({});
+        for of in ["database", "files", "backups"] {
+            instance::merge(&mut sizes, &size(of, "400Mi"));
+        }
         instance.apply(&story.manifest("play", &sizes)).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
         let (door, admin) = (Door::new(&story.site, &instance.host), instance.admin().await?);
         door.opens(Scheme::Http, LIMIT).await?;
         let before = data::put(&door, &admin).await?;
-        filler(&story).await?;
+        story.shell(&story.namespace, "filler", &["sleep", "infinity"], &["play-files", "play-backups"]).await?;
         let writer = Writer::begin(&door, &admin);
         full_files(&story, &instance, &door, &admin).await?;
+        read_only_files(&story, &instance).await?;
         full_database(&story, &instance).await?;
         door.opens(Scheme::Http, LIMIT).await?;
         let acknowledged = writer.end()?;
@@ -64,33 +66,9 @@ fn size(of: &str, size: &str) -> Value {
     }
 }
 
-/// A pod with a shell on the volumes of files and backups, as people use one.
-async fn filler(story: &Story) -> Outcome {
-    let mount = |claim: &str| json!({ "name": claim, "mountPath": format!("/{claim}") });
-    let volume = |claim: &str| json!({ "name": claim, "persistentVolumeClaim": { "claimName": format!("play-{claim}") } });
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "filler" },
-        "spec": {
-            "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": { "runAsNonRoot": true, "runAsUser": 65534, "runAsGroup": 65534, "seccompProfile": { "type": "RuntimeDefault" } },
-            "volumes": [volume("files"), volume("backups")],
-            "containers": [{
-                "name": "filler", "image": story.site.images.postgres, "command": ["sleep", "infinity"],
-                "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
-                "volumeMounts": [mount("files"), mount("backups")],
-            }],
-        },
-    });
-    let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
-    pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
-    let runs = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
-    wait::until(&pods, "filler", "the pod that fills volumes to run", LIMIT, runs).await?;
-    Ok(())
-}
-
 /// Writes until there is no room.
 fn fill(story: &Story, pod: &str, folder: &str) -> Outcome {
+    // It fails, that is the aim.
     let said = story.inside(pod, &format!("dd if=/dev/zero of={folder}/fill bs=64k 2>&1 || true; sync"))?;
     assert!(said.contains("No space left"), "{said}");
     Ok(())
@@ -98,7 +76,7 @@ fn fill(story: &Story, pod: &str, folder: &str) -> Outcome {
 
 /// DHIS2 would answer 202 to an upload and lose it: so nobody is let in.
 async fn full_files(story: &Story, instance: &Instance, door: &Door, admin: &Account) -> Outcome {
-    fill(story, "filler", "/files")?;
+    fill(story, "filler", "/play-files")?;
     let after = instance.unready("FilesNotWritable", "No space left", TOLD).await?;
     story.tell(&format!("a full file volume was told after {:.1} s", after.as_secs_f32()));
     let (closed, account) = (door.clone(), admin.clone());
@@ -120,6 +98,16 @@ async fn full_files(story: &Story, instance: &Instance, door: &Door, admin: &Acc
     Ok(tokio::task::spawn_blocking(move || data::check(&door, &admin, &now)).await??)
 }
 
+/// As after an error of the disk below it.
+async fn read_only_files(story: &Story, instance: &Instance) -> Outcome {
+    let fault = Disk::of(story, "play-files").await?.is_read_only().await?;
+    let after = instance.unready("FilesNotWritable", "Read-only file system", TOLD).await?;
+    story.tell(&format!("a read-only file volume was told after {:.1} s", after.as_secs_f32()));
+    drop(fault);
+    instance.settled().await?;
+    Ok(())
+}
+
 /// PostgreSQL serves as long as it can, gives up when its log needs room, and is there again as soon as there is some.
 async fn full_database(story: &Story, instance: &Instance) -> Outcome {
     fill(story, "play-database-0", "/data")?;
@@ -133,10 +121,7 @@ async fn full_database(story: &Story, instance: &Instance) -> Outcome {
         }
     }
     let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
-    let gave_up = |pod: &Pod| {
-        let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-        containers.filter(|container| container.name == "database").any(|container| container.restart_count > 0)
-    };
+    let gave_up = |pod: &Pod| container(pod, "database").is_some_and(|container| container.restart_count > 0);
     wait::until(&pods, "play-database-0", "PostgreSQL to give up", TOLD, gave_up).await?;
     let still = instance.api.get(&instance.name).await?;
     assert_eq!(instance::condition(&still, "DatabaseReady").map(|database| database.reason.as_str()), Some("DiskFull"));
@@ -147,7 +132,7 @@ async fn full_database(story: &Story, instance: &Instance) -> Outcome {
 
 /// The backup fails and says so; the next one, with more room, is good.
 async fn full_repository(story: &Story, instance: &Instance) -> Outcome {
-    fill(story, "filler", "/backups")?;
+    fill(story, "filler", "/play-backups")?;
     let start = |name: &str| {
         run::output(story.site.kubectl().args(["--namespace", &story.namespace, "create", "job", "--from=cronjob/play-backup", name]))
     };

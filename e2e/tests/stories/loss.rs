@@ -11,7 +11,7 @@ use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
 use dhis2_operator::api::{Dhis2Instance, INSTANCE, MANAGER};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
@@ -35,9 +35,7 @@ fn loss() {
         let admin = instance.admin().await?;
         let data = data::put(&door, &admin).await?;
         let parts = Parts::of(&story);
-        for suffix in ["encryption", "database"] {
-            a_lost_secret(&instance, &parts, suffix).await?;
-        }
+        lost_secrets(&instance, &parts).await?;
         a_lost_volume(&instance, &parts, "play-files", "play-0").await?;
         an_empty_database(&instance, &parts).await?;
         a_foreign_object(&story).await?;
@@ -114,21 +112,33 @@ fn marks(name: &str, uid: &str) -> ObjectMeta {
     }
 }
 
-async fn a_lost_secret(instance: &Instance, parts: &Parts, suffix: &str) -> Outcome {
+/// All of them are gone: each is told until it is back, none is made anew.
+async fn lost_secrets(instance: &Instance, parts: &Parts) -> Outcome {
     let before = parts.running().await?;
-    let secret = instance.secret(suffix).await?;
-    let name = secret.name_any();
-    parts.secrets.delete(&name, &DeleteParams::default()).await?;
-    change(instance, &format!("without-{suffix}")).await?;
-    stalled(instance, "SecretLost", &name).await?;
-    tokio::time::sleep(LONG_ENOUGH).await;
-    assert!(parts.secrets.get_opt(&name).await?.is_none(), "{name} was made anew");
     let uid = instance.api.get(&instance.name).await?.metadata.uid.unwrap_or_default();
-    let back = Secret { metadata: marks(&name, &uid), data: secret.data, ..Secret::default() };
-    parts.secrets.create(&PostParams::default(), &back).await?;
-    // By itself: nothing is changed but the Secret.
+    let mut lost = Vec::new();
+    for suffix in ["admin", "backup", "database", "encryption"] {
+        let secret = instance.secret(suffix).await?;
+        parts.secrets.delete(&secret.name_any(), &DeleteParams::default()).await?;
+        lost.push(secret);
+    }
+    change(instance, "without-secrets").await?;
+    for (index, secret) in lost.iter().enumerate() {
+        stalled(instance, "SecretLost", &secret.name_any()).await?;
+        if index == 0 {
+            tokio::time::sleep(LONG_ENOUGH).await;
+        }
+        let there: Vec<_> = parts.secrets.list_metadata(&ListParams::default()).await?.items.iter().map(ResourceExt::name_any).collect();
+        assert_eq!(there.iter().filter(|name| name.starts_with("play-")).count(), index, "one was made anew: {there:?}");
+        let back = Secret { metadata: marks(&secret.name_any(), &uid), data: secret.data.clone(), ..Secret::default() };
+        parts.secrets.create(&PostParams::default(), &back).await?;
+        // Whoever brings back the last one need not say so.
+        if index + 1 < lost.len() {
+            change(instance, &format!("with-{}", index + 1)).await?;
+        }
+    }
     instance.settled().await?;
-    assert_eq!(parts.running().await?, before, "a pod was restarted for {name}");
+    assert_eq!(parts.running().await?, before, "a pod was restarted for a Secret");
     Ok(())
 }
 
@@ -139,7 +149,7 @@ async fn lose(instance: &Instance, parts: &Parts, claim: &str, pod: &str) -> Out
     parts.claims.delete(claim, &DeleteParams::default()).await?;
     parts.pods.delete(pod, &DeleteParams::default()).await?;
     // A pod that has ended holds the claims that it used.
-    let ended = kube::api::ListParams::default().labels("app.kubernetes.io/component=backup");
+    let ended = ListParams::default().labels("app.kubernetes.io/component=backup");
     parts.pods.delete_collection(&DeleteParams::default(), &ended).await?;
     wait::gone(&parts.claims, claim, GONE).await?;
     stalled(instance, "VolumeLost", claim).await?;

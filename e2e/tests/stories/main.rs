@@ -22,10 +22,12 @@ mod login;
 mod loss;
 mod neighbours;
 mod power;
+mod pressure;
 mod refused_start;
 mod rights;
 mod rotation;
 mod trouble;
+mod vanishing;
 mod walls;
 
 use std::path::{Path, PathBuf};

@@ -1,13 +1,13 @@
 //! Rotation: Secrets that are changed, gone or without their key are told by the next start and taken up by it, in whichever
-//! order people do it; what runs is left alone.
+//! order people do it; a certificate is taken up as it is. What runs is left alone. The operator is killed after each step.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
 use dhis2_e2e::site::door::{Door, Scheme};
-use dhis2_e2e::site::instance::Instance;
-use dhis2_e2e::site::operator::Operator;
+use dhis2_e2e::site::instance::{self, Instance};
+use dhis2_e2e::site::operator::{self, Operator};
 use dhis2_e2e::site::{Outcome, Story, data, process, wait};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -18,20 +18,29 @@ use serde_json::json;
 /// From the start of the new pod.
 const TOLD: Duration = Duration::from_mins(1);
 const REPLACED: Duration = Duration::from_mins(2);
+const CERTIFICATE: &str = "play-certificate";
 
 #[test]
 fn rotation() {
     crate::tell("rotation", |story| async move {
-        Operator::install(&story).await?;
+        let mut values = operator::values(&story, &story.namespace);
+        // Whoever is killed is silent: the shortest time after which somebody else leads.
+        instance::merge(&mut values, &json!({ "leaseTtl": 5 }));
+        let operator = Operator::install_in(&story, &story.operator_namespace(), &values).await?;
         let instance = story.instance("play");
-        let parts = Parts { secrets: Api::namespaced(story.client.clone(), &story.namespace), story: &story, instance: &instance };
+        let secrets = Api::namespaced(story.client.clone(), &story.namespace);
+        let parts = Parts { secrets, story: &story, operator: &operator, instance: &instance };
         parts.put("ldap", "password", b"first").await?;
+        story.certificate(CERTIFICATE, &instance.host).await?;
         let config = json!({ "ldap.manager.password": { "secretName": "ldap", "key": "password" } });
-        instance.apply(&story.manifest("play", &json!({ "backup": { "suspend": true }, "secretConfig": config }))).await?;
+        let web = json!({ "tls": { "secretName": CERTIFICATE } });
+        let spec = json!({ "backup": { "suspend": true }, "secretConfig": config, "web": web });
+        instance.apply(&story.manifest("play", &spec)).await?;
         instance.settled().await?;
         let (door, admin) = (Door::new(&story.site, &instance.host), instance.admin().await?);
         door.opens(Scheme::Http, REPLACED).await?;
         let before = data::put(&door, &admin).await?;
+        parts.of_the_address().await?;
         parts.of_the_users().await?;
         parts.of_the_database().await?;
         door.opens(Scheme::Http, REPLACED).await?;
@@ -41,6 +50,7 @@ fn rotation() {
 
 struct Parts<'a> {
     story: &'a Story,
+    operator: &'a Operator,
     instance: &'a Instance,
     secrets: Api<Secret>,
 }
@@ -65,9 +75,35 @@ impl Parts<'_> {
         Ok(())
     }
 
+    /// Kills the operator, in the middle of whatever it does.
+    async fn killed(&self) -> Outcome {
+        let leader = self.operator.leads("").await?;
+        self.operator.kill(self.story, &leader).await
+    }
+
     async fn told(&self, reason: &str, about: &str) -> Outcome {
         let after = self.instance.unready(reason, about, TOLD).await?;
         self.story.tell(&format!("{reason} after {:.1} s", after.as_secs_f32()));
+        Ok(())
+    }
+
+    /// The certificate: a new one is served without anybody's doing, a missing one is told at the next visit.
+    async fn of_the_address(&self) -> Outcome {
+        self.serves(&self.story.certificate(CERTIFICATE, &self.instance.host).await?).await?;
+        self.secrets.delete(CERTIFICATE, &DeleteParams::default()).await?;
+        self.instance.change(&json!({ "pod": { "labels": { "visit": "1" } } })).await?;
+        self.killed().await?;
+        self.told("SecretMissing", "spec.web.tls.secretName").await?;
+        let new = self.story.certificate(CERTIFICATE, &self.instance.host).await?;
+        self.killed().await?;
+        self.instance.settled().await?;
+        self.serves(&new).await
+    }
+
+    /// Whether people are shown this certificate, soon.
+    async fn serves(&self, certificate: &str) -> Outcome {
+        let door = Door::trusting(&self.story.site, &self.instance.host, certificate)?;
+        door.opens(Scheme::Https, TOLD).await?;
         Ok(())
     }
 
@@ -76,10 +112,13 @@ impl Parts<'_> {
         self.secrets.delete("ldap", &DeleteParams::default()).await?;
         self.instance.settled().await?;
         self.restart("play-0").await?;
+        self.killed().await?;
         self.told("SecretMissing", "ldap").await?;
         self.put("ldap", "other", b"x").await?;
+        self.killed().await?;
         self.told("SecretMissing", "password").await?;
         self.put("ldap", "password", b"second").await?;
+        self.killed().await?;
         self.instance.settled().await?;
         if self.story.site.own.is_some() && self.story.site.is_stand_in() {
             assert!(self.environment().await?.contains("=second\0"), "DHIS2 does not have the new value");
@@ -91,7 +130,7 @@ impl Parts<'_> {
     async fn environment(&self) -> Outcome<String> {
         let pods: Api<Pod> = Api::namespaced(self.story.client.clone(), &self.story.namespace);
         let uid = pods.get("play-0").await?.metadata.uid.unwrap_or_default();
-        let process = process::of(&uid, "catalina.sh")?.into_iter().next().ok_or("DHIS2 does not run")?;
+        let process = process::dhis2(&uid)?;
         Ok(String::from_utf8_lossy(&fs::read(format!("/proc/{process}/environ"))?).into_owned())
     }
 
@@ -101,8 +140,10 @@ impl Parts<'_> {
         self.secrets.patch("play-database", &PatchParams::default(), &Patch::Merge(&patch)).await?;
         self.instance.settled().await?;
         self.restart("play-0").await?;
+        self.killed().await?;
         self.told("DatabasePasswordRefused", "password").await?;
         self.restart("play-database-0").await?;
+        self.killed().await?;
         self.instance.settled().await?;
         Ok(())
     }

@@ -6,13 +6,16 @@ use std::net::TcpStream;
 use std::process::Child;
 use std::time::Duration;
 
-use dhis2_e2e::site::door::Door;
+use dhis2_e2e::site::disk::Disk;
+use dhis2_e2e::site::door::{Door, Scheme};
+use dhis2_e2e::site::inside::container;
 use dhis2_e2e::site::instance::Instance;
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, process};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 const TOLD: Duration = Duration::from_mins(1);
@@ -28,9 +31,12 @@ fn trouble() {
         no_connection_left(&story, &instance).await?;
         if story.site.own.is_some() {
             frozen(&story, &instance).await?;
+            hanging(&story, &instance, "play-database", "DatabaseUnreachable").await?;
+            hanging(&story, &instance, "play-files", "FilesNotWritable").await?;
             killed(&story, &instance).await?;
+            dhis2_killed(&story, &instance).await?;
         } else {
-            story.tell("left out: a PostgreSQL that is frozen or killed needs our own cluster's machine");
+            story.tell("left out: a PostgreSQL that is frozen or killed needs our own cluster's machine, and so does a volume that hangs");
         }
         if story.site.is_stand_in() {
             out_of_heap(&story, &instance).await?;
@@ -54,8 +60,7 @@ async fn restarts(story: &Story) -> Outcome<Vec<(Option<String>, i32)>> {
     let mut found = Vec::new();
     for (pod, main) in [("play-0", "dhis2"), ("play-database-0", "database")] {
         let pod = pods.get(pod).await?;
-        let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-        let restarts = containers.filter(|container| container.name == main).map(|container| container.restart_count).sum();
+        let restarts = container(&pod, main).map_or(0, |container| container.restart_count);
         found.push((pod.metadata.uid, restarts));
     }
     Ok(found)
@@ -77,6 +82,7 @@ async fn no_connection_left(story: &Story, instance: &Instance) -> Outcome {
     let mut holder = Holder::begin(story)?;
     told(story, instance, "no connection left", "ConnectionsExhausted", "pg_stat_activity").await?;
     holder.0.kill()?;
+    // They may have ended with the shell that started them.
     story.inside("play-database-0", "pkill psql || true")?;
     instance.settled().await?;
     assert_eq!(restarts(story).await?, before, "a server was started again");
@@ -120,6 +126,26 @@ async fn frozen(story: &Story, instance: &Instance) -> Outcome {
     Ok(())
 }
 
+/// A volume that does not answer, as a network store that is cut off: nobody is let in to what would be lost, and nothing is killed.
+async fn hanging(story: &Story, instance: &Instance, claim: &str, reason: &str) -> Outcome {
+    let before = restarts(story).await?;
+    let fault = Disk::of(story, claim).await?.hangs()?;
+    told(story, instance, &format!("{claim} hangs"), reason, "does not answer").await?;
+    drop(fault);
+    instance.settled().await?;
+    assert_eq!(restarts(story).await?, before, "a server was started again");
+    Ok(())
+}
+
+/// As the kernel kills what is in its way when a node has no memory left.
+async fn dhis2_killed(story: &Story, instance: &Instance) -> Outcome {
+    let process = process::dhis2(&uid(story, "play-0").await?)?;
+    kill(Pid::from_raw(process), Signal::SIGKILL)?;
+    told(story, instance, "DHIS2 killed", "Killed", "its node").await?;
+    instance.settled().await?;
+    Ok(())
+}
+
 /// PostgreSQL is started again and recovers; DHIS2 waits for it.
 async fn killed(story: &Story, instance: &Instance) -> Outcome {
     let before = restarts(story).await?;
@@ -136,7 +162,7 @@ async fn killed(story: &Story, instance: &Instance) -> Outcome {
 /// One request needs more than the heap has: the JVM ends, is started again, and that is told until it serves.
 async fn out_of_heap(story: &Story, instance: &Instance) -> Outcome {
     let door = Door::new(&story.site, &instance.host);
-    door.opens(dhis2_e2e::site::door::Scheme::Http, TOLD).await?;
+    door.opens(Scheme::Http, TOLD).await?;
     let address = *story.site.ingress.first().ok_or("the site has no address")?;
     let mut stream = TcpStream::connect(address)?;
     let host = &instance.host;

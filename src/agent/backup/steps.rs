@@ -80,7 +80,7 @@ impl Making<'_> {
         let build = |restic: &mut Command| {
             self.label.mark(restic, part);
             // A file system's own directory is closed to us; the probe of `check` is no file of DHIS2's.
-            restic.arg("--exclude").arg(files.join("lost+found")).arg("--exclude").arg(files.join(crate::agent::check::PROBE));
+            restic.arg("--exclude").arg(files.join("lost+found")).arg("--exclude").arg(files.join(crate::agent::volume::PROBE));
             restic.arg("--one-file-system").arg(&files);
         };
         let mut summary = self.repository.back_up("back up the files", build, None)?;

@@ -4,8 +4,6 @@ mod database;
 pub mod files;
 mod image;
 
-pub use files::PROBE;
-
 use super::Ended;
 use super::args::Check;
 use super::failure::Failure;

@@ -1,8 +1,9 @@
 //! `database check`: the probe of the database container. Cheap, bounded, by the local socket.
 
+use std::path::Path;
 use std::time::Duration;
 
-use ::postgres::Error as SqlError;
+use ::postgres::{Client, Error as SqlError};
 
 use crate::agent::Ended;
 use crate::agent::failure::Failure;
@@ -42,8 +43,13 @@ pub fn check(paths: &Paths) -> Result<Ended, Error> {
     Ok(("the database answers".to_owned(), None))
 }
 
-fn ask(sockets: &std::path::Path) -> Result<(), Error> {
-    let mut client = postgres::local(sockets, "postgres", TIMEOUT).map_err(Error::Connect)?;
+fn ask(sockets: &Path) -> Result<(), Error> {
+    serving(sockets, "postgres", TIMEOUT).map(drop)
+}
+
+/// A session of a database that takes writes, made within this time.
+pub fn serving(sockets: &Path, database: &str, within: Duration) -> Result<Client, Error> {
+    let mut client = postgres::local(sockets, database, within).map_err(Error::Connect)?;
     let row = client.query_one("SELECT pg_is_in_recovery()", &[]).map_err(Error::Ask)?;
-    if row.try_get(0).map_err(Error::Ask)? { Err(Error::Recovering) } else { Ok(()) }
+    if row.try_get(0).map_err(Error::Ask)? { Err(Error::Recovering) } else { Ok(client) }
 }

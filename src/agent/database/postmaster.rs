@@ -114,7 +114,10 @@ fn interpret(said: &str) -> LastWords {
     } else if any(&["Cannot allocate memory", "out of memory", "could not map anonymous shared memory"]) {
         (None, "the container has too little memory for PostgreSQL's parameters: choose a larger size")
     } else if any(&["was terminated by signal 9"]) {
-        (None, "a process was killed, as the kernel does when the container's memory is used up: choose a larger size")
+        (
+            Some(Refusal::Killed),
+            "a process was killed, as the kernel does when memory is used up: choose a larger size, or a node with more",
+        )
     } else if any(&["unrecognized configuration parameter", "invalid value for parameter", "configuration file"]) {
         (None, "PostgreSQL does not take its configuration: correct database.bundled.parameters")
     } else {
@@ -134,6 +137,7 @@ mod tests {
         assert_eq!(reason("PANIC:  could not locate a valid checkpoint record"), Some(Refusal::VolumeDamaged));
         assert_eq!(reason("FATAL:  could not map anonymous shared memory: Cannot allocate memory"), None);
         assert!(interpret("FATAL:  could not map anonymous shared memory: Cannot allocate memory").advice.contains("memory"));
+        assert_eq!(reason("LOG:  server process (PID 71) was terminated by signal 9: Killed"), Some(Refusal::Killed));
         assert!(interpret("FATAL:  configuration file \"/etc/x\" contains errors").advice.contains("configuration"));
         assert_eq!(interpret(""), LastWords { said: String::new(), reason: None, advice: "see the log lines before this one" });
     }

@@ -58,6 +58,9 @@ pub enum Error {
     /// Signals or configuration can't be watched.
     #[error("watch {0}")]
     Watch(String, #[source] Errno),
+    /// The server was killed.
+    #[error("PostgreSQL was killed, as the kernel does when memory is used up: look at the node, and choose a larger size")]
+    Killed,
     /// The server ended by itself, or not cleanly.
     #[error("PostgreSQL ended with {status}: {}: {}", last.advice, last.said)]
     Ended {
@@ -74,6 +77,7 @@ impl Failure for Error {
             Self::Mark(error) => error.reason(),
             Self::Programs(error) => error.reason(),
             Self::Ended { last, .. } => last.reason,
+            Self::Killed => Some(Refusal::Killed),
             Self::Volume(_) | Self::Close(..) | Self::Clear(..) | Self::Start(_) | Self::Watch(..) => None,
         }
     }
@@ -222,6 +226,7 @@ fn ended(status: WaitStatus, asked: bool, postmaster: &Postmaster) -> Result<End
         WaitStatus::Exited(_, 0) if asked => {
             return Ok(("PostgreSQL has stopped as it was asked to".to_owned(), None));
         }
+        WaitStatus::Signaled(_, Signal::SIGKILL, _) => return Err(Error::Killed),
         WaitStatus::Exited(_, code) => format!("exit code {code}"),
         WaitStatus::Signaled(_, signal, _) => signal.to_string(),
         other => format!("{other:?}"),

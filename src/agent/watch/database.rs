@@ -1,13 +1,15 @@
 //! PostgreSQL and its volume.
 
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use ::postgres::Error as SqlError;
 use ::postgres::error::SqlState;
 
+use crate::agent::database::check;
 use crate::agent::failure::Failure;
 use crate::agent::paths::Paths;
-use crate::agent::{postgres, volume};
+use crate::agent::volume;
 use crate::layout;
 use crate::report::Refusal;
 
@@ -30,15 +32,14 @@ pub enum Error {
         /// What is free, in bytes.
         free: u64,
     },
-    /// No connection: it starts, recovers or stops.
-    #[error("connect to the database")]
-    Connect(#[source] SqlError),
-    /// No answer.
-    #[error("ask the database")]
-    Ask(#[source] SqlError),
-    /// A copy, or one that still recovers.
-    #[error("the database is recovering and takes no writes yet")]
-    Recovering,
+    /// The volume refuses what is written to it.
+    #[error(
+        "write a probe file to the database volume {0}: PostgreSQL can keep nothing there; look at the volume (read-only, or a failing disk) and at the kernel's log on the node"
+    )]
+    Refuses(PathBuf, #[source] io::Error),
+    /// It starts, recovers or stops.
+    #[error(transparent)]
+    Away(#[from] check::Error),
     /// It takes no writes.
     #[error(
         "the database is read-only (default_transaction_read_only is on): DHIS2 refuses every change; find out who set it and why, then ALTER DATABASE or ALTER SYSTEM … RESET default_transaction_read_only"
@@ -56,36 +57,41 @@ impl Failure for Error {
     fn reason(&self) -> Option<Refusal> {
         match self {
             Self::Full { .. } => Some(Refusal::DiskFull),
-            Self::ReadOnly => Some(Refusal::DatabaseReadOnly),
+            Self::ReadOnly | Self::Refuses(..) => Some(Refusal::DatabaseReadOnly),
             Self::Exhausted => Some(Refusal::ConnectionsExhausted),
             Self::Hangs => Some(Refusal::DatabaseUnreachable),
-            Self::Measure(_) | Self::Connect(_) | Self::Ask(_) | Self::Recovering => None,
+            Self::Measure(_) | Self::Away(_) => None,
         }
     }
 }
 
 /// Only superusers get the last connections: when there is none left for others, this one still comes in.
-const STATE: &str = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool,
+const STATE: &str = "SELECT current_setting('default_transaction_read_only')::bool,
      (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())
        >= current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int";
 
 /// Does it serve as it should?
 pub fn look(paths: &Paths) -> Result<(), Error> {
-    let free = volume::space(&paths.of(layout::DATA))?.free;
+    let data = paths.of(layout::DATA);
+    let free = volume::space(&data)?.free;
     if free < LOW {
         return Err(Error::Full { free });
     }
-    let mut client = postgres::local(&paths.of(layout::SOCKETS), layout::DATABASE, CONNECT).map_err(refused)?;
-    let row = client.query_one(STATE, &[]).map_err(Error::Ask)?;
-    let is = |column: usize| row.try_get::<_, bool>(column).map_err(Error::Ask);
-    match (is(0)?, is(1)?, is(2)?) {
-        (true, ..) => Err(Error::Recovering),
-        (_, true, _) => Err(Error::ReadOnly),
-        (.., true) => Err(Error::Exhausted),
+    // A question is answered from memory: only a write shows a volume that refuses or hangs.
+    volume::probe(&data).map_err(|error| Error::Refuses(data, error))?;
+    let mut client = check::serving(&paths.of(layout::SOCKETS), layout::DATABASE, CONNECT).map_err(refused)?;
+    let row = client.query_one(STATE, &[]).map_err(check::Error::Ask)?;
+    let is = |column: usize| row.try_get::<_, bool>(column).map_err(check::Error::Ask);
+    match (is(0)?, is(1)?) {
+        (true, _) => Err(Error::ReadOnly),
+        (_, true) => Err(Error::Exhausted),
         _ => Ok(()),
     }
 }
 
-fn refused(error: SqlError) -> Error {
-    if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) { Error::Exhausted } else { Error::Connect(error) }
+fn refused(error: check::Error) -> Error {
+    match error {
+        check::Error::Connect(error) if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) => Error::Exhausted,
+        error => Error::Away(error),
+    }
 }

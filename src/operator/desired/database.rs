@@ -65,11 +65,11 @@ fn main(instance: &Instance, container: Container) -> Step {
     Step { container, attached: attached(instance) }
 }
 
-/// Whether the server answers, takes writes and has room.
+/// Whether the server answers and takes writes, and its volume has room and keeps what is written.
 fn watch_database(instance: &Instance) -> Step {
     let attached = vec![
         volume::agent().read_only(),
-        volume::claim(instance, "database", layout::DATA).read_only(),
+        volume::claim(instance, "database", layout::DATA),
         volume::tmp(TMP_MIB),
         volume::scratch("sockets", layout::SOCKETS, SOCKETS_MIB).read_only(),
     ];

@@ -25,6 +25,24 @@ fn settings() -> Settings {
     }
 }
 
+proptest::proptest! {
+    #[test]
+    fn no_annotation_changes_what_is_wanted(words in proptest::collection::btree_map("(dhis2\\.hosting/)?[a-zA-Z]{1,16}", "true|false|force|.{0,20}", 0..6)) {
+        let mut annotated = minimal();
+        annotated.metadata.annotations = Some(words);
+        let wanted = |resource: &Dhis2Instance| parse(resource, &Observed::default(), &settings());
+        proptest::prop_assert_eq!(wanted(&annotated), wanted(&minimal()));
+    }
+}
+
+#[test]
+fn nothing_is_made_without_the_key_that_the_user_named() {
+    let missing = Observed { missing: [(ENCRYPTION_KEY, "key".to_owned())].into(), ..Observed::default() };
+    let refusal = parse(&minimal(), &missing, &settings()).unwrap_err();
+    assert_eq!(refusal.reason, Reason::SecretMissing);
+    assert!(refusal.message.contains("Secret key of spec.encryption.secretName"), "{}", refusal.message);
+}
+
 fn claim(uid: &str, requested: &str, deleting: bool) -> Slot {
     let facts = Facts::Claim { requested: requested.into(), capacity: None };
     Slot { uid: uid.into(), version: 1, owner: None, maker: Some("uid-1".into()), applied: None, deleting, satisfied: None, facts }

@@ -12,7 +12,7 @@ use crate::{
     operator::{
         contest::Contested,
         kind::Kind,
-        observe::Observed,
+        observe::{self, Observed},
         parse::Refusal,
         quantity,
         restart::Restart,
@@ -170,6 +170,13 @@ fn exposed(name: &str, observed: &Observed) -> Told {
     const KIND: &str = "Exposed";
     if let Some(Refusal { reason, message }) = &observed.taken {
         return Told::new(KIND, false, *reason, message.clone());
+    }
+    if let Some(secret) = observed.missing.get(observe::CERTIFICATE) {
+        let message = format!(
+            "Secret {secret} of {} does not exist: the ingress controller answers with a certificate of its own, which browsers and apps refuse. Make the Secret, with tls.crt and tls.key.",
+            observe::CERTIFICATE
+        );
+        return Told::new(KIND, false, Reason::SecretMissing, message);
     }
     match observed.own(Kind::Ingress, name) {
         Some(slot) if !slot.deleting => Told::new(KIND, true, Reason::Done, "The Ingress leads to DHIS2."),

@@ -267,6 +267,18 @@ fn a_growing_volume_is_work_under_way() {
 }
 
 #[test]
+fn a_certificate_that_is_missing_is_told() {
+    let missing = Observed { missing: [(observe::CERTIFICATE, "cert".into())].into(), ..serving() };
+    let status = told(&resource(), &missing);
+    for kind in ["Exposed", "Ready"] {
+        assert_eq!(of(&status, kind), ("False", "SecretMissing"));
+    }
+    assert_eq!(of(&status, "Stalled"), ("True", "SecretMissing"));
+    assert!(status.conditions.iter().any(|condition| condition.message.contains("spec.web.tls.secretName")));
+    assert!(revisit(&status, now()) <= Duration::from_mins(5), "nobody tells when it is there");
+}
+
+#[test]
 fn a_lost_secret_is_looked_for_until_it_is_back() {
     let lost = |reason: &str| -> Dhis2InstanceStatus {
         let stalled =

@@ -11,11 +11,10 @@ use dhis2_e2e::site::instance::Instance;
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
 use inside::Inside;
-use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DeleteParams, ListParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use outside::Knocker;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
 
 /// How long the ingress controller may take to notice an Ingress.
@@ -28,7 +27,7 @@ fn doors() {
     crate::tell("doors", |story| async move {
         let operator = Operator::install(&story).await?;
         let instance = story.instance("play");
-        let certificate = certificate(&story, &instance).await?;
+        let certificate = story.certificate("play-certificate", &instance.host).await?;
         let outside: Vec<Knocker> =
             [Scheme::Http, Scheme::Https].into_iter().map(|scheme| Knocker::begin(&story, &instance, scheme)).collect();
         let inside = Inside::begin(&story, &instance, "others").await?;
@@ -46,18 +45,6 @@ fn doors() {
         friend.is_answered_but_not_let_in(&story).await?;
         a_personal_password_stays(&story, &operator, &instance, &door).await
     });
-}
-
-/// A certificate for the host, in a Secret of the namespace.
-async fn certificate(story: &Story, instance: &Instance) -> Outcome<String> {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([instance.host.clone()])?;
-    let secret: Secret = serde_json::from_value(json!({
-        "metadata": { "name": "play-certificate", "namespace": story.namespace },
-        "type": "kubernetes.io/tls",
-        "stringData": { "tls.crt": cert.pem(), "tls.key": signing_key.serialize_pem() },
-    }))?;
-    Api::<Secret>::namespaced(story.client.clone(), &story.namespace).create(&PostParams::default(), &secret).await?;
-    Ok(cert.pem())
 }
 
 async fn only_the_generated_password_works(door: &Door, instance: &Instance) -> Outcome {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, PostParams};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
@@ -48,27 +48,8 @@ async fn no_pod_has_a_token(story: &Story) -> Outcome {
         assert_eq!(spec["automountServiceAccountToken"], false, "{}", pod.name_any());
         assert!(!spec.to_string().contains("serviceAccountToken\":{"), "{}", pod.name_any());
     }
+    // It fails: that is the good end.
     let token = story.inside("play-database-0", "ls /var/run/secrets/kubernetes.io 2>&1 || true")?;
     assert!(token.contains("No such file"), "{token}");
     Ok(())
-}
-
-/// Makes a pod with a shell that passes `restricted`.
-async fn shell(story: &Story, namespace: &str, name: &str, command: &[&str]) -> Outcome<Pod> {
-    let pod = json!({
-        "metadata": { "name": name, "namespace": namespace },
-        "spec": {
-            "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": { "runAsNonRoot": true, "runAsUser": 65534, "seccompProfile": { "type": "RuntimeDefault" } },
-            "containers": [{
-                "name": "shell", "image": story.site.images.postgres, "command": command,
-                "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
-            }],
-        },
-    });
-    let api: Api<Pod> = Api::namespaced(story.client.clone(), namespace);
-    api.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
-    let has_address = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some());
-    Ok(dhis2_e2e::site::wait::until(&api, name, "the pod with a shell to run", LIMIT, has_address).await?)
 }

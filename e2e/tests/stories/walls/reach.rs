@@ -7,7 +7,7 @@ use dhis2_e2e::site::{Outcome, Story, wait};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
 
-use super::{LIMIT, shell};
+use super::LIMIT;
 
 /// Answers everybody, on port 8080.
 const LISTEN: &str = "initdb -D /tmp/db -A trust >/dev/null && echo 'host all all all trust' >> /tmp/db/pg_hba.conf && \
@@ -29,7 +29,7 @@ impl<'a> Pods<'a> {
         let elsewhere = format!("{}-elsewhere", story.namespace);
         story.make_namespace(&elsewhere).await?;
         let programs = "PATH=$(echo /usr/lib/postgresql/*/bin):$PATH";
-        let pod = shell(story, &elsewhere, "stranger", &["sh", "-c", &format!("{programs}; {LISTEN}")]).await?;
+        let pod = story.shell(&elsewhere, "stranger", &["sh", "-c", &format!("{programs}; {LISTEN}")], &[]).await?;
         let stranger = pod.status.and_then(|status| status.pod_ip).unwrap_or_default();
         let pods = Self { story, elsewhere, stranger };
         let answers = async || if pods.stranger_reaches(&pods.stranger, 8080) { Ok(()) } else { Err("no") };
