@@ -13,6 +13,7 @@ use crate::api::{Dhis2Instance, Reason};
 pub type Resources = Store<DeserializeGuard<Dhis2Instance>>;
 
 /// All resources.
+#[derive(Debug)]
 pub struct Fleet {
     scopes: Vec<Resources>,
     changes: watch::Sender<()>,
@@ -27,6 +28,12 @@ impl Fleet {
     /// A resource was made, changed or is gone.
     pub fn changed(&self) {
         self.changes.send_replace(());
+    }
+
+    /// Shows every resource that can be read.
+    pub fn each(&self, mut show: impl FnMut(&Dhis2Instance)) {
+        let all = self.scopes.iter().flat_map(Store::state);
+        all.for_each(|resource| resource.0.iter().for_each(&mut show));
     }
 
     /// Why a resource does not get the address that it asks for.

@@ -7,6 +7,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::census::Census;
+
 /// The media type of [`Metrics::encode`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -29,6 +31,8 @@ pub struct Metrics {
     pass_seconds: Histogram,
     requests: Family<Request, Counter>,
     leader: Gauge,
+    /// How the instances are.
+    pub census: Census,
 }
 
 impl Default for Metrics {
@@ -53,8 +57,10 @@ impl Metrics {
             requests.clone(),
         );
         registry.register("leader", "1 while this replica leads", leader.clone());
+        let census = Census::default();
+        registry.register_collector(Box::new(census.clone()));
         registry.register("build", "What this program is", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, passes, pass_seconds, requests, leader }
+        Self { registry, passes, pass_seconds, requests, leader, census }
     }
 
     /// One pass over an instance ended with `result` (the name of an outcome or of an error variant) after `took`.

@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod apply;
 pub mod args;
 pub mod ask;
+mod census;
 pub mod compare;
 pub mod contest;
 pub mod controller;

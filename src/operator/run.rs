@@ -100,7 +100,8 @@ pub async fn run(run: args::Run) -> Result<(), Error> {
     readiness.lead(true);
     metrics.lead(true);
     let stores: Vec<_> = scopes.iter().map(|_| reflector::store()).collect();
-    let fleet = Fleet::new(stores.iter().map(|(resources, _)| resources.clone()).collect());
+    let fleet = Arc::new(Fleet::new(stores.iter().map(|(resources, _)| resources.clone()).collect()));
+    metrics.census.of(fleet.clone());
     let context = Arc::new(context(client, &run, leadership, metrics, fleet));
     let mut work = JoinSet::new();
     for (namespace, (resources, writer)) in scopes.into_iter().zip(stores) {
@@ -136,14 +137,14 @@ async fn client(metrics: &Arc<Metrics>) -> Result<Client, Error> {
     Ok(builder.with_layer(&CountRequests::new(metrics.clone())).build())
 }
 
-fn context(client: Client, run: &args::Run, leadership: Leadership, metrics: Arc<Metrics>, fleet: Fleet) -> Context {
+fn context(client: Client, run: &args::Run, leadership: Leadership, metrics: Arc<Metrics>, fleet: Arc<Fleet>) -> Context {
     let reporter = Reporter { controller: MANAGER.into(), instance: Some(run.pod_name.clone()) };
     Context {
         recorder: Recorder::new(client.clone(), reporter),
         client,
         world: Arc::new(World::default()),
         secrets: Secrets::default(),
-        fleet: Arc::new(fleet),
+        fleet,
         contests: Contests::default(),
         settings: Settings::from(&run.defaults),
         leadership,

@@ -27,7 +27,7 @@ fn full() {
             story.tell("left out: where volumes have no size of their own it would fill the node's disk");
             return Ok(());
         }
-        Operator::install(&story).await?;
+        let operator = Operator::install(&story).await?;
         let instance = story.instance("play");
         let mut sizes = json!({});
         for of in ["database", "files", "backups"] {
@@ -43,7 +43,7 @@ fn full() {
         let writer = Writer::begin(&door, &admin);
         full_files(&story, &instance, &door, &admin).await?;
         read_only_files(&story, &instance).await?;
-        full_database(&story, &instance).await?;
+        full_database(&story, &instance, &operator).await?;
         door.opens(Scheme::Http, LIMIT).await?;
         let acknowledged = writer.end()?;
         full_repository(&story, &instance).await?;
@@ -109,10 +109,12 @@ async fn read_only_files(story: &Story, instance: &Instance) -> Outcome {
 }
 
 /// PostgreSQL serves as long as it can, gives up when its log needs room, and is there again as soon as there is some.
-async fn full_database(story: &Story, instance: &Instance) -> Outcome {
+async fn full_database(story: &Story, instance: &Instance, operator: &Operator) -> Outcome {
     fill(story, "play-database-0", "/data")?;
     let after = instance.unready("DiskFull", "spec.database.bundled.storage.size", TOLD).await?;
     story.tell(&format!("a full database volume was told after {:.1} s", after.as_secs_f32()));
+    let counted = operator.metrics(story, &operator.leads("").await?).await?;
+    assert!(counted.contains(r#"dhis2_operator_instances{ready="False",reason="DiskFull"} 1"#), "{counted}");
     // Segment after segment of the write-ahead log, until none can be made.
     let switch = "SELECT pg_logical_emit_message(false, 'story', 'x'); SELECT pg_switch_wal();";
     for _ in 0..64 {
