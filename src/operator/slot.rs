@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     kind::Kind,
-    trouble::{self, Trouble},
+    trouble::{self, Silence, Trouble},
 };
 use crate::{
     api::{INSTANCE, MANAGER, RESTART, WANTED},
@@ -69,8 +69,8 @@ pub struct Pod {
     pub created: Option<Timestamp>,
     /// Digest of what it was started with.
     pub restart: Option<String>,
-    /// Was it ready, and does it not answer as it should any more?
-    pub silent: bool,
+    /// Who of it was ready and does not answer as it should any more.
+    pub silent: Option<Silence>,
     /// What keeps it from working.
     pub trouble: Option<Trouble>,
     /// The newest report of each container that left one.
@@ -163,7 +163,7 @@ fn pod(object: &DynamicObject) -> Pod {
         ended: matches!(text(data, "/status/phase").as_deref(), Some("Succeeded" | "Failed")),
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         restart: annotation(object, RESTART),
-        silent: trouble::fell_silent(data),
+        silent: trouble::silence(data),
         trouble: trouble::of_pod(data),
         reports: trouble::reports(data),
         image_id: image_of_dhis2(data),

@@ -107,8 +107,27 @@ fn is_started(container: &Value) -> bool {
     container.pointer("/started").and_then(Value::as_bool).unwrap_or_default()
 }
 
+/// Who of a pod was ready, runs still, and does not answer any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// The server.
+    Server,
+    /// Only what watches it, which tells all else by its end: what it looks at hangs where no signal reaches, and it can't end.
+    Watch,
+}
+
+/// Who does not answer, if somebody does not.
+pub fn silence(pod: &Value) -> Option<Silence> {
+    if !fell_silent(pod) {
+        return None;
+    }
+    let mut silent = pod.pointer("/status/containerStatuses")?.as_array()?.iter().filter(|container| container["ready"] == false);
+    let watch = silent.next().is_some_and(|container| text(container, "/name") == "watch") && silent.next().is_none();
+    Some(if watch { Silence::Watch } else { Silence::Server })
+}
+
 /// Was the pod ready since its containers run, and is it not any more? Then it is neither starting nor gone: it does not answer.
-pub fn fell_silent(pod: &Value) -> bool {
+fn fell_silent(pod: &Value) -> bool {
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
     let ready = conditions.into_iter().flatten().find(|condition| text(condition, "/type") == "Ready");
     let Some(lost) = ready.filter(|ready| text(ready, "/status") == "False").map(|ready| text(ready, "/lastTransitionTime")) else {
@@ -237,6 +256,20 @@ mod tests {
         }
         assert_eq!(told(json!({"reason": "Error", "exitCode": 137}), false), Some(Reason::Killed), "by a node without memory");
         assert_eq!(told(json!({"reason": "Error", "exitCode": 143}), false), None, "a restart that was asked for");
+    }
+
+    #[test]
+    fn what_watches_and_can_not_end_is_told_from_a_server_that_does_not_answer() {
+        let silence = |server: bool, watch: bool| {
+            let container = |name: &str, ready: bool| json!({"name": name, "started": true, "ready": ready, "state": {"running": {"startedAt": "2026-01-01T00:00:10Z"}}});
+            silence(&json!({"status": {
+                "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:05:00Z"}],
+                "containerStatuses": [container("database", server), container("watch", watch)]
+            }}))
+        };
+        assert_eq!(silence(true, false), Some(Silence::Watch));
+        assert_eq!(silence(false, false), Some(Silence::Server));
+        assert_eq!(silence(false, true), Some(Silence::Server));
     }
 
     #[test]

@@ -27,6 +27,17 @@ pub fn of(pod: &str, program: &str) -> Result<Vec<i32>, files::Error> {
     Ok(found.filter_map(|folder| folder.file_name()?.to_str()?.parse().ok()).collect())
 }
 
+/// The arguments of all processes, one process a line.
+///
+/// # Errors
+/// When `/proc` can't be listed.
+pub fn arguments() -> Result<String, files::Error> {
+    // A process that ends meanwhile has none any more.
+    let of = |folder: &Path| fs::read(folder.join("cmdline")).unwrap_or_default();
+    let all = files::list(Path::new("/proc"))?.into_iter().map(|folder| String::from_utf8_lossy(&of(&folder)).replace('\0', " "));
+    Ok(all.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"))
+}
+
 /// What a DHIS2 container's first process runs: the stand-in's name, and that of the image of DHIS2.
 pub const DHIS2: [&str; 2] = ["catalina.sh", "java"];
 

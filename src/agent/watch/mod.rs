@@ -3,6 +3,7 @@
 //!
 //! Its port is open while all is well, and a probe asks for no more. When all is not well it ends, once for each cause, so that its
 //! termination message tells the operator which; the kubelet starts it again, and it waits with a closed port until all is well.
+//! What hangs where no signal reaches keeps it from ending: then the closed port alone tells, and the operator knows what it means.
 
 mod database;
 mod door;

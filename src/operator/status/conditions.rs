@@ -17,6 +17,7 @@ use crate::{
         quantity,
         restart::Restart,
         slot::{Facts, Pod},
+        trouble::Silence,
     },
 };
 
@@ -87,11 +88,26 @@ fn trouble(kind: &'static str, pod: Option<&Pod>) -> Option<Told> {
     Some(Told::new(kind, false, trouble.reason, trouble.message.clone()))
 }
 
-fn silent(kind: &'static str, pod: Option<&Pod>, who: &str) -> Option<Told> {
-    let message =
-        format!("{who} runs and does not answer as it should; the end of `kubectl describe pod` says what was asked and answered.");
-    pod.filter(|pod| pod.silent).map(|_| Told::new(kind, false, Reason::NotAnswering, message))
+/// `volume`: what it means that what watches the server is stuck.
+fn silent(kind: &'static str, pod: Option<&Pod>, who: &str, volume: (Reason, &str)) -> Option<Told> {
+    Some(match pod?.silent? {
+        Silence::Server => {
+            let message =
+                format!("{who} runs and does not answer as it should; the end of `kubectl describe pod` says what was asked and answered.");
+            Told::new(kind, false, Reason::NotAnswering, message)
+        }
+        Silence::Watch => Told::new(kind, false, volume.0, volume.1),
+    })
 }
+
+const DATABASE_HANGS: (Reason, &str) = (
+    Reason::DatabaseUnreachable,
+    "PostgreSQL runs and does not answer, or its volume does not: it recovers from a crash, or what the volume is stored on hangs; look at the node and its storage.",
+);
+const FILES_HANG: (Reason, &str) = (
+    Reason::FilesNotWritable,
+    "The file store does not answer: DHIS2 would accept uploads and lose them; look at the volume and what it is stored on.",
+);
 
 fn database(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> Told {
     const KIND: &str = "DatabaseReady";
@@ -102,7 +118,7 @@ fn database(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> To
         return Told::new(KIND, true, Reason::Serving, "PostgreSQL answers.");
     }
     if status.database.is_some() {
-        let silent = silent(KIND, pod, "PostgreSQL");
+        let silent = silent(KIND, pod, "PostgreSQL", DATABASE_HANGS);
         return trouble(KIND, pod)
             .or(silent)
             .unwrap_or_else(|| Told::new(KIND, false, Reason::StartingDatabase, "PostgreSQL is starting."));
@@ -128,7 +144,7 @@ fn application(name: &str, status: &Dhis2InstanceStatus, observed: &Observed, da
     if !database {
         return Told::new(KIND, false, Reason::DatabaseUnreachable, "DHIS2 does not serve without its database.");
     }
-    if let Some(told) = silent(KIND, pod, "DHIS2") {
+    if let Some(told) = silent(KIND, pod, "DHIS2", FILES_HANG) {
         return told;
     }
     if status.admin.is_some() && pod.is_none_or(|pod| pod.ended) {

@@ -8,7 +8,7 @@ use crate::{
         parse::parse,
         settings::Settings,
         slot::{Facts, Pod, Slot},
-        trouble::Trouble,
+        trouble::{Silence, Trouble},
     },
     report::{AdminPassword, Bootstrapped, Built, Data, Outcome as Ended, Report, Verb},
 };
@@ -187,13 +187,26 @@ fn a_refusal_of_an_agent_stalls_and_says_why() {
     assert_eq!(of(&status, "Reconciling").0, "False");
 }
 
+#[test]
+fn a_volume_that_hangs_is_told() {
+    for (pod, condition, reason) in
+        [("play-database", "DatabaseReady", "DatabaseUnreachable"), ("play", "ApplicationReady", "FilesNotWritable")]
+    {
+        let mut observed = serving();
+        server(&mut observed, pod, Pod { silent: Some(Silence::Watch), ..Pod::default() });
+        let status = told(&resource(), &observed);
+        assert_eq!(of(&status, condition), ("False", reason));
+        assert_eq!(of(&status, "Ready"), ("False", reason));
+    }
+}
+
 /// A server that was ready and does not answer is neither starting nor restarting.
 #[test]
 fn a_server_that_fell_silent_is_told() {
     for (pod, part) in [("play", "ApplicationReady"), ("play-database", "DatabaseReady")] {
         let mut observed = serving();
         let resource = Dhis2Instance { status: Some(told(&resource(), &observed)), ..resource() };
-        server(&mut observed, pod, Pod { silent: true, ..Pod::default() });
+        server(&mut observed, pod, Pod { silent: Some(Silence::Server), ..Pod::default() });
         let status = told(&resource, &observed);
         assert_eq!((of(&status, "Ready"), of(&status, part)), (("False", "NotAnswering"), ("False", "NotAnswering")));
         assert_eq!(of(&status, "Stalled").0, "False", "it may answer again by itself");

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::operator::Operator;
-use dhis2_e2e::site::{Outcome, Story};
+use dhis2_e2e::site::{Outcome, Story, process};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
@@ -57,7 +57,7 @@ pub async fn are_nowhere_else(story: &Story, operator: &Operator) -> Outcome {
     logs.args(["--namespace", &story.namespace, "logs", "--selector", "app.kubernetes.io/managed-by=dhis2-operator"]);
     seen.push(("the logs of all pods".to_owned(), run::output(logs.args(["--all-containers", "--tail=-1", "--prefix"]))?));
     if story.site.own.is_some() {
-        seen.push(("the arguments of a process".to_owned(), run::output(Command::new("ps").args(["-ww", "-eo", "args"]))?));
+        seen.push(("the arguments of a process".to_owned(), process::arguments()?));
     }
     for (place, text) in &seen {
         assert!(text.len() > 100, "{place} is empty: {text}");
