@@ -62,6 +62,9 @@ pub const ADMIN_PASSWORD: &str = "/secrets/admin/password";
 /// Key of the backup repository.
 pub const BACKUP_PASSWORD: &str = "/secrets/backup/password";
 
+/// What the variables of the check begin with that hold values of `spec.secretConfig`; the key follows.
+pub const SECRET_CONFIG: &str = "spec.secretConfig.";
+
 /// Where the report of a verb goes: the termination message of its container.
 pub const REPORT: &str = "/dev/termination-log";
 

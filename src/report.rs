@@ -91,6 +91,8 @@ pub enum Refusal {
     DatabasePasswordRefused,
     /// The database lacks an extension that DHIS2 needs.
     ExtensionMissing,
+    /// A Secret that the resource names holds no text under its key.
+    SecretMissing,
     /// DHIS2's file store can't be written: DHIS2 would accept uploads and lose them.
     FilesNotWritable,
     /// DHIS2 has failed to start: it answered 404, which it does for ever, and was ended.

@@ -103,7 +103,7 @@ pub enum Reason {
     DumpFailed,
     /// A Secret that was made once is gone.
     SecretLost,
-    /// A Secret that the resource names does not exist or lacks the key.
+    /// A Secret that the resource names does not exist, lacks the key, or holds no text under it.
     SecretMissing,
     /// Volumes or Secrets of a deleted instance of this name exist, and `adopt` is not set.
     RetainedDataFound,

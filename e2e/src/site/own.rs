@@ -45,14 +45,14 @@ impl Own {
         node::name_too(self.process, &self.programs, image, name)
     }
 
-    /// Sets what the kubelet evicts pods for, and starts it again.
+    /// Has the kubelet evict pods while less than so many percent of the memory are free.
     ///
     /// # Errors
-    /// When it does not run, or its configuration has no such signal.
-    pub fn set_eviction(&self, signal: &str, threshold: &str) -> super::Outcome {
+    /// When it does not run.
+    pub fn evict_below(&self, percent: u8) -> super::Outcome {
         let mut edit = node::inside(self.process, "sed");
-        edit.args(["--in-place", &format!("s/{signal}: [0-9A-Za-z]*/{signal}: {threshold}/"), "/run/kubelet.yaml"]);
-        run::output(&mut edit)?;
+        let set = format!(r#"s/evictionSoft: .*/evictionSoft: {{memory.available: "{percent}%"}}/"#);
+        run::output(edit.args(["--in-place", &set, "/run/kubelet.yaml"]))?;
         if process::signal(&self.place().group, "kubelet", Signal::SIGTERM)? { Ok(()) } else { Err("no kubelet runs".into()) }
     }
 

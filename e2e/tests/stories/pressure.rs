@@ -30,11 +30,11 @@ fn pressure() {
         door.opens(Scheme::Http, BACK).await?;
         let before = data::put(&door, &admin).await?;
         let own = story.site.own.as_ref().ok_or("only our own cluster's kubelet can be set")?;
-        own.set_eviction("memory.available", "100Ti")?;
+        own.evict_below(99)?;
         evicted(&story).await?;
         let after = instance.unready("Unschedulable", "taint", TOLD).await?;
         story.tell(&format!("told {:.1} s after the eviction", after.as_secs_f32()));
-        own.set_eviction("memory.available", "200Mi")?;
+        own.evict_below(1)?;
         instance.settled().await?;
         door.opens(Scheme::Http, BACK).await?;
         Ok(tokio::task::spawn_blocking(move || data::check(&door, &admin, &before)).await??)

@@ -1,4 +1,4 @@
-//! Rotation: Secrets that are changed, gone or without their key are told by the next start and taken up by it, in whichever
+//! Rotation: Secrets that are changed, gone, without their key or no text are told by the next start and taken up by it, in whichever
 //! order people do it; a certificate is taken up as it is. What runs is left alone. The operator is killed after each step.
 
 use std::collections::BTreeMap;
@@ -117,6 +117,9 @@ impl Parts<'_> {
         self.put("ldap", "other", b"x").await?;
         self.killed().await?;
         self.told("SecretMissing", "password").await?;
+        self.put("ldap", "password", b"caf\xe9").await?;
+        self.killed().await?;
+        self.told("SecretMissing", "UTF-8").await?;
         self.put("ldap", "password", b"second").await?;
         self.killed().await?;
         self.instance.settled().await?;

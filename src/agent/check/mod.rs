@@ -3,6 +3,7 @@
 mod database;
 pub mod files;
 mod image;
+mod values;
 
 use super::Ended;
 use super::args::Check;
@@ -21,6 +22,9 @@ pub enum Error {
     /// The image is not the right one.
     #[error(transparent)]
     Image(#[from] image::Error),
+    /// A value is no text.
+    #[error(transparent)]
+    Value(#[from] values::Error),
     /// A Secret can't be used.
     #[error(transparent)]
     Secret(#[from] secret::Error),
@@ -39,6 +43,7 @@ impl Failure for Error {
     fn reason(&self) -> Option<Refusal> {
         match self {
             Self::Image(error) => error.reason(),
+            Self::Value(error) => error.reason(),
             Self::Secret(error) => error.reason(),
             Self::Reach(error) => error.reason(),
             Self::Database(error) => error.reason(),
@@ -51,6 +56,7 @@ impl Failure for Error {
 pub fn check(arguments: &Check, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
     let version = arguments.version;
     image::holds(&paths.of(layout::DHIS2_LIBRARIES), version)?;
+    values::are_text(std::env::vars_os())?;
     files::writable(&paths.of(layout::FILES))?;
     let user = secret::read(&paths.of(layout::DATABASE_USERNAME))?;
     let password = secret::read(&paths.of(layout::DATABASE_PASSWORD))?;

@@ -42,7 +42,7 @@ fn server(instance: &Instance) -> PodSpec {
     }
 }
 
-/// May DHIS2 start here? Decided in its own image: version, database, encryption key, files.
+/// May DHIS2 start here? Decided in its own image: version, database, encryption key, files, values of Secrets.
 fn check(instance: &Instance) -> Step {
     let (version, host) = (instance.version.to_string(), instance.child("database"));
     let command = agent(&["check", "--version", &version, "--host", &host, "--instance", &instance.uid]);
@@ -55,7 +55,9 @@ fn check(instance: &Instance) -> Step {
     ];
     attached.extend(volume::encryption_secret(instance));
     let container = pod::container("check", &instance.images.dhis2, instance.images.dhis2_pull_policy, command);
-    Step { container: Container { resources: Some(resources::step(16, 64)), ..container }, attached }
+    let values = dhis_conf::of_the_user(instance, |_, key| format!("{}{key}", layout::SECRET_CONFIG));
+    let env = Some(values).filter(|values| !values.is_empty());
+    Step { container: Container { env, resources: Some(resources::step(16, 64)), ..container }, attached }
 }
 
 fn dhis2(instance: &Instance) -> Step {

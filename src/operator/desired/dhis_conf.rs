@@ -30,9 +30,14 @@ pub fn environment(instance: &Instance) -> Vec<EnvVar> {
     if let EncryptionKey::Secret { name, .. } = &instance.encryption {
         variables.push(secret_variable(ENCRYPTION_PASSWORD, name, "password"));
     }
-    let further = instance.application.secret_config.values().enumerate();
-    variables.extend(further.map(|(n, secret)| secret_variable(&secret_config(n), &secret.secret_name, &secret.key)));
+    variables.extend(of_the_user(instance, |n, _| secret_config(n)));
     variables
+}
+
+/// Variables with the values that the user keeps in Secrets; `name` makes a name of number and key.
+pub fn of_the_user(instance: &Instance, name: impl Fn(usize, &str) -> String) -> Vec<EnvVar> {
+    let secrets = instance.application.secret_config.iter().enumerate();
+    secrets.map(|(n, (key, secret))| secret_variable(&name(n, key), &secret.secret_name, &secret.key)).collect()
 }
 
 fn secret_config(n: usize) -> String {
