@@ -1,11 +1,14 @@
-//! Whether the values that DHIS2 gets from the user's Secrets are text. Java puts question marks for bytes that are no UTF-8 (`OpenJDK` 17,
-//! `ProcessEnvironment`): a password would be another one, without a word.
+//! Whether the values that DHIS2 gets from the user's Secrets are text. On the way into the environment a mark takes the place of bytes that
+//! are no UTF-8 (kubelet 1.36, observed): a password would be another one, without a word.
 
 use std::ffi::OsString;
 
 use crate::agent::failure::Failure;
 use crate::layout;
 use crate::report::Refusal;
+
+/// What takes the place of bytes that are no UTF-8 (Unicode's replacement character); nobody has it in a password.
+const MARK: char = '\u{fffd}';
 
 /// A value that DHIS2 would misread.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +27,8 @@ impl Failure for Error {
 pub fn are_text(environment: impl Iterator<Item = (OsString, OsString)>) -> Result<(), Error> {
     for (name, value) in environment {
         let name = name.to_string_lossy();
-        if name.starts_with(layout::SECRET_CONFIG) && value.to_str().is_none() {
+        let is_text = value.to_str().is_some_and(|text| !text.contains(MARK));
+        if name.starts_with(layout::SECRET_CONFIG) && !is_text {
             return Err(Error(name.into_owned()));
         }
     }
@@ -42,8 +46,10 @@ mod tests {
         let of = |name: &str, value: &[u8]| are_text([(name.into(), OsString::from_vec(value.to_vec()))].into_iter());
         assert!(of("spec.secretConfig.ldap.manager.password", "pässwörd".as_bytes()).is_ok());
         assert!(of("PATH", b"\xff").is_ok());
-        let error = of("spec.secretConfig.ldap.manager.password", b"p\xe4ss").unwrap_err();
-        assert_eq!(error.reason(), Some(Refusal::SecretMissing));
-        assert!(error.to_string().contains("spec.secretConfig.ldap.manager.password") && !error.to_string().contains("p\u{fffd}"));
+        for value in ["p\u{fffd}ss".as_bytes(), b"p\xe4ss"] {
+            let error = of("spec.secretConfig.ldap.manager.password", value).unwrap_err();
+            assert_eq!(error.reason(), Some(Refusal::SecretMissing));
+            assert!(error.to_string().contains("spec.secretConfig.ldap.manager.password"), "{error}");
+        }
     }
 }
