@@ -11,8 +11,8 @@ No wildcard, no pods/exec, no listing or watching of Secrets, no custom resource
 - apiGroups: [dhis2.hosting]
   resources: [dhis2instances/status]
   verbs: [update]
-# operator/secrets: makes passwords and asks for the metadata of those made. RBAC can't grant metadata alone: get lets it read a Secret
-# whose name it knows. It can't find names: it neither lists nor watches.
+# operator/secrets: makes passwords; asks for the metadata of those made, and of those that a resource names. RBAC can't grant metadata
+# alone: get lets it read a Secret whose name it knows. It can't find names: it neither lists nor watches.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, get, patch]
