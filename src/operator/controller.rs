@@ -8,7 +8,7 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
-        controller::{Config, applier},
+        controller::{self, Config, applier},
         reflector::{self, ObjectRef, store::Writer},
         watcher,
     },
@@ -68,7 +68,9 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
         resource.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
     });
     let reflected = reflector::reflector(writer, stream);
-    let progress = |kind: &str| Progress { readiness: readiness.clone(), watch: watch_name(kind, namespace.as_deref()) };
+    let metrics = context.metrics.clone();
+    let progress =
+        |kind| Progress { readiness: readiness.clone(), metrics: metrics.clone(), kind, watch: watch_name(kind, namespace.as_deref()) };
     let mut tasks = JoinSet::new();
     let (forget, changed) = {
         let (forgetful, changing) = (context.clone(), context.clone());
@@ -89,8 +91,12 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
     drop(asks);
     // Deciding on half a picture could take what is there for missing.
     readiness.until_synced().await;
+    let waiting = metrics.queue.clone();
     let queue = queue
-        .map(|key| Ok::<_, std::convert::Infallible>(ObjectRef::<Resource>::new(&key.name).within(&key.namespace)))
+        .map(move |key| {
+            waiting.asked(&key);
+            Ok::<_, std::convert::Infallible>(ObjectRef::<Resource>::new(&key.name).within(&key.namespace))
+        })
         .take_until(drain.cancelled_owned());
     let passes = applier(
         |resource, context| reconcile(resource, context).boxed(),
@@ -101,10 +107,15 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
         Config::default().concurrency(concurrency),
     );
     passes
-        .for_each(|pass| async move {
-            if let Err(error) = pass {
+        .for_each(|pass| {
+            if let Err(error) = &pass {
                 tracing::debug!(%error, "pass");
             }
+            // It is gone: there is nothing to look at.
+            if let Err(controller::Error::ObjectNotFound(gone)) = pass {
+                metrics.queue.begun(&Key { namespace: gone.namespace.unwrap_or_default(), name: gone.name });
+            }
+            std::future::ready(())
         })
         .await;
 }

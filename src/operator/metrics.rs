@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::census::Census;
+use super::{census::Census, queue::Queue};
 
 /// The media type of [`Metrics::encode`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -23,6 +23,12 @@ struct Request {
     code: u16,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Restart {
+    kind: &'static str,
+    reason: &'static str,
+}
+
 /// The operator's counters; made once, shared by reference.
 #[derive(Debug)]
 pub struct Metrics {
@@ -30,7 +36,10 @@ pub struct Metrics {
     passes: Family<Pass, Counter>,
     pass_seconds: Histogram,
     requests: Family<Request, Counter>,
+    watch_restarts: Family<Restart, Counter>,
     leader: Gauge,
+    /// Who waits for a pass.
+    pub queue: Queue,
     /// How the instances are.
     pub census: Census,
 }
@@ -56,11 +65,18 @@ impl Metrics {
             "Requests to the Kubernetes API, by verb and status code; code 0 is one without an answer",
             requests.clone(),
         );
+        let watch_restarts = Family::default();
+        registry.register(
+            "watch_restarts",
+            "Watches that broke off or could not be begun, by kind and reason; their regular ends do not count",
+            watch_restarts.clone(),
+        );
         registry.register("leader", "1 while this replica leads", leader.clone());
-        let census = Census::default();
+        let (queue, census) = (Queue::default(), Census::default());
+        registry.register_collector(Box::new(queue.clone()));
         registry.register_collector(Box::new(census.clone()));
         registry.register("build", "What this program is", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, passes, pass_seconds, requests, leader, census }
+        Self { registry, passes, pass_seconds, requests, watch_restarts, leader, queue, census }
     }
 
     /// One pass over an instance ended with `result` (the name of an outcome or of an error variant) after `took`.
@@ -72,6 +88,11 @@ impl Metrics {
     /// One request to the Kubernetes API was answered with `code`, or not at all (0).
     pub fn request(&self, verb: &'static str, code: u16) {
         self.requests.get_or_create(&Request { verb, code }).inc();
+    }
+
+    /// A watch of this kind has to begin again, for this reason.
+    pub fn watch_restarted(&self, kind: &'static str, reason: &'static str) {
+        self.watch_restarts.get_or_create(&Restart { kind, reason }).inc();
     }
 
     /// Whether this replica leads.
@@ -102,6 +123,7 @@ mod tests {
         metrics.pass("Refused", Duration::from_secs(2));
         metrics.request("patch", 200);
         metrics.request("get", 0);
+        metrics.watch_restarted("Pod", "Expired");
         metrics.lead(true);
         let body = metrics.encode().unwrap();
         for line in [
@@ -111,6 +133,7 @@ mod tests {
             "dhis2_operator_reconcile_duration_seconds_bucket{le=\"0.025\"} 2",
             "dhis2_operator_api_requests_total{verb=\"patch\",code=\"200\"} 1",
             "dhis2_operator_api_requests_total{verb=\"get\",code=\"0\"} 1",
+            "dhis2_operator_watch_restarts_total{kind=\"Pod\",reason=\"Expired\"} 1",
             "dhis2_operator_leader 1",
             concat!("dhis2_operator_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {

@@ -104,6 +104,7 @@ impl Context {
 /// # Errors
 /// When the pass has to be tried again; what went wrong was told in the status as far as that was possible.
 pub async fn reconcile(resource: Arc<DeserializeGuard<Dhis2Instance>>, context: Arc<Context>) -> Result<Action, Error> {
+    context.metrics.queue.begun(&Key { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() });
     let resource = match &resource.0 {
         Ok(resource) => resource,
         Err(error) => {
@@ -216,7 +217,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
 async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: &Observed, outcome: &Outcome) -> Result<Duration, Error> {
     let now = Timestamp::now();
     let told = status::linked(status::status(resource, observed, outcome, now), &context.settings.runbooks);
-    let revisit = status::revisit(&told, now);
+    let revisit = status::revisit(&told, observed, now);
     if resource.status.as_ref() == Some(&told) {
         return Ok(revisit);
     }

@@ -78,16 +78,17 @@ pub fn status(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, 
 
 /// When an instance is to be looked at again although nothing happens: when its last backup gets too old, or a Secret that is
 /// lost may be back. A backup that is too old already is no reason: it was told, and the next one brings a pass.
-pub fn revisit(status: &Dhis2InstanceStatus, now: Timestamp) -> Duration {
+pub fn revisit(status: &Dhis2InstanceStatus, observed: &Observed, now: Timestamp) -> Duration {
     const DAY: Duration = Duration::from_hours(24);
     let overdue = backup::overdue_in(status, now).filter(|wait| !wait.is_zero());
-    overdue.into_iter().chain(search(status, now)).fold(DAY, Duration::min)
+    overdue.into_iter().chain(search(status, observed, now)).fold(DAY, Duration::min)
 }
 
-/// Secrets are not watched: one that is lost or missing is looked for, soon at first, every five minutes in the end.
-fn search(status: &Dhis2InstanceStatus, now: Timestamp) -> Option<Duration> {
-    let searched = [Reason::SecretLost, Reason::SecretMissing].map(Reason::as_str);
-    let lost = |condition: &&Condition| condition.type_ == "Stalled" && searched.contains(&condition.reason.as_str());
+/// Secrets are not watched: one that is lost or missing is looked for, soon at first, every five minutes in the end. One that the
+/// kubelet misses needs no search: it looks itself, and its pod is watched.
+fn search(status: &Dhis2InstanceStatus, observed: &Observed, now: Timestamp) -> Option<Duration> {
+    let searched = |reason: &str| reason == Reason::SecretLost.as_str() || !observed.missing.is_empty();
+    let lost = |condition: &&Condition| condition.type_ == "Stalled" && searched(&condition.reason);
     let since = status.conditions.iter().find(lost)?.last_transition_time.0;
     let missing = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     Some(missing.clamp(Duration::from_secs(30), Duration::from_mins(5)))

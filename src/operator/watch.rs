@@ -16,6 +16,7 @@ use super::{
     fleet::Resources,
     instance::{Instance, Stage},
     kind::Kind,
+    metrics::Metrics,
     observe::Observed,
     parse::assume,
     serve::Readiness,
@@ -47,11 +48,15 @@ pub struct Arrival {
     pub settings: Arc<Settings>,
 }
 
-/// How a watch goes, for `/readyz`.
+/// How a watch goes, for `/readyz` and `/metrics`.
 #[derive(Clone)]
 pub struct Progress {
     /// Who is told.
     pub readiness: Readiness,
+    /// Who counts.
+    pub metrics: Arc<Metrics>,
+    /// What is watched.
+    pub kind: &'static str,
     /// Name of the watch.
     pub watch: String,
 }
@@ -70,7 +75,27 @@ impl Progress {
 
     fn failed(&self, error: &watcher::Error) {
         tracing::warn!(watch = self.watch, %error, "watch");
+        self.metrics.watch_restarted(self.kind, reason(error));
         self.readiness.failed(&self.watch, error);
+    }
+}
+
+/// Why a watch has to begin again, in a word that `/metrics` may have as a label: no text of others.
+fn reason(error: &watcher::Error) -> &'static str {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status,
+        watcher::Error::NoResourceVersion => return "Invalid",
+        _ => return "Disconnected",
+    };
+    match status.code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        410 => "Expired",
+        429 | 500.. => "Unavailable",
+        _ => "Other",
     }
 }
 
@@ -256,7 +281,12 @@ mod tests {
             let events = events.into_iter().map(Ok).collect::<Vec<_>>();
             let forgotten = Arc::new(std::sync::Mutex::new(Vec::new()));
             let told = Arc::clone(&forgotten);
-            let progress = Progress { readiness: Readiness::new([], []), watch: "Dhis2Instance".into() };
+            let progress = Progress {
+                readiness: Readiness::new([], []),
+                metrics: Arc::new(Metrics::new()),
+                kind: "Dhis2Instance",
+                watch: "Dhis2Instance".into(),
+            };
             let forget = move |key: &Key| told.lock().unwrap().push(key.clone());
             let asked = resources(futures::stream::iter(events), forget, || (), progress);
             let asked: Vec<Key> = asked.collect().await;

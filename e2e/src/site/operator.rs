@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::helm::OPERATOR_CHART;
-use super::{Outcome, Story, checkout, process, wait};
+use super::{Outcome, Story, checkout, instance, process, wait};
 
 /// Name of the release. The chart names everything after it.
 pub const RELEASE: &str = "story-dhis2-operator";
@@ -253,6 +253,14 @@ pub fn values(story: &Story, watched: &str) -> Value {
             values.insert(key.to_owned(), json!(value));
         }
     }
+    values
+}
+
+/// As [`values`], for an operator that is killed: whoever is killed says nothing, and this is the shortest time after which somebody
+/// else leads.
+pub fn mortal(story: &Story, watched: &str) -> Value {
+    let mut values = values(story, watched);
+    instance::merge(&mut values, &json!({ "leaseTtl": 5 }));
     values
 }
 

@@ -39,7 +39,7 @@ pub fn arguments() -> Result<String, files::Error> {
 }
 
 /// What a DHIS2 container's first process runs: the stand-in's name, and that of the image of DHIS2.
-pub const DHIS2: [&str; 2] = ["catalina.sh", "java"];
+const DHIS2: [&str; 2] = ["catalina.sh", "java"];
 
 /// Number of the DHIS2 process of a pod.
 ///

@@ -75,9 +75,7 @@ impl<'a> Twins<'a> {
         let other = format!("{second}-operator");
         story.make_namespace(second).await?;
         story.make_namespace(&other).await?;
-        let mut values = operator::values(story, first);
-        // Whoever is killed is silent: the shortest time after which somebody else leads.
-        instance::merge(&mut values, &json!({ "leaseTtl": 5 }));
+        let values = operator::mortal(story, first);
         let operator = Operator::install_in(story, &story.operator_namespace(), &values).await?;
         Operator::install_in(story, &other, &operator::values(story, second)).await?;
         let made = |namespace: &str| {

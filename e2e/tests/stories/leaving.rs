@@ -1,5 +1,5 @@
-//! Leaving: what a deleted instance leaves, how it is taken back, and that nothing is left where nothing is to be left. And an
-//! operator that is told to look away does.
+//! Leaving: what a deleted instance leaves, how it is taken back, and that nothing is left where nothing is to be left, also when no
+//! operator runs. And an operator that is told to look away does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 
 const NOTICED: Duration = Duration::from_secs(20);
 const GONE: Duration = Duration::from_mins(3);
+/// An operator that leads has its lists after a moment, and acts at once.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// What stays under `Retain`.
 const KEPT: [&str; 6] = [
@@ -50,7 +52,7 @@ fn leaving() {
         is_not_taken_back_unasked(&story, &instance, &manifest, &left.kept).await?;
         is_taken_back(&story, &instance, &door, &left).await?;
         may_change_its_mind(&story, &operator, &instance).await?;
-        leaves_nothing(&story, &instance).await
+        leaves_nothing(&story, &operator, &instance).await
     });
 }
 
@@ -200,7 +202,13 @@ async fn may_change_its_mind(story: &Story, operator: &Operator, instance: &Inst
     Ok(())
 }
 
-async fn leaves_nothing(story: &Story, instance: &Instance) -> Outcome {
+/// Deleted while no operator runs: everything goes, and an operator that comes back later brings nothing back.
+async fn leaves_nothing(story: &Story, operator: &Operator, instance: &Instance) -> Outcome {
+    operator.stop().await?;
     delete(instance).await?;
-    Ok(wait::ask("everything to go", GONE, async || only(story, &[])).await?)
+    wait::ask("everything to go", GONE, async || only(story, &[])).await?;
+    operator.start().await?;
+    operator.leads("").await?;
+    tokio::time::sleep(SETTLED).await;
+    Ok(only(story, &[])?)
 }

@@ -2,9 +2,12 @@
 //!
 //! Without further words the cluster is our own, started when it is not up. `E2E_KUBECONFIG` names another one; see `site::given`
 //! for what it has to be told.
+//!
+//! They begin in the order of their names: what takes long has an early one, so that the end is not one story alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
 
+mod ailing;
 mod backup;
 mod bad_input;
 mod change;
@@ -26,7 +29,6 @@ mod pressure;
 mod refused_start;
 mod rights;
 mod rotation;
-mod trouble;
 mod vanishing;
 mod walls;
 

@@ -23,9 +23,7 @@ const CERTIFICATE: &str = "play-certificate";
 #[test]
 fn rotation() {
     crate::tell("rotation", |story| async move {
-        let mut values = operator::values(&story, &story.namespace);
-        // Whoever is killed is silent: the shortest time after which somebody else leads.
-        instance::merge(&mut values, &json!({ "leaseTtl": 5 }));
+        let values = operator::mortal(&story, &story.namespace);
         let operator = Operator::install_in(&story, &story.operator_namespace(), &values).await?;
         let instance = story.instance("play");
         let secrets = Api::namespaced(story.client.clone(), &story.namespace);

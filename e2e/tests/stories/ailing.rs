@@ -1,4 +1,4 @@
-//! Trouble: what happens to a server while it runs is told within a minute, and told again when it is over; nothing is killed that
+//! Ailing: what happens to a server while it runs is told within a minute, and told again when it is over; nothing is killed that
 //! would have recovered.
 
 use std::io::Write;
@@ -21,8 +21,8 @@ use serde_json::json;
 const TOLD: Duration = Duration::from_mins(1);
 
 #[test]
-fn trouble() {
-    crate::tell("trouble", |story| async move {
+fn ailing() {
+    crate::tell("ailing", |story| async move {
         Operator::install(&story).await?;
         let instance = story.instance("play");
         instance.apply(&story.manifest("play", &json!({ "backup": { "suspend": true } }))).await?;
