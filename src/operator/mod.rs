@@ -17,6 +17,8 @@ pub mod instance;
 pub mod kind;
 pub mod leader;
 pub mod metrics;
+#[cfg(test)]
+mod model;
 pub mod observe;
 pub mod ownership;
 pub mod parse;

@@ -156,7 +156,7 @@ impl Arrival {
     }
 
     /// Takes in an object. Returns its instance if that needs a pass.
-    fn arrive(&self, kind: Kind, object: &DynamicObject) -> Option<Key> {
+    pub(super) fn arrive(&self, kind: Kind, object: &DynamicObject) -> Option<Key> {
         let key = key_of(object)?;
         let reference = ObjectRef::new(&key.name).within(&key.namespace);
         // Objects that only claim to belong to an instance take no memory.

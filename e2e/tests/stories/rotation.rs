@@ -1,6 +1,7 @@
 //! Rotation: Secrets that are changed, gone, without their key or no text are told by the next start and taken up by it, in whichever
 //! order people do it; a certificate is taken up as it is. What runs is left alone. The operator is killed after each step.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
@@ -27,7 +28,7 @@ fn rotation() {
         let operator = Operator::install_in(&story, &story.operator_namespace(), &values).await?;
         let instance = story.instance("play");
         let secrets = Api::namespaced(story.client.clone(), &story.namespace);
-        let parts = Parts { secrets, story: &story, operator: &operator, instance: &instance };
+        let parts = Parts { victim: RefCell::default(), secrets, story: &story, operator: &operator, instance: &instance };
         parts.put("ldap", "password", b"first").await?;
         story.certificate(CERTIFICATE, &instance.host).await?;
         let config = json!({ "ldap.manager.password": { "secretName": "ldap", "key": "password" } });
@@ -47,6 +48,8 @@ fn rotation() {
 }
 
 struct Parts<'a> {
+    /// The pod of the operator that was killed last.
+    victim: RefCell<String>,
     story: &'a Story,
     operator: &'a Operator,
     instance: &'a Instance,
@@ -73,10 +76,12 @@ impl Parts<'_> {
         Ok(())
     }
 
-    /// Kills the operator, in the middle of whatever it does.
+    /// Kills the operator, in the middle of whatever it does. The lease may still name the one that was killed before.
     async fn killed(&self) -> Outcome {
-        let leader = self.operator.leads("").await?;
-        self.operator.kill(self.story, &leader).await
+        let leader = self.operator.leads(&self.victim.borrow()).await?;
+        self.operator.kill(self.story, &leader).await?;
+        self.victim.replace(leader);
+        Ok(())
     }
 
     async fn told(&self, reason: &str, about: &str) -> Outcome {

@@ -1,0 +1,79 @@
+//! The whole operator but for its watches' connections, against an API server and a cluster of a few lines: random histories of what
+//! the cluster does, what people change, what is told late, which requests fail and when the process is killed. Deterministic: a
+//! history that breaks a promise is shrunk to a short one, which can be read and run again.
+
+mod end;
+mod nodes;
+mod process;
+mod promises;
+mod server;
+mod story;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use self::{
+    end::End,
+    server::Fault,
+    story::{Change, Step, tell},
+};
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        Just(Change { spec: json!({ "pod": { "labels": { "team": "health" } } }), restarts: 0 }),
+        Just(Change { spec: json!({ "config": { "max.sessions.per_user": "5" } }), restarts: 1 }),
+        Just(Change { spec: json!({ "resources": { "memory": "4Gi" } }), restarts: 1 }),
+        Just(Change { spec: json!({ "database": { "bundled": { "parameters": { "max_connections": "200" } } } }), restarts: 1 }),
+        Just(Change { spec: json!({ "files": { "volume": { "size": "100Gi" } } }), restarts: 0 }),
+        Just(Change { spec: json!({ "backup": { "suspend": true } }), restarts: 0 }),
+        Just(Change { spec: json!({ "network": { "policies": false } }), restarts: 0 }),
+        Just(Change { spec: json!({ "deletionPolicy": "Delete" }), restarts: 0 }),
+    ]
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        Just(Fault::KilledBefore),
+        Just(Fault::KilledAfter),
+        Just(Fault::ReplyLost),
+        prop::sample::select(vec![409, 429, 500, 503]).prop_map(Fault::Refused),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => Just(Step::Pass),
+        6 => any::<prop::sample::Index>().prop_map(Step::Hear),
+        3 => Just(Step::HearOfResource),
+        8 => any::<prop::sample::Index>().prop_map(Step::Happen),
+        1 => Just(Step::Kill),
+        2 => (0_usize..12, fault()).prop_map(|(after, fault)| Step::Fail(after, fault)),
+        2 => any::<prop::sample::Index>().prop_map(Step::Edit),
+        2 => any::<prop::sample::Index>().prop_map(Step::Remove),
+        1 => change().prop_map(Step::Change),
+    ]
+}
+
+proptest! {
+    // PROPTEST_CASES=100000 cargo test --release --lib model takes half an hour.
+    #![proptest_config(ProptestConfig { cases: cases(24), max_shrink_iters: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_it_ends_as_if_nothing_had(ready: bool, steps in prop::collection::vec(step(), 1..40)) {
+        let (end, clean) = (tell(ready, &steps), End::of_a_quiet_life(&steps));
+        prop_assert_eq!(end.differs_from(&clean), None);
+    }
+
+    #[test]
+    fn what_is_lost_is_never_made_anew(lost: prop::sample::Index, before in prop::collection::vec(step(), 0..10), after in prop::collection::vec(step(), 0..20)) {
+        let mut steps = before;
+        steps.push(Step::Lose(lost));
+        steps.extend(after);
+        let end = tell(true, &steps);
+        prop_assert!(end.conditions.contains("Stalled True"), "{}", end.conditions);
+    }
+}
+
+fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}

@@ -1,0 +1,135 @@
+//! The operator's process: what it keeps in memory, and loses when it is killed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use kube::{
+    Client,
+    api::DynamicObject,
+    core::DeserializeGuard,
+    runtime::{
+        events::{Recorder, Reporter},
+        reflector::{self, store::Writer},
+        watcher,
+    },
+};
+use serde_json::Value;
+
+use super::server::{NAMESPACE, Server, Told};
+use crate::{
+    api::{Dhis2Instance, MANAGER},
+    operator::{
+        contest::Contests,
+        fleet::Fleet,
+        kind::Kind,
+        leader::Leadership,
+        metrics::Metrics,
+        observe::Secrets,
+        reconcile::{Context, reconcile},
+        settings::Settings,
+        watch::Arrival,
+        world::{Key, World},
+    },
+};
+
+pub const NAME: &str = "play";
+
+pub struct Process {
+    server: Server,
+    context: Arc<Context>,
+    arrival: Arrival,
+    writer: Writer<DeserializeGuard<Dhis2Instance>>,
+}
+
+impl Process {
+    /// Starts it: the first lists tell what is there now.
+    pub fn start(server: &Server) -> Self {
+        let (store, writer) = reflector::store();
+        let settings = settings();
+        let context = Arc::new(context(server.client(), Arc::new(Fleet::new(vec![store.clone()])), settings.clone()));
+        let arrival = Arrival { world: context.world.clone(), resources: store, settings: Arc::new(settings) };
+        let mut process = Self { server: server.clone(), context, arrival, writer };
+        process.learn_resource();
+        let (mut objects, claims) = {
+            let mut state = server.state();
+            state.killed = false;
+            state.untold.clear();
+            let of = |claims: bool| {
+                let all = state.objects.iter().filter(move |((kind, _), _)| (*kind == Kind::PersistentVolumeClaim) == claims);
+                all.map(|((kind, _), object)| (*kind, object.clone())).collect::<Vec<_>>()
+            };
+            (of(false), of(true))
+        };
+        // As the controller does it: the size of a volume shapes what other objects should be.
+        objects.splice(0..0, claims);
+        for (kind, object) in objects {
+            process.learn(kind, &Told::Is(object));
+        }
+        process
+    }
+
+    /// The watch of the resource tells how it is now.
+    pub fn learn_resource(&mut self) {
+        let resource = self.server.state().resource.clone();
+        let resource: Dhis2Instance = serde_json::from_value(resource).unwrap();
+        self.writer.apply_watcher_event(&watcher::Event::Apply(DeserializeGuard(Ok(resource))));
+    }
+
+    /// The watch of a kind tells this.
+    pub fn learn(&self, kind: Kind, told: &Told) {
+        if kind == Kind::Secret {
+            return; // not watched
+        }
+        match told {
+            Told::Is(object) => drop(self.arrival.arrive(kind, &read(object))),
+            Told::Gone(object) => {
+                let object = read(object);
+                let (name, uid) = (object.metadata.name.unwrap_or_default(), object.metadata.uid.unwrap_or_default());
+                self.context.world.remove(&key(), kind, &name, &uid);
+            }
+        }
+    }
+
+    /// One pass over the instance as it is known.
+    pub async fn pass(&self) {
+        if let Some(resource) = self.arrival.resources.state().into_iter().next() {
+            // What went wrong is in the status as far as it is to be told; the model asks again.
+            let _ = reconcile(resource, self.context.clone()).await;
+        }
+    }
+}
+
+fn read(object: &Value) -> DynamicObject {
+    serde_json::from_value(object.clone()).unwrap()
+}
+
+fn key() -> Key {
+    Key { namespace: NAMESPACE.into(), name: NAME.into() }
+}
+
+fn settings() -> Settings {
+    Settings {
+        image: "dhis2-operator:1".into(),
+        image_pull_policy: "IfNotPresent".into(),
+        dhis2_repository: "docker.io/dhis2/core".into(),
+        postgres_image: "postgis:16".into(),
+        ..Settings::default()
+    }
+}
+
+fn context(client: Client, fleet: Arc<Fleet>, settings: Settings) -> Context {
+    Context {
+        recorder: Recorder::new(client.clone(), Reporter { controller: MANAGER.into(), instance: None }),
+        client,
+        world: Arc::new(World::default()),
+        secrets: Secrets::default(),
+        fleet,
+        contests: Contests::default(),
+        settings,
+        leadership: Leadership::uncontested(),
+        metrics: Arc::new(Metrics::new()),
+        failures: Mutex::new(HashMap::new()),
+    }
+}
