@@ -7,7 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 use dhis2_e2e::site::door::{Door, Scheme};
-use dhis2_e2e::site::instance::{self, Instance};
+use dhis2_e2e::site::instance::Instance;
 use dhis2_e2e::site::operator::{self, Operator};
 use dhis2_e2e::site::{Outcome, Story, data, process, wait};
 use k8s_openapi::ByteString;
@@ -78,7 +78,8 @@ impl Parts<'_> {
 
     /// Kills the operator, in the middle of whatever it does. The lease may still name the one that was killed before.
     async fn killed(&self) -> Outcome {
-        let leader = self.operator.leads(&self.victim.borrow()).await?;
+        let last = self.victim.borrow().clone();
+        let leader = self.operator.leads(&last).await?;
         self.operator.kill(self.story, &leader).await?;
         self.victim.replace(leader);
         Ok(())
