@@ -37,9 +37,16 @@ fn rank(resource: &Dhis2Instance, address: &str) -> Option<Rank> {
 }
 
 /// Host and path. Another path of the same host is another address: an ingress controller tells them apart.
-fn asked(resource: &Dhis2Instance) -> String {
+pub fn asked(resource: &Dhis2Instance) -> String {
     let web = &resource.spec.web;
     format!("{}{}", web.host, web.path.trim_end_matches('/'))
+}
+
+/// The addresses that a resource asks for or serves at.
+pub fn claimed(resource: &Dhis2Instance) -> Vec<String> {
+    let (asked, served) = (asked(resource), served(resource));
+    let further = served.filter(|served| *served != asked).map(str::to_owned);
+    [asked].into_iter().chain(further).collect()
 }
 
 /// Where its Ingress leads to, whatever the resource asks for meanwhile.

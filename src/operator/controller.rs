@@ -22,7 +22,7 @@ use super::{
     kind::Kind,
     reconcile::{Context, error_policy, reconcile},
     serve::Readiness,
-    watch::{self, Arrival, PAGE, Progress},
+    watch::{self, Arrival, Heard, PAGE, Progress},
     world::Key,
 };
 use crate::api::Dhis2Instance;
@@ -45,6 +45,8 @@ fn watch_name(kind: &str, namespace: Option<&str>) -> String {
 
 /// What a controller looks after.
 pub struct Scope {
+    /// Its place in the fleet.
+    pub number: usize,
     /// The namespace; none for all.
     pub namespace: Option<String>,
     /// Its resources.
@@ -55,7 +57,7 @@ pub struct Scope {
 
 /// Works until `drain`: then nothing new is begun, and what is under way is finished.
 pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, readiness: Readiness, drain: CancellationToken) {
-    let Scope { namespace, resources: store, writer } = scope;
+    let Scope { number, namespace, resources: store, writer } = scope;
     let client = context.client.clone();
     let (asks, queue) = mpsc::unbounded::<Key>();
     let api: Api<Resource> = match &namespace {
@@ -72,12 +74,10 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
     let progress =
         |kind| Progress { readiness: readiness.clone(), metrics: metrics.clone(), kind, watch: watch_name(kind, namespace.as_deref()) };
     let mut tasks = JoinSet::new();
-    let (forget, changed) = {
-        let (forgetful, changing) = (context.clone(), context.clone());
-        (move |key: &Key| forgetful.forget(key), move || changing.fleet.changed())
-    };
-    tasks.spawn(forward(watch::resources(reflected, forget, changed, progress(RESOURCE)), asks.clone()));
-    tasks.spawn(forward(context.fleet.clone().freed(store.clone()), asks.clone()));
+    let hearing = context.clone();
+    let hear = move |heard: Heard<'_>| hearing.hear(heard);
+    tasks.spawn(forward(watch::resources(reflected, hear, progress(RESOURCE)), asks.clone()));
+    tasks.spawn(forward(context.fleet.clone().freed(number), asks.clone()));
     if store.wait_until_ready().await.is_err() {
         return;
     }

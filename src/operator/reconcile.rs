@@ -30,6 +30,7 @@ use super::{
     restart::{Restart, restart},
     settings::Settings,
     status::{self, Outcome},
+    watch::Heard,
     world::{Key, World},
 };
 use crate::api::{Dhis2Instance, PAUSED};
@@ -86,11 +87,23 @@ pub struct Context {
 
 impl Context {
     /// Forgets an instance that is gone: one of the same name that comes later begins anew.
-    pub fn forget(&self, key: &Key) {
+    fn forget(&self, key: &Key) {
         self.world.forget(key);
         self.secrets.forget(key);
         self.contests.forget(key);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Takes in what the watch of the resources tells.
+    pub fn hear(&self, heard: Heard<'_>) {
+        match heard {
+            Heard::Is(key) => self.fleet.changed(key),
+            Heard::Gone(key) => {
+                self.forget(key);
+                self.fleet.changed(key);
+            }
+            Heard::Listed => self.fleet.listed(),
+        }
     }
 
     /// Passes in a row that failed.

@@ -104,8 +104,8 @@ pub async fn run(run: args::Run) -> Result<(), Error> {
     metrics.census.of(fleet.clone());
     let context = Arc::new(context(client, &run, leadership, metrics, fleet));
     let mut work = JoinSet::new();
-    for (namespace, (resources, writer)) in scopes.into_iter().zip(stores) {
-        let scope = Scope { namespace, resources, writer };
+    for (number, (namespace, (resources, writer))) in scopes.into_iter().zip(stores).enumerate() {
+        let scope = Scope { number, namespace, resources, writer };
         work.spawn(controller::control(context.clone(), scope, run.concurrency, readiness.clone(), drain.clone()));
     }
     let ended = until_end(&mut held, &mut work, &mut term).await;

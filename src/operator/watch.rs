@@ -195,12 +195,21 @@ fn key_of(object: &DynamicObject) -> Option<Key> {
     Some(Key { namespace: object.namespace()?, name })
 }
 
+/// What the watch of the resources tells, for those who keep something about them.
+#[derive(Clone, Copy, Debug)]
+pub enum Heard<'a> {
+    /// This one is there, or has changed.
+    Is(&'a Key),
+    /// This one is gone.
+    Gone(&'a Key),
+    /// A list is in. Only now the store has what it says.
+    Listed,
+}
+
 /// Watches the resources themselves, kept in the reflector's store. Yields those that need a pass.
-/// `forget` is told of those that are gone, `changed` that there was any change.
 pub fn resources(
     stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static,
-    forget: impl Fn(&Key) + Send + 'static,
-    changed: impl Fn() + Send + 'static,
+    hear: impl Fn(Heard<'_>) + Send + 'static,
     progress: Progress,
 ) -> BoxStream<'static, Key> {
     let failed = progress.clone();
@@ -216,8 +225,9 @@ pub fn resources(
                 }
                 watcher::Event::InitDone => {
                     for gone in missing.drain() {
-                        forget(&gone);
+                        hear(Heard::Gone(&gone));
                     }
+                    hear(Heard::Listed);
                     progress.synced();
                     None
                 }
@@ -229,18 +239,18 @@ pub fn resources(
                     progress.moved();
                     named(&resource).inspect(|key| {
                         known.insert(key.clone());
+                        hear(Heard::Is(key));
                     })
                 }
                 watcher::Event::Delete(resource) => {
                     progress.moved();
                     named(&resource).inspect(|key| {
                         known.remove(key);
-                        forget(key);
+                        hear(Heard::Gone(key));
                     });
                     None
                 }
             };
-            changed();
             std::future::ready(key)
         })
         .boxed()
@@ -287,8 +297,12 @@ mod tests {
                 kind: "Dhis2Instance",
                 watch: "Dhis2Instance".into(),
             };
-            let forget = move |key: &Key| told.lock().unwrap().push(key.clone());
-            let asked = resources(futures::stream::iter(events), forget, || (), progress);
+            let hear = move |heard: Heard<'_>| {
+                if let Heard::Gone(key) = heard {
+                    told.lock().unwrap().push(key.clone());
+                }
+            };
+            let asked = resources(futures::stream::iter(events), hear, progress);
             let asked: Vec<Key> = asked.collect().await;
             assert_eq!(asked, [Key { namespace: "ns".into(), name: "play".into() }], "a resource that is gone needs no pass");
             assert_eq!(*forgotten.lock().unwrap(), asked);
