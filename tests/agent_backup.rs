@@ -39,7 +39,7 @@ const SCHEMA: &str = "
 
 fn ready() -> Pod {
     let pod = Pod::new();
-    fs::copy(pod::restic(), pod.path(layout::RESTIC)).unwrap();
+    pod.install(&pod::restic(), layout::RESTIC);
     pod.build(&[]).done();
     pod
 }
@@ -237,8 +237,9 @@ fn limited(pod: &Pod) {
         full = full.display(),
         real = real.display()
     );
-    pod.write(layout::RESTIC, &script);
-    fs::set_permissions(pod.path(layout::RESTIC), fs::Permissions::from_mode(0o755)).unwrap();
+    pod.write("/tmp/restic", &script);
+    fs::set_permissions(pod.path("/tmp/restic"), fs::Permissions::from_mode(0o755)).unwrap();
+    pod.install(&pod.path("/tmp/restic"), layout::RESTIC);
 }
 
 #[test]

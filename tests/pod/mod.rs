@@ -76,9 +76,16 @@ impl Pod {
         pod.write(layout::RESOURCE, r#"{"kind":"Dhis2Instance"}"#);
         pod.configure("");
         pod.write(layout::PG_HBA_CONF, "local all all trust\nhost all all all scram-sha-256\n");
-        fs::copy(env!("CARGO_BIN_EXE_dhis2-agent"), pod.path(layout::AGENT)).unwrap();
+        pod.install(Path::new(env!("CARGO_BIN_EXE_dhis2-agent")), layout::AGENT);
         pod.give_away();
         pod
+    }
+
+    /// Copies a program, in a process of its own: while this one has the file open for writing, a child that another test begins would
+    /// have it open as well for a moment, and the program could not be run ("text file busy").
+    pub fn install(&self, program: &Path, place: &str) {
+        let copied = Command::new("cp").arg(program).arg(self.path(place)).status().unwrap();
+        assert!(copied.success(), "cp {}", program.display());
     }
 
     fn secrets(&self) {

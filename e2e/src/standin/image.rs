@@ -5,6 +5,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -111,12 +112,19 @@ pub fn lay_out(version: Version, program: &Path, root: &Path) -> io::Result<()> 
         match &entry.content {
             Content::Folder => fs::create_dir_all(&path)?,
             Content::Bytes(bytes) => fs::write(&path, bytes)?,
-            Content::Copy(from) => fs::copy(from, &path).map(|_| ())?,
+            Content::Copy(from) => copy(from, &path)?,
         }
         fs::set_permissions(&path, Permissions::from_mode(entry.mode))?;
         chown(&path, Some(entry.owner), Some(entry.owner))?;
     }
     Ok(())
+}
+
+/// In a process of its own: a child that this one begins while it has the file open for writing would have it open as well for a
+/// moment, and the program could not be run ("text file busy").
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let copied = Command::new("cp").arg(from).arg(to).status()?;
+    if copied.success() { Ok(()) } else { Err(io::Error::other(format!("cp {} failed", from.display()))) }
 }
 
 #[cfg(test)]
