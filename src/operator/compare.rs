@@ -1,6 +1,8 @@
 //! Is an object as it is wanted? Every field that is wanted must be there with its value; what others
 //! added is left alone.
 
+use std::io;
+
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -19,10 +21,12 @@ pub fn satisfies(actual: &Value, wanted: &Value) -> bool {
 }
 
 fn holds(actual: &Map<String, Value>, wanted: &Map<String, Value>) -> bool {
-    wanted.iter().all(|(key, value)| match actual.get(key) {
-        Some(there) => satisfies(there, value),
-        None => is_empty(value),
-    })
+    wanted.iter().all(|(key, value)| satisfies_at(actual.get(key), value))
+}
+
+/// Does what is there under some key, if anything is, hold all that is wanted under it?
+pub fn satisfies_at(actual: Option<&Value>, wanted: &Value) -> bool {
+    actual.map_or_else(|| is_empty(wanted), |actual| satisfies(actual, wanted))
 }
 
 /// The API server leaves empty values out. A `false` that it leaves out is none that we want: where absent means something
@@ -46,20 +50,24 @@ fn list_holds(actual: &[Value], wanted: &[Value]) -> bool {
 
 /// A short digest of a wanted object, stable over restarts and builds: two wishes with one digest are the same.
 pub fn digest(value: &Value) -> String {
-    let hash = Sha256::digest(canonical(value).to_string());
+    let mut text = Hashed(Sha256::new());
+    // The keys of a map are in order, however it was built; a hash takes every byte.
+    let _ = serde_json::to_writer(&mut text, value);
+    let hash = text.0.finalize();
     hash.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// Keys in order, so that the digest does not depend on how a map was built.
-fn canonical(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
-            entries.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::Object(entries.into_iter().collect())
-        }
-        Value::Array(list) => Value::Array(list.iter().map(canonical).collect()),
-        other => other.clone(),
+/// Hashes what is written, without keeping it.
+struct Hashed(Sha256);
+
+impl io::Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -32,6 +32,7 @@ pub mod run;
 mod secrets;
 pub mod serve;
 pub mod settings;
+mod settled;
 pub mod slot;
 pub mod status;
 pub mod telemetry;

@@ -29,6 +29,7 @@ use super::{
     parse::parse,
     restart::{Restart, restart},
     settings::Settings,
+    settled::{Picture, Settled},
     status::{self, Outcome},
     watch::Heard,
     world::{Key, World},
@@ -73,6 +74,8 @@ pub struct Context {
     pub fleet: Arc<Fleet>,
     /// Objects that others keep changing.
     pub contests: Contests,
+    /// Instances over which the last pass found nothing to do.
+    pub settled: Settled,
     /// Settings of the operator.
     pub settings: Settings,
     /// May we write?
@@ -91,6 +94,7 @@ impl Context {
         self.world.forget(key);
         self.secrets.forget(key);
         self.contests.forget(key);
+        self.settled.forget(key);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
@@ -162,8 +166,8 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
     }
     let taken = context.fleet.taken(resource);
     if is_paused(resource) {
-        let revisit = tell(resource, &key, context, &Observed { taken, ..watched(resource, &key, context) }, &Outcome::Paused).await?;
-        return Ok(Action::requeue(revisit));
+        let told = tell(resource, &key, context, &Observed { taken, ..watched(resource, &key, context) }, &Outcome::Paused).await?;
+        return Ok(Action::requeue(told.revisit));
     }
     let observed = match observe::observe(&context.client, &context.world, &context.secrets, &key, resource).await {
         Ok(observed) => observed,
@@ -174,12 +178,26 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
             return Err(error.into());
         }
     };
-    let (outcome, observed, errors) = act(resource, &key, context, Observed { taken, ..observed }).await;
-    let revisit = tell(resource, &key, context, &observed, &outcome).await?;
+    let Acted { outcome, now, errors, idle } = act(resource, &key, context, Observed { taken, ..observed }).await;
+    let Told { revisit, written } = tell(resource, &key, context, &now, &outcome).await?;
+    if let Some(picture) = idle.filter(|_| !written) {
+        context.settled.found(&key, picture);
+    }
     match errors.into_iter().next() {
         Some(error) => Err(error.into()),
         None => Ok(Action::requeue(outcome.again().unwrap_or(revisit).min(revisit).min(visit(resource)))),
     }
+}
+
+/// What became of a pass.
+struct Acted {
+    /// What is to be told.
+    outcome: Outcome,
+    /// What is there now.
+    now: Observed,
+    errors: Vec<apply::Error>,
+    /// What it looked at, if it found nothing to do.
+    idle: Option<Picture>,
 }
 
 /// What the watches alone tell.
@@ -187,12 +205,18 @@ fn watched(resource: &Dhis2Instance, key: &Key, context: &Context) -> Observed {
     Observed { instance: resource.uid().unwrap_or_default(), children: context.world.children(key), ..Observed::default() }
 }
 
-/// Parses and applies. Returns what is to be told, and what is there now.
-async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: Observed) -> (Outcome, Observed, Vec<apply::Error>) {
+/// Parses and applies.
+async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: Observed) -> Acted {
+    let nothing = |outcome, observed| Acted { outcome, now: observed, errors: Vec::new(), idle: None };
     let instance = match parse(resource, &observed, &context.settings) {
         Ok(instance) => instance,
-        Err(refusal) => return (Outcome::Refused(refusal), observed, Vec::new()),
+        Err(refusal) => return nothing(Outcome::Refused(refusal), observed),
     };
+    let picture = Picture::of(&instance, resource.status.as_ref(), &observed);
+    if context.settled.is(key, picture) {
+        let instance = Box::new(instance);
+        return nothing(Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new() }, observed);
+    }
     let wanted = desired(&instance);
     let writer = Writer {
         client: &context.client,
@@ -213,29 +237,40 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
     {
         applied.errors.push(error);
     }
-    let Applied { made, errors, .. } = applied;
+    let Applied { made, errors, written } = applied;
+    let contested = context.contests.of(key, Instant::now());
+    let idle = written == 0 && errors.is_empty() && next == Restart::Settled && contested.is_empty() && now == observed;
     let instance = Box::new(instance);
     let outcome = match errors.iter().find(|error| !error.passes()).or(errors.first()) {
-        None => Outcome::Applied { instance, made, restart: next, contested: context.contests.of(key, Instant::now()) },
+        None => Outcome::Applied { instance, made, restart: next, contested },
         Some(error) if error.passes() && context.failures(key) < PATIENCE => Outcome::Interrupted { instance, made },
         Some(error) => match status::told(error) {
             Some(refusal) => Outcome::Failed { instance, made, refusal },
             None => Outcome::Interrupted { instance, made },
         },
     };
-    (outcome, now, errors)
+    Acted { outcome, now, errors, idle: idle.then_some(picture) }
 }
 
-/// Writes the status if it changed, with an event for each transition. Returns when to look again.
-async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: &Observed, outcome: &Outcome) -> Result<Duration, Error> {
+/// What telling came to.
+struct Told {
+    /// When to look again.
+    revisit: Duration,
+    /// Was there anything new to tell?
+    written: bool,
+}
+
+/// Writes the status if it changed, with an event for each transition.
+async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: &Observed, outcome: &Outcome) -> Result<Told, Error> {
     let now = Timestamp::now();
     let told = status::linked(status::status(resource, observed, outcome, now), &context.settings.runbooks);
     let revisit = status::revisit(&told, observed, now);
     if resource.status.as_ref() == Some(&told) {
-        return Ok(revisit);
+        return Ok(Told { revisit, written: false });
     }
+    let new = Told { revisit, written: true };
     if !context.leadership.still_leading() {
-        return Ok(revisit);
+        return Ok(new);
     }
     let mut written = resource.clone();
     written.status = Some(told.clone());
@@ -243,7 +278,7 @@ async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: 
     // The resourceVersion that the pass began with: a conflict ends the pass, and the newer resource begins another.
     let answer = match api.replace_status(&key.name, &PostParams::default(), &written).await {
         Ok(answer) => answer,
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => return Ok(revisit),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => return Ok(new),
         Err(source) => return Err(Error::Status(source)),
     };
     if let Some(version) = answer.resource_version().and_then(|version| version.parse().ok()) {
@@ -252,7 +287,7 @@ async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: 
     if context.leadership.still_leading() {
         events::publish(&context.recorder, resource, &told).await;
     }
-    Ok(revisit)
+    Ok(new)
 }
 
 /// When a failing instance is tried again: after 1 s, doubling, at most 5 min.

@@ -34,6 +34,7 @@ use super::{
     requests::CountRequests,
     serve::{self, Readiness},
     settings::Settings,
+    settled::Settled,
     world::World,
 };
 use crate::api::{Dhis2Instance, MANAGER};
@@ -146,6 +147,7 @@ fn context(client: Client, run: &args::Run, leadership: Leadership, metrics: Arc
         secrets: Secrets::default(),
         fleet,
         contests: Contests::default(),
+        settled: Settled::default(),
         settings: Settings::from(&run.defaults),
         leadership,
         metrics,

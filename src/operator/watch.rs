@@ -12,7 +12,7 @@ use kube::{
 };
 
 use super::{
-    desired::{Wanted, desired},
+    desired::{Wanted, of_kind},
     fleet::Resources,
     instance::{Instance, Stage},
     kind::Kind,
@@ -111,6 +111,8 @@ pub fn children(client: &Client, kind: Kind, namespace: Option<String>, arrival:
     let failed = progress.clone();
     watcher(api, ours)
         .default_backoff()
+        // Most of an object, and of no use to whoever compares it.
+        .modify(|object| object.metadata.managed_fields = None)
         .filter_map(move |event| std::future::ready(event.inspect_err(|error| failed.failed(error)).ok()))
         .flat_map(move |event| futures::stream::iter(arrival.take(kind, namespace.as_deref(), event, &mut missing, &progress)))
         .boxed()
@@ -186,7 +188,7 @@ impl Arrival {
 fn wish(instance: &Instance, kind: Kind, name: &str) -> Option<Wanted> {
     STAGES.into_iter().find_map(|stage| {
         let instance = Instance { stage, ..instance.clone() };
-        desired(&instance).into_iter().find(|wish| wish.kind == kind && wish.name == name)
+        of_kind(&instance, kind).find(|wish| wish.name == name)
     })
 }
 
@@ -263,7 +265,7 @@ fn named(resource: &DeserializeGuard<Dhis2Instance>) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::desired::fixture;
+    use crate::operator::desired::{desired, fixture};
 
     #[test]
     fn what_a_start_finds_at_any_stage_is_known_as_wanted() {

@@ -1,10 +1,12 @@
 //! Comparing a wish with what is there.
 
+use std::borrow::Cow;
+
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::{
-    compare::{digest, satisfies},
+    compare::{digest, satisfies_at},
     desired::Wanted,
     slot,
 };
@@ -30,29 +32,37 @@ impl Wanted {
 
     /// Tells one wish from another.
     pub fn digest(&self) -> String {
-        digest(&self.compared())
+        self.digest.get_or_init(|| digest(&self.compared())).clone()
     }
 
     /// Is the object as wanted? Nothing that is wanted is missing (drift), and it was written for this wish
     /// (else a field that is no longer wanted may still be there).
     pub fn is_satisfied_by(&self, object: &DynamicObject) -> bool {
-        let mut wanted = self.compared();
-        if let Some(wanted) = wanted.as_object_mut() {
-            // The items of a list do not repeat their type.
-            wanted.remove("apiVersion");
-            wanted.remove("kind");
-        }
-        slot::applied(object).as_deref() == Some(&self.digest())
-            && serde_json::to_value(object).is_ok_and(|there| satisfies(&there, &wanted))
+        slot::applied(object).as_deref() == Some(&self.digest()) && self.holds(object)
     }
 
-    fn compared(&self) -> Value {
+    fn holds(&self, object: &DynamicObject) -> bool {
+        let wanted = self.compared();
+        let Some(wanted) = wanted.as_object() else { return false };
+        let there = |key: &str| match key {
+            "metadata" => serde_json::to_value(&object.metadata).ok().map(Cow::Owned),
+            _ => object.data.get(key).map(Cow::Borrowed),
+        };
+        // The items of a list do not repeat their type.
+        let fields = wanted.iter().filter(|(key, _)| !["apiVersion", "kind"].contains(&key.as_str()));
+        fields.into_iter().all(|(key, value)| satisfies_at(there(key).as_deref(), value))
+    }
+
+    fn compared(&self) -> Cow<'_, Value> {
+        if self.object.pointer("/spec/template/spec").is_none() {
+            return Cow::Borrowed(&self.object);
+        }
         let mut object = self.object.clone();
         for list in ["initContainers", "containers"] {
             let containers = object.pointer_mut(&format!("/spec/template/spec/{list}")).and_then(Value::as_array_mut);
             containers.into_iter().flatten().for_each(forget_agent_image);
         }
-        object
+        Cow::Owned(object)
     }
 }
 
@@ -72,7 +82,7 @@ mod tests {
         let containers = json!([{"name": "install", "image": agent}]);
         let object = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "play"},
             "spec": {"template": {"spec": {"initContainers": containers, "containers": [{"name": "dhis2", "image": image}]}}}});
-        Wanted { kind: Kind::StatefulSet, name: "play".into(), object, policy: Policy::Keep }
+        Wanted::of(Kind::StatefulSet, "play", object, Policy::Keep)
     }
 
     fn there(wish: &Wanted) -> DynamicObject {
@@ -93,7 +103,7 @@ mod tests {
             let Wanted { object, .. } = wish(agent, "postgres:17");
             let object = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "play-backup"},
                 "spec": {"jobTemplate": {"spec": {"template": object["spec"]["template"]}}}});
-            Wanted { kind: Kind::CronJob, name: "play-backup".into(), object, policy: Policy::Keep }
+            Wanted::of(Kind::CronJob, "play-backup", object, Policy::Keep)
         };
         assert!(schedule("operator:1").is_satisfied_by(&there(&schedule("operator:1"))));
         assert!(!schedule("operator:2").is_satisfied_by(&there(&schedule("operator:1"))));

@@ -31,6 +31,8 @@ mod invariants;
 #[cfg(test)]
 mod pod_security;
 
+use std::sync::OnceLock;
+
 use k8s_openapi::serde::Serialize;
 use serde_json::{Value, json};
 
@@ -39,22 +41,34 @@ use super::{instance::Instance, kind::Kind};
 /// All objects of an instance that are due at its stage, in the order in which they are made: doors are shut before anything
 /// runs, and what a pod mounts is there before the pod.
 pub fn desired(instance: &Instance) -> Vec<Wanted> {
-    let early = [policies::policies(instance), secrets::secrets(instance), configuration::configuration(instance)];
-    let volumes = [claims::claims(instance), services::services(instance)];
-    let late = [
-        database::build(instance),
-        database::database(instance),
-        application::application(instance),
-        bootstrap::bootstrap(instance),
-        ingress::ingress(instance),
-        backup::schedule(instance),
-        backup::first(instance),
-    ];
-    early.into_iter().chain(volumes).flatten().chain(late.into_iter().flatten()).collect()
+    PARTS.iter().flat_map(|(_, part)| part(instance)).collect()
 }
 
+/// Those of one kind: whoever looks for one object need not have all of them made up.
+pub fn of_kind(instance: &Instance, kind: Kind) -> impl Iterator<Item = Wanted> {
+    PARTS.iter().filter(move |(of, _)| *of == kind).flat_map(|(_, part)| part(instance))
+}
+
+/// What makes up the objects of a kind.
+type Part = (Kind, fn(&Instance) -> Vec<Wanted>);
+
+const PARTS: [Part; 12] = [
+    (Kind::NetworkPolicy, policies::policies),
+    (Kind::Secret, secrets::secrets),
+    (Kind::ConfigMap, configuration::configuration),
+    (Kind::PersistentVolumeClaim, claims::claims),
+    (Kind::Service, services::services),
+    (Kind::Job, |instance| Vec::from_iter(database::build(instance))),
+    (Kind::StatefulSet, |instance| Vec::from_iter(database::database(instance))),
+    (Kind::StatefulSet, |instance| Vec::from_iter(application::application(instance))),
+    (Kind::Job, |instance| Vec::from_iter(bootstrap::bootstrap(instance))),
+    (Kind::Ingress, |instance| Vec::from_iter(ingress::ingress(instance))),
+    (Kind::CronJob, |instance| Vec::from_iter(backup::schedule(instance))),
+    (Kind::Job, |instance| Vec::from_iter(backup::first(instance))),
+];
+
 /// An object that should exist, and how it is brought about.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Wanted {
     /// Its kind.
     pub kind: Kind,
@@ -64,11 +78,24 @@ pub struct Wanted {
     pub object: Value,
     /// How it is brought about and kept.
     pub policy: Policy,
+    /// Its digest, once it was asked for.
+    pub(super) digest: OnceLock<String>,
 }
 
 impl Wanted {
     fn new(kind: Kind, name: &str, object: &impl Serialize, policy: Policy) -> Self {
-        Self { kind, name: name.to_owned(), object: json!(object), policy }
+        Self::of(kind, name, json!(object), policy)
+    }
+
+    /// A wish for this object.
+    pub(super) fn of(kind: Kind, name: &str, object: Value, policy: Policy) -> Self {
+        Self { kind, name: name.to_owned(), object, policy, digest: OnceLock::new() }
+    }
+}
+
+impl PartialEq for Wanted {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, &self.name, &self.object, &self.policy) == (other.kind, &other.name, &other.object, &other.policy)
     }
 }
 
@@ -119,6 +146,16 @@ mod tests {
             .filter(|wanted| !early.contains(&wanted.kind))
             .map(|wanted| format!("{} {}", wanted.kind.name(), wanted.name))
             .collect()
+    }
+
+    #[test]
+    fn each_part_makes_up_its_kind_alone() {
+        for (instance, (kind, part)) in fixture::STAGES.into_iter().flat_map(|stage| {
+            let instance = Instance { stage, ..fixture::plain() };
+            PARTS.into_iter().map(move |part| (instance.clone(), part))
+        }) {
+            assert!(part(&instance).iter().all(|wanted| wanted.kind == kind), "{}", kind.name());
+        }
     }
 
     #[test]
