@@ -91,7 +91,7 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
     drop(asks);
     // Deciding on half a picture could take what is there for missing.
     readiness.until_synced().await;
-    let waiting = metrics.queue.clone();
+    let waiting = metrics.backlog.clone();
     let queue = queue
         .map(move |key| {
             waiting.asked(&key);
@@ -113,7 +113,7 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
             }
             // It is gone: there is nothing to look at.
             if let Err(controller::Error::ObjectNotFound(gone)) = pass {
-                metrics.queue.begun(&Key { namespace: gone.namespace.unwrap_or_default(), name: gone.name });
+                metrics.backlog.begun(&Key { namespace: gone.namespace.unwrap_or_default(), name: gone.name });
             }
             std::future::ready(())
         })

@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{census::Census, queue::Queue};
+use super::{backlog::Backlog, census::Census};
 
 /// The media type of [`Metrics::encode`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,7 +39,7 @@ pub struct Metrics {
     watch_restarts: Family<Restart, Counter>,
     leader: Gauge,
     /// Who waits for a pass.
-    pub queue: Queue,
+    pub backlog: Backlog,
     /// How the instances are.
     pub census: Census,
 }
@@ -72,11 +72,11 @@ impl Metrics {
             watch_restarts.clone(),
         );
         registry.register("leader", "1 while this replica leads", leader.clone());
-        let (queue, census) = (Queue::default(), Census::default());
-        registry.register_collector(Box::new(queue.clone()));
+        let (backlog, census) = (Backlog::default(), Census::default());
+        registry.register_collector(Box::new(backlog.clone()));
         registry.register_collector(Box::new(census.clone()));
         registry.register("build", "What this program is", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, passes, pass_seconds, requests, watch_restarts, leader, queue, census }
+        Self { registry, passes, pass_seconds, requests, watch_restarts, leader, backlog, census }
     }
 
     /// One pass over an instance ended with `result` (the name of an outcome or of an error variant) after `took`.

@@ -121,7 +121,7 @@ impl Context {
 /// # Errors
 /// When the pass has to be tried again; what went wrong was told in the status as far as that was possible.
 pub async fn reconcile(resource: Arc<DeserializeGuard<Dhis2Instance>>, context: Arc<Context>) -> Result<Action, Error> {
-    context.metrics.queue.begun(&Key { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() });
+    context.metrics.backlog.begun(&Key { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() });
     let resource = match &resource.0 {
         Ok(resource) => resource,
         Err(error) => {

@@ -18,9 +18,9 @@ use super::world::Key;
 
 /// The instances that were asked for and whose pass has not begun, with the time of the first ask.
 #[derive(Clone, Debug, Default)]
-pub struct Queue(Arc<Mutex<HashMap<Key, Instant>>>);
+pub struct Backlog(Arc<Mutex<HashMap<Key, Instant>>>);
 
-impl Queue {
+impl Backlog {
     /// A pass is asked for.
     pub fn asked(&self, key: &Key) {
         self.waiting().entry(key.clone()).or_insert_with(Instant::now);
@@ -36,7 +36,7 @@ impl Queue {
     }
 }
 
-impl Collector for Queue {
+impl Collector for Backlog {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let (length, oldest) = {
             let waiting = self.waiting();
@@ -71,14 +71,14 @@ mod tests {
         let key = |name: &str| Key { namespace: "ns".into(), name: name.into() };
         let (length, age) = (|| told("length").unwrap(), || told("oldest_age_seconds").unwrap());
         assert_eq!((length().as_str(), age().as_str()), ("0", "0.0"));
-        metrics.queue.asked(&key("a"));
+        metrics.backlog.asked(&key("a"));
         tokio::time::advance(Duration::from_secs(2)).await;
-        metrics.queue.asked(&key("b"));
-        metrics.queue.asked(&key("a"));
+        metrics.backlog.asked(&key("b"));
+        metrics.backlog.asked(&key("a"));
         assert_eq!((length().as_str(), age().as_str()), ("2", "2.0"), "asked twice, it waits since the first time");
-        metrics.queue.begun(&key("a"));
+        metrics.backlog.begun(&key("a"));
         assert_eq!((length().as_str(), age().as_str()), ("1", "0.0"));
-        metrics.queue.begun(&key("b"));
+        metrics.backlog.begun(&key("b"));
         assert_eq!((length().as_str(), age().as_str()), ("0", "0.0"));
     }
 }
