@@ -3,5 +3,6 @@
 pub mod cluster;
 pub mod generate;
 pub mod product;
+pub mod rig;
 pub mod site;
 pub mod standin;

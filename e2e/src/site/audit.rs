@@ -103,8 +103,13 @@ impl Log {
     /// The log from now on; none on clusters that are not ours.
     pub fn from_now(story: &Story) -> Option<Self> {
         let file = story.site.own.as_ref()?.place().logs().join("audit.log");
+        Some(Self::at(file))
+    }
+
+    /// This log, from now on.
+    pub fn at(file: PathBuf) -> Self {
         let from = file.metadata().map_or(0, |metadata| metadata.len());
-        Some(Self { file, from })
+        Self { file, from }
     }
 
     /// What this user asked since, without keeping leases and watches.
