@@ -81,12 +81,12 @@ mod tests {
 
     #[test]
     fn a_new_instance_is_told_once() {
-        let mut new = status("False", "CreatingVolumes", "");
+        let mut new = status("False", "Creating", "");
         new.conditions.extend(of("Stalled", "False", "Unobstructed", "").conditions);
-        let reasons = |new| transitions(None, new).into_iter().map(|event| event.reason).collect::<Vec<_>>();
-        assert_eq!(reasons(&new), ["CreatingVolumes"]);
+        let reasons = |new: &Dhis2InstanceStatus| transitions(None, new).into_iter().map(|event| event.reason).collect::<Vec<_>>();
+        assert_eq!(reasons(&new), ["Creating"]);
         new.conditions.extend(of("BackupHealthy", "False", "BackupFailed", "").conditions);
-        assert_eq!(reasons(&new), ["CreatingVolumes", "BackupFailed"]);
+        assert_eq!(reasons(&new), ["Creating", "BackupFailed"]);
     }
 
     #[test]
