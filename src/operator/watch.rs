@@ -12,7 +12,7 @@ use kube::{
 };
 
 use super::{
-    desired::{Wanted, desired},
+    desired::{Wanted, of_kind},
     fleet::Resources,
     instance::{Instance, Stage},
     kind::Kind,
@@ -161,7 +161,7 @@ impl Arrival {
 fn wish(instance: &Instance, kind: Kind, name: &str) -> Option<Wanted> {
     STAGES.into_iter().find_map(|stage| {
         let instance = Instance { stage, ..instance.clone() };
-        desired(&instance).into_iter().find(|wish| wish.kind == kind && wish.name == name)
+        of_kind(&instance, kind).into_iter().find(|wish| wish.name == name)
     })
 }
 
@@ -228,7 +228,7 @@ fn named(resource: &DeserializeGuard<Dhis2Instance>) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::desired::fixture;
+    use crate::operator::desired::{desired, fixture};
 
     #[test]
     fn what_a_start_finds_at_any_stage_is_known_as_wanted() {

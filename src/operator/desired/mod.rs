@@ -39,19 +39,31 @@ use super::{instance::Instance, kind::Kind};
 /// All objects of an instance that are due at its stage, in the order in which they are made: doors are shut before anything
 /// runs, and what a pod mounts is there before the pod.
 pub fn desired(instance: &Instance) -> Vec<Wanted> {
-    let early = [policies::policies(instance), secrets::secrets(instance), configuration::configuration(instance)];
-    let volumes = [claims::claims(instance), services::services(instance)];
-    let late = [
-        database::build(instance),
-        database::database(instance),
-        application::application(instance),
-        bootstrap::bootstrap(instance),
-        ingress::ingress(instance),
-        backup::schedule(instance),
-        backup::first(instance),
-    ];
-    early.into_iter().chain(volumes).flatten().chain(late.into_iter().flatten()).collect()
+    PARTS.iter().flat_map(|(_, part)| part(instance)).collect()
 }
+
+/// Those of one kind, without making the others.
+pub fn of_kind(instance: &Instance, kind: Kind) -> Vec<Wanted> {
+    PARTS.iter().filter(|(of, _)| *of == kind).flat_map(|(_, part)| part(instance)).collect()
+}
+
+type Part = fn(&Instance) -> Vec<Wanted>;
+
+/// What makes them, with the kind of what it makes.
+const PARTS: [(Kind, Part); 12] = [
+    (Kind::NetworkPolicy, policies::policies),
+    (Kind::Secret, secrets::secrets),
+    (Kind::ConfigMap, configuration::configuration),
+    (Kind::PersistentVolumeClaim, claims::claims),
+    (Kind::Service, services::services),
+    (Kind::Job, |instance| database::build(instance).into_iter().collect()),
+    (Kind::StatefulSet, |instance| database::database(instance).into_iter().collect()),
+    (Kind::StatefulSet, |instance| application::application(instance).into_iter().collect()),
+    (Kind::Job, |instance| bootstrap::bootstrap(instance).into_iter().collect()),
+    (Kind::Ingress, |instance| ingress::ingress(instance).into_iter().collect()),
+    (Kind::CronJob, |instance| backup::schedule(instance).into_iter().collect()),
+    (Kind::Job, |instance| backup::first(instance).into_iter().collect()),
+];
 
 /// An object that should exist, and how it is brought about.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,6 +144,18 @@ mod tests {
             secured,
             ["StatefulSet play-database", "StatefulSet play", "Ingress play", "CronJob play-backup", "Job play-backup-first"]
         );
+    }
+
+    #[test]
+    fn those_of_one_kind_are_what_all_of_them_hold_of_it() {
+        for wanted in fixture::STAGES.into_iter().flat_map(|stage| desired(&Instance { stage, ..fixture::plain() })) {
+            let instances = fixture::STAGES.map(|stage| Instance { stage, ..fixture::plain() });
+            assert!(
+                instances.iter().any(|instance| of_kind(instance, wanted.kind).contains(&wanted)),
+                "{} is made as another kind",
+                wanted.name
+            );
+        }
     }
 
     #[test]
