@@ -37,13 +37,13 @@ fn rank(resource: &Dhis2Instance, address: &str) -> Option<Rank> {
 }
 
 /// Host and path. Another path of the same host is another address: an ingress controller tells them apart.
-fn asked(resource: &Dhis2Instance) -> String {
+pub(super) fn asked(resource: &Dhis2Instance) -> String {
     let web = &resource.spec.web;
     format!("{}{}", web.host, web.path.trim_end_matches('/'))
 }
 
 /// Where its Ingress leads to, whatever the resource asks for meanwhile.
-fn served(resource: &Dhis2Instance) -> Option<&str> {
+pub(super) fn served(resource: &Dhis2Instance) -> Option<&str> {
     resource.status.as_ref()?.url.as_deref()?.split_once("://").map(|(_, address)| address)
 }
 

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    fleet::Resources,
+    fleet::{Event, Resources},
     kind::Kind,
     reconcile::{Context, error_policy, reconcile},
     serve::Readiness,
@@ -72,7 +72,7 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
     let mut tasks = JoinSet::new();
     let (forget, changed) = {
         let (forgetful, changing) = (context.clone(), context.clone());
-        (move |key: &Key| forgetful.forget(key), move || changing.fleet.changed())
+        (move |key: &Key| forgetful.forget(key), move |event: &Event| changing.fleet.take(event))
     };
     tasks.spawn(forward(watch::resources(reflected, forget, changed, progress(RESOURCE)), asks.clone()));
     tasks.spawn(forward(context.fleet.clone().freed(store.clone()), asks.clone()));

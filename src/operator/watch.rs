@@ -13,7 +13,7 @@ use kube::{
 
 use super::{
     desired::{Wanted, of_kind},
-    fleet::Resources,
+    fleet::{Event, Resources},
     instance::{Instance, Stage},
     kind::Kind,
     observe::Observed,
@@ -171,11 +171,11 @@ fn key_of(object: &DynamicObject) -> Option<Key> {
 }
 
 /// Watches the resources themselves, kept in the reflector's store. Yields those that need a pass.
-/// `forget` is told of those that are gone, `changed` that there was any change.
+/// `forget` is told of those that are gone, `changed` of each change.
 pub fn resources(
-    stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static,
+    stream: impl Stream<Item = watcher::Result<Event>> + Send + 'static,
     forget: impl Fn(&Key) + Send + 'static,
-    changed: impl Fn() + Send + 'static,
+    changed: impl Fn(&Event) + Send + 'static,
     progress: Progress,
 ) -> BoxStream<'static, Key> {
     let failed = progress.clone();
@@ -183,6 +183,7 @@ pub fn resources(
     stream
         .filter_map(move |event| std::future::ready(event.inspect_err(|error| failed.failed(error)).ok()))
         .filter_map(move |event| {
+            changed(&event);
             let key = match event {
                 watcher::Event::Init => {
                     // A list that broke off begins anew.
@@ -215,7 +216,6 @@ pub fn resources(
                     None
                 }
             };
-            changed();
             std::future::ready(key)
         })
         .boxed()
@@ -258,7 +258,7 @@ mod tests {
             let told = Arc::clone(&forgotten);
             let progress = Progress { readiness: Readiness::new([], []), watch: "Dhis2Instance".into() };
             let forget = move |key: &Key| told.lock().unwrap().push(key.clone());
-            let asked = resources(futures::stream::iter(events), forget, || (), progress);
+            let asked = resources(futures::stream::iter(events), forget, |_: &Event| (), progress);
             let asked: Vec<Key> = asked.collect().await;
             assert_eq!(asked, [Key { namespace: "ns".into(), name: "play".into() }], "a resource that is gone needs no pass");
             assert_eq!(*forgotten.lock().unwrap(), asked);
