@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use futures::{FutureExt, Stream, StreamExt, channel::mpsc};
+use futures::{FutureExt, Stream, StreamExt};
 use kube::{
     Api, Resource as _, ResourceExt,
+    api::DynamicObject,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
-        controller::{Config, applier},
+        controller::{self, Config, applier},
         reflector::{self, ObjectRef, store::Writer},
         watcher,
     },
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     fleet::{Event, Resources},
     kind::Kind,
+    queue::Queue,
     reconcile::{Context, error_policy, reconcile},
     serve::Readiness,
     watch::{self, Arrival, PAGE, Progress},
@@ -57,7 +59,7 @@ pub struct Scope {
 pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, readiness: Readiness, drain: CancellationToken) {
     let Scope { namespace, resources: store, writer } = scope;
     let client = context.client.clone();
-    let (asks, queue) = mpsc::unbounded::<Key>();
+    let queue = Arc::new(Queue::new(concurrency));
     let api: Api<Resource> = match &namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
@@ -74,22 +76,23 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
         let (forgetful, changing) = (context.clone(), context.clone());
         (move |key: &Key| forgetful.forget(key), move |event: &Event| changing.fleet.take(event))
     };
-    tasks.spawn(forward(watch::resources(reflected, forget, changed, progress(RESOURCE)), asks.clone()));
-    tasks.spawn(forward(context.fleet.clone().freed(store.clone()), asks.clone()));
+    tasks.spawn(forward(watch::resources(reflected, forget, changed, progress(RESOURCE)), queue.clone()));
+    tasks.spawn(forward(context.fleet.clone().freed(store.clone()), queue.clone()));
     if store.wait_until_ready().await.is_err() {
         return;
     }
     let arrival = Arrival { world: context.world.clone(), resources: store.clone(), settings: Arc::new(context.settings.clone()) };
     // Claims first: the size of a volume shapes what other objects should be.
-    tasks.spawn(forward(watch::children(&client, CLAIMS, namespace.clone(), arrival.clone(), progress(CLAIMS.name())), asks.clone()));
+    tasks.spawn(forward(watch::children(&client, CLAIMS, namespace.clone(), arrival.clone(), progress(CLAIMS.name())), queue.clone()));
     readiness.until_synced_with(&watch_name(CLAIMS.name(), namespace.as_deref())).await;
     for kind in Kind::iter().filter(|kind| kind.watched() && *kind != CLAIMS) {
-        tasks.spawn(forward(watch::children(&client, kind, namespace.clone(), arrival.clone(), progress(kind.name())), asks.clone()));
+        tasks.spawn(forward(watch::children(&client, kind, namespace.clone(), arrival.clone(), progress(kind.name())), queue.clone()));
     }
-    drop(asks);
     // Deciding on half a picture could take what is there for missing.
     readiness.until_synced().await;
-    let queue = queue
+    let due = queue
+        .clone()
+        .stream()
         .map(|key| Ok::<_, std::convert::Infallible>(ObjectRef::<Resource>::new(&key.name).within(&key.namespace)))
         .take_until(drain.cancelled_owned());
     let passes = applier(
@@ -97,23 +100,32 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
         error_policy,
         context,
         store,
-        queue,
+        due,
         Config::default().concurrency(concurrency),
     );
     passes
-        .for_each(|pass| async move {
-            if let Err(error) = pass {
-                tracing::debug!(%error, "pass");
+        .for_each(|pass| {
+            match pass {
+                Ok((reference, _)) => queue.done(&key_of(&reference.erase())),
+                Err(controller::Error::ObjectNotFound(reference)) => queue.done(&key_of(&reference)),
+                Err(controller::Error::ReconcilerFailed(error, reference)) => {
+                    tracing::debug!(%error, "pass");
+                    queue.done(&key_of(&reference));
+                }
+                Err(error) => tracing::debug!(%error, "pass"),
             }
+            std::future::ready(())
         })
         .await;
 }
 
-async fn forward(keys: impl Stream<Item = Key> + Send + 'static, asks: mpsc::UnboundedSender<Key>) {
+fn key_of(reference: &ObjectRef<DynamicObject>) -> Key {
+    Key { namespace: reference.namespace.clone().unwrap_or_default(), name: reference.name.clone() }
+}
+
+async fn forward(keys: impl Stream<Item = Key> + Send + 'static, queue: Arc<Queue>) {
     let mut keys = std::pin::pin!(keys);
     while let Some(key) = keys.next().await {
-        if asks.unbounded_send(key).is_err() {
-            return;
-        }
+        queue.ask(key);
     }
 }

@@ -21,6 +21,7 @@ pub mod observe;
 pub mod ownership;
 pub mod parse;
 pub mod quantity;
+pub mod queue;
 pub mod reconcile;
 pub mod render;
 pub mod requests;
