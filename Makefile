@@ -41,7 +41,7 @@ lint: ## format, clippy, documentation
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	@# Not among all targets, since they run only when they are asked for.
-	cargo clippy --quiet --workspace --test stories -- -D warnings
+	cargo clippy --quiet --workspace --test stories --test faults -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
 
 .PHONY: generate

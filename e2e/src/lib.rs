@@ -3,5 +3,7 @@
 pub mod cluster;
 pub mod generate;
 pub mod product;
+pub mod rig;
+pub mod scale;
 pub mod site;
 pub mod standin;

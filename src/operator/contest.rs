@@ -79,7 +79,8 @@ impl Contests {
     pub fn holds_back(&self, key: &Key, wish: &Wanted, now: Instant) -> bool {
         let instances = self.lock();
         let writes = instances.get(key).and_then(|writes| writes.get(&(wish.kind, wish.name.clone())));
-        writes.is_some_and(|writes| writes.wish == wish.digest() && now < writes.last + writes.wait())
+        // The digest last: it takes longer than all the rest, and is asked for at each pass.
+        writes.is_some_and(|writes| now < writes.last + writes.wait() && writes.wish == wish.digest())
     }
 
     /// Takes in a write, and whose change it undid. Another wish begins anew: it is the operator that changes its mind then.

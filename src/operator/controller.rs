@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use futures::{FutureExt, Stream, StreamExt, channel::mpsc};
+use futures::{FutureExt, Stream, StreamExt};
 use kube::{
     Api, Resource as _, ResourceExt,
+    api::DynamicObject,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
@@ -18,8 +19,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    backlog::Backlog,
     fleet::Resources,
     kind::Kind,
+    queue::Queue,
     reconcile::{Context, error_policy, reconcile},
     serve::Readiness,
     watch::{self, Arrival, Heard, PAGE, Progress},
@@ -59,7 +62,7 @@ pub struct Scope {
 pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, readiness: Readiness, drain: CancellationToken) {
     let Scope { number, namespace, resources: store, writer } = scope;
     let client = context.client.clone();
-    let (asks, queue) = mpsc::unbounded::<Key>();
+    let queue = Arc::new(Queue::new(concurrency));
     let api: Api<Resource> = match &namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
@@ -76,6 +79,8 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
     let mut tasks = JoinSet::new();
     let hearing = context.clone();
     let hear = move |heard: Heard<'_>| hearing.hear(heard);
+    let backlog = metrics.backlog.clone();
+    let asks = Asks { queue: queue.clone(), backlog: backlog.clone() };
     tasks.spawn(forward(watch::resources(reflected, hear, progress(RESOURCE)), asks.clone()));
     tasks.spawn(forward(context.fleet.clone().freed(number), asks.clone()));
     if store.wait_until_ready().await.is_err() {
@@ -88,43 +93,56 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
     for kind in Kind::iter().filter(|kind| kind.watched() && *kind != CLAIMS) {
         tasks.spawn(forward(watch::children(&client, kind, namespace.clone(), arrival.clone(), progress(kind.name())), asks.clone()));
     }
-    drop(asks);
     // Deciding on half a picture could take what is there for missing.
     readiness.until_synced().await;
-    let waiting = metrics.backlog.clone();
-    let queue = queue
-        .map(move |key| {
-            waiting.asked(&key);
-            Ok::<_, std::convert::Infallible>(ObjectRef::<Resource>::new(&key.name).within(&key.namespace))
-        })
+    let due = queue
+        .clone()
+        .stream()
+        .map(|key| Ok::<_, std::convert::Infallible>(ObjectRef::<Resource>::new(&key.name).within(&key.namespace)))
         .take_until(drain.cancelled_owned());
     let passes = applier(
         |resource, context| reconcile(resource, context).boxed(),
         error_policy,
         context,
         store,
-        queue,
+        due,
         Config::default().concurrency(concurrency),
     );
     passes
         .for_each(|pass| {
-            if let Err(error) = &pass {
-                tracing::debug!(%error, "pass");
-            }
-            // It is gone: there is nothing to look at.
-            if let Err(controller::Error::ObjectNotFound(gone)) = pass {
-                metrics.backlog.begun(&Key { namespace: gone.namespace.unwrap_or_default(), name: gone.name });
+            match pass {
+                Ok((reference, _)) => queue.done(&key_of(&reference.erase())),
+                Err(controller::Error::ObjectNotFound(reference)) => {
+                    // It is gone: there is nothing to look at.
+                    backlog.begun(&key_of(&reference));
+                    queue.done(&key_of(&reference));
+                }
+                Err(controller::Error::ReconcilerFailed(error, reference)) => {
+                    tracing::debug!(%error, "pass");
+                    queue.done(&key_of(&reference));
+                }
+                Err(error) => tracing::debug!(%error, "pass"),
             }
             std::future::ready(())
         })
         .await;
 }
 
-async fn forward(keys: impl Stream<Item = Key> + Send + 'static, asks: mpsc::UnboundedSender<Key>) {
+fn key_of(reference: &ObjectRef<DynamicObject>) -> Key {
+    Key { namespace: reference.namespace.clone().unwrap_or_default(), name: reference.name.clone() }
+}
+
+/// Whom the watches tell that an instance needs a pass.
+#[derive(Clone)]
+struct Asks {
+    queue: Arc<Queue>,
+    backlog: Backlog,
+}
+
+async fn forward(keys: impl Stream<Item = Key> + Send + 'static, asks: Asks) {
     let mut keys = std::pin::pin!(keys);
     while let Some(key) = keys.next().await {
-        if asks.unbounded_send(key).is_err() {
-            return;
-        }
+        asks.backlog.asked(&key);
+        asks.queue.ask(key);
     }
 }

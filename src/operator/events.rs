@@ -27,7 +27,11 @@ fn transitions(old: Option<&Dhis2InstanceStatus>, new: &Dhis2InstanceStatus) -> 
     new.conditions
         .iter()
         .filter(|condition| TOLD.contains(&condition.type_.as_str()) || is_contested(condition))
-        .filter(|condition| before(&condition.type_).is_none_or(|old| (&old.status, &old.reason) != (&condition.status, &condition.reason)))
+        .filter(|condition| match before(&condition.type_) {
+            Some(old) => (&old.status, &old.reason) != (&condition.status, &condition.reason),
+            // Of a new instance, how it is, and nothing else that is as it should be.
+            None => condition.type_ == "Ready" || is_trouble(condition),
+        })
         .map(event)
         .collect()
 }
@@ -37,10 +41,13 @@ fn is_contested(condition: &Condition) -> bool {
     condition.reason == Reason::FieldContested.as_str()
 }
 
+fn is_trouble(condition: &Condition) -> bool {
+    condition.reason.parse().is_ok_and(Reason::is_trouble)
+}
+
 fn event(condition: &Condition) -> Event {
-    let bad = condition.reason.parse().is_ok_and(Reason::is_trouble);
     Event {
-        type_: if bad { EventType::Warning } else { EventType::Normal },
+        type_: if is_trouble(condition) { EventType::Warning } else { EventType::Normal },
         reason: condition.reason.clone(),
         note: Some(format!("{}: {}", condition.type_, condition.message)),
         action: condition.type_.clone(),
@@ -70,6 +77,16 @@ mod tests {
         assert_eq!(transitions(Some(&old), &status("True", "Serving", "")).len(), 1);
         assert_eq!(transitions(Some(&old), &status("False", "DiskFull", "")).len(), 1);
         assert_eq!(transitions(None, &old).len(), 1);
+    }
+
+    #[test]
+    fn a_new_instance_is_told_once() {
+        let mut new = status("False", "Creating", "");
+        new.conditions.extend(of("Stalled", "False", "Unobstructed", "").conditions);
+        let reasons = |new: &Dhis2InstanceStatus| transitions(None, new).into_iter().map(|event| event.reason).collect::<Vec<_>>();
+        assert_eq!(reasons(&new), ["Creating"]);
+        new.conditions.extend(of("BackupHealthy", "False", "BackupFailed", "").conditions);
+        assert_eq!(reasons(&new), ["Creating", "BackupFailed"]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod observe;
 pub mod ownership;
 pub mod parse;
 pub mod quantity;
+mod queue;
 pub mod reconcile;
 pub mod render;
 pub mod requests;

@@ -104,25 +104,32 @@ impl Keys {
         Ok(())
     }
 
-    fn text(&self, client: &str, server: &str) -> Result<String, Error> {
+    /// The kubeconfig of one of the clients that have a certificate, as text.
+    pub fn text(&self, client: &str, server: &str) -> Result<String, Error> {
         let data = |name: &str| Ok::<_, files::Error>(base64(&files::read(&self.path(name))?));
-        let config = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "cluster",
-            "contexts": [{"name": "cluster", "context": {"cluster": "cluster", "user": client}}],
-            "clusters": [{"name": "cluster", "cluster": {
-                "server": server,
-                "certificate-authority-data": data("ca.crt")?,
-            }}],
-            "users": [{"name": client, "user": {
-                "client-certificate-data": data(&format!("{client}.crt"))?,
-                "client-key-data": data(&format!("{client}.key"))?,
-            }}],
+        let user = json!({
+            "client-certificate-data": data(&format!("{client}.crt"))?,
+            "client-key-data": data(&format!("{client}.key"))?,
         });
-        // JSON is YAML.
-        Ok(format!("{config:#}\n"))
+        Ok(kubeconfig(server, &files::read(&self.path("ca.crt"))?, "default", &user))
     }
+}
+
+/// A kubeconfig of one user of one server, whose certificate this authority signed.
+pub fn kubeconfig(server: &str, authority: &str, namespace: &str, user: &serde_json::Value) -> String {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "cluster",
+        "contexts": [{"name": "cluster", "context": {"cluster": "cluster", "user": "user", "namespace": namespace}}],
+        "clusters": [{"name": "cluster", "cluster": {
+            "server": server,
+            "certificate-authority-data": base64(authority),
+        }}],
+        "users": [{"name": "user", "user": user}],
+    });
+    // JSON is YAML.
+    format!("{config:#}\n")
 }
 
 fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, Error> {

@@ -29,6 +29,9 @@ pub struct Request {
     /// When it came.
     #[serde(rename = "requestReceivedTimestamp")]
     pub at: Timestamp,
+    /// When this stage was reached: the answer was given.
+    #[serde(rename = "stageTimestamp")]
+    pub done: Timestamp,
     #[serde(default)]
     user: User,
     /// About what.
@@ -71,9 +74,24 @@ struct Answer {
 }
 
 impl Request {
+    /// Who sent it.
+    pub fn user(&self) -> &str {
+        &self.user.username
+    }
+
+    /// About which object.
+    pub fn object(&self) -> &Object {
+        &self.object_ref
+    }
+
     /// The pod that sent it: its token says so.
     pub fn pod(&self) -> &str {
         self.user.extra.get("authentication.kubernetes.io/pod-name").and_then(|names| names.first()).map_or("", String::as_str)
+    }
+
+    /// Whether it is over, and neither keeps a lease nor a watch.
+    fn counts(&self) -> bool {
+        self.stage != "ResponseStarted" && self.verb != "watch" && self.object_ref.resource != "leases"
     }
 
     /// Whether it changes something.
@@ -103,8 +121,13 @@ impl Log {
     /// The log from now on; none on clusters that are not ours.
     pub fn from_now(story: &Story) -> Option<Self> {
         let file = story.site.own.as_ref()?.place().logs().join("audit.log");
+        Some(Self::at(file))
+    }
+
+    /// This log, from now on.
+    pub fn at(file: PathBuf) -> Self {
         let from = file.metadata().map_or(0, |metadata| metadata.len());
-        Some(Self { file, from })
+        Self { file, from }
     }
 
     /// What this user asked since, without keeping leases and watches.
@@ -112,17 +135,32 @@ impl Log {
     /// # Errors
     /// When the log can't be read.
     pub fn requests(&self, user: &str) -> Result<Vec<Request>, files::Error> {
+        let text = self.text()?;
+        // The last line may be half written.
+        let all = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        Ok(all.filter(|request: &Request| request.user.username == user && request.counts()).collect())
+    }
+
+    /// What everybody asked since, without keeping leases and watches; the next call begins where this one ended.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub fn news(&mut self) -> Result<Vec<Request>, files::Error> {
+        let text = self.text()?;
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        self.from += whole as u64;
+        let lines = text.get(..whole).unwrap_or_default().lines();
+        Ok(lines.filter_map(|line| serde_json::from_str(line).ok()).filter(Request::counts).collect())
+    }
+
+    fn text(&self) -> Result<String, files::Error> {
         let read = || {
             let mut file = File::open(&self.file)?;
             file.seek(SeekFrom::Start(self.from))?;
             let mut text = String::new();
             file.read_to_string(&mut text).map(|_| text)
         };
-        let text = read().map_err(|error| files::Error::new("read", &self.file, error))?;
-        let ended = |request: &Request| request.stage != "ResponseStarted" && request.user.username == user;
-        let counts = |request: &Request| request.verb != "watch" && request.object_ref.resource != "leases";
-        // The last line may be half written.
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(|request| ended(request) && counts(request)).collect())
+        read().map_err(|error| files::Error::new("read", &self.file, error))
     }
 }
 

@@ -1,0 +1,94 @@
+//! The scale bench: `quick` for every change, `full` for the figures in `docs/performance.md`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use dhis2_e2e::product::binaries;
+use dhis2_e2e::scale::run::Options;
+use dhis2_e2e::scale::{raw, run, twin};
+use dhis2_e2e::site::{self, Outcome};
+use dhis2_operator::operator::args::Defaults;
+use dhis2_operator::operator::settings::Settings;
+
+/// Measures the operator.
+#[derive(Debug, Parser)]
+#[command(version)]
+enum Verb {
+    /// A hundred instances: fails when the operator asks for more than it should, or takes more memory than it did.
+    Quick(Program),
+    /// Everything, in half an hour.
+    Full(Full),
+    /// The operator by the usual recipe; the bench starts it.
+    #[command(hide = true)]
+    Twin {
+        /// As the operator has them.
+        #[command(flatten)]
+        defaults: Defaults,
+    },
+    /// The objects of so many instances and nothing else; the bench starts it.
+    #[command(hide = true)]
+    Raw {
+        /// How many instances.
+        instances: usize,
+        /// As the operator has them.
+        #[command(flatten)]
+        defaults: Defaults,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Program {
+    /// The operator; without it, the release of this checkout is built.
+    #[arg(long)]
+    operator: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Full {
+    #[command(flatten)]
+    program: Program,
+    /// Numbers of instances, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "100,1000,5000")]
+    instances: Vec<usize>,
+    /// How often each burst is repeated.
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+    /// How many seconds the operator is watched doing nothing.
+    #[arg(long, default_value_t = 600)]
+    idle: u64,
+    /// Where the figures are written as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Where the curves are drawn.
+    #[arg(long)]
+    plot: Option<PathBuf>,
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    match carry_out(Verb::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dhis2-bench: {}", site::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn carry_out(verb: Verb) -> Outcome {
+    match verb {
+        Verb::Quick(Program { operator }) => run::quick(&program(operator)?).await,
+        Verb::Full(Full { program: Program { operator }, instances, repeats, idle, json, plot }) => {
+            let options = Options { instances, repeats, idle: Duration::from_secs(idle), json, plot };
+            run::full(&program(operator)?, &options).await
+        }
+        Verb::Twin { defaults } => twin::run(Settings::from(&defaults)).await,
+        Verb::Raw { instances, defaults } => raw::write(&Settings::from(&defaults), instances).await,
+    }
+}
+
+fn program(given: Option<PathBuf>) -> Outcome<PathBuf> {
+    Ok(given.map_or_else(|| binaries::build().map(|built| built.operator), Ok)?)
+}

@@ -1,0 +1,9 @@
+//! What is measured, a file each.
+
+pub mod change;
+pub mod contest;
+pub mod create;
+pub mod idle;
+pub mod restart;
+pub mod single;
+pub mod size;

@@ -1,0 +1,3 @@
+//! The operator against an API server that is all there is of a cluster.
+
+mod rig;
