@@ -68,6 +68,7 @@ type Objects = BTreeMap<(Kind, String), Writes>;
 #[derive(Default)]
 pub struct Contests {
     instances: Mutex<HashMap<Key, Objects>>,
+    swept: Mutex<Option<Instant>>,
 }
 
 impl Contests {
@@ -83,9 +84,23 @@ impl Contests {
         writes.is_some_and(|writes| now < writes.last + writes.wait() && writes.wish == wish.digest())
     }
 
+    /// Forgets what is over, now and then: after a burst of new instances nobody passes over them again.
+    fn sweep(&self, instances: &mut HashMap<Key, Objects>, now: Instant) {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if swept.is_some_and(|at| now < at + CALM) {
+            return;
+        }
+        *swept = Some(now);
+        for objects in instances.values_mut() {
+            objects.retain(|_, writes| !writes.is_over(now));
+        }
+        instances.retain(|_, objects| !objects.is_empty());
+    }
+
     /// Takes in a write, and whose change it undid. Another wish begins anew: it is the operator that changes its mind then.
     pub fn wrote(&self, key: &Key, wish: &Wanted, by: Option<String>, now: Instant) {
         let mut instances = self.lock();
+        self.sweep(&mut instances, now);
         let (objects, id, digest) = (instances.entry(key.clone()).or_default(), (wish.kind, wish.name.clone()), wish.digest());
         let before = objects.remove(&id).filter(|writes| writes.wish == digest && !writes.is_over(now));
         let count = before.map_or(0, |writes| writes.count) + 1;
@@ -120,6 +135,15 @@ mod tests {
 
     fn wish() -> Wanted {
         desired(&fixture::plain()).remove(0)
+    }
+
+    #[test]
+    fn a_burst_is_forgotten_at_the_next_write_after_it() {
+        let (contests, began) = (Contests::default(), Instant::now());
+        contests.wrote(&key(), &wish(), None, began);
+        let other = Key { name: "other".into(), ..key() };
+        contests.wrote(&other, &wish(), None, began + CALM);
+        assert_eq!(contests.lock().keys().collect::<Vec<_>>(), [&other]);
     }
 
     /// Somebody undoes each write at once, for so long. Returns when there were writes, in seconds.

@@ -77,10 +77,15 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
     let progress =
         |kind| Progress { readiness: readiness.clone(), metrics: metrics.clone(), kind, watch: watch_name(kind, namespace.as_deref()) };
     let mut tasks = JoinSet::new();
-    let hearing = context.clone();
-    let hear = move |heard: Heard<'_>| hearing.hear(heard);
     let backlog = metrics.backlog.clone();
     let asks = Asks { queue: queue.clone(), backlog: backlog.clone() };
+    let (hearing, forgetful) = (context.clone(), asks.clone());
+    let hear = move |heard: Heard<'_>| {
+        hearing.hear(heard);
+        if let Heard::Gone(key) = heard {
+            forgetful.forget(key);
+        }
+    };
     tasks.spawn(forward(watch::resources(reflected, hear, progress(RESOURCE)), asks.clone()));
     tasks.spawn(forward(context.fleet.clone().freed(number), asks.clone()));
     if store.wait_until_ready().await.is_err() {
@@ -113,7 +118,6 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
             match pass {
                 Ok((reference, _)) => queue.done(&key_of(&reference.erase())),
                 Err(controller::Error::ObjectNotFound(reference)) => {
-                    // It is gone: there is nothing to look at.
                     backlog.begun(&key_of(&reference));
                     queue.done(&key_of(&reference));
                 }
@@ -139,10 +143,22 @@ struct Asks {
     backlog: Backlog,
 }
 
+impl Asks {
+    fn ask(&self, key: Key) {
+        self.backlog.asked(&key);
+        self.queue.ask(key);
+    }
+
+    /// It is gone: there is nothing to look at.
+    fn forget(&self, key: &Key) {
+        self.backlog.begun(key);
+        self.queue.forget(key);
+    }
+}
+
 async fn forward(keys: impl Stream<Item = Key> + Send + 'static, asks: Asks) {
     let mut keys = std::pin::pin!(keys);
     while let Some(key) = keys.next().await {
-        asks.backlog.asked(&key);
-        asks.queue.ask(key);
+        asks.ask(key);
     }
 }

@@ -37,6 +37,7 @@ mod settled;
 pub mod slot;
 pub mod status;
 pub mod telemetry;
+mod tell;
 pub mod trouble;
 pub mod watch;
 pub mod wish;

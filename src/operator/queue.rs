@@ -1,4 +1,4 @@
-//! Which instance is looked at next: in turn the one that asked last and the one that has waited longest. A new instance amid a thousand
+//! Which instance is looked at next: in turn the one that came last and the one that has waited longest. A new instance amid a thousand
 //! others is seen to at once, and nobody waits for ever.
 
 use std::{
@@ -23,13 +23,30 @@ pub struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// By when they first asked.
+    /// By when they asked.
     waiting: BTreeMap<u64, Key>,
+    /// The same by when they asked for the first time ever: work on one instance makes it ask again and again, and must not make others wait.
+    arrived: BTreeMap<u64, Key>,
+    /// When each that waits asked.
     places: HashMap<Key, u64>,
+    /// When each asked for the first time ever.
+    known: HashMap<Key, u64>,
     /// Handed out, and not done yet.
     out: HashSet<Key>,
     asked: u64,
     newest: bool,
+}
+
+impl State {
+    /// It waits no longer.
+    fn leave(&mut self, key: &Key) {
+        if let Some(place) = self.places.remove(key) {
+            self.waiting.remove(&place);
+        }
+        if let Some(first) = self.known.get(key) {
+            self.arrived.remove(first);
+        }
+    }
 }
 
 impl Queue {
@@ -48,11 +65,20 @@ impl Queue {
         if !state.places.contains_key(&key) {
             state.asked += 1;
             let place = state.asked;
+            let first = *state.known.entry(key.clone()).or_insert(place);
             state.waiting.insert(place, key.clone());
+            state.arrived.insert(first, key.clone());
             state.places.insert(key, place);
         }
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// This instance is gone: one of the same name is a new one.
+    pub fn forget(&self, key: &Key) {
+        let mut state = self.lock();
+        state.leave(key);
+        state.known.remove(key);
     }
 
     /// A pass over this instance is over.
@@ -67,12 +93,11 @@ impl Queue {
         if state.out.len() >= self.room {
             return None;
         }
-        let free = |(_, key): &(&u64, &Key)| !state.out.contains(*key);
-        let next = if state.newest { state.waiting.iter().rev().find(free) } else { state.waiting.iter().find(free) };
-        let (place, key) = next.map(|(place, key)| (*place, key.clone()))?;
+        let free = |key: &&Key| !state.out.contains(*key);
+        let next = if state.newest { state.arrived.values().rev().find(free) } else { state.waiting.values().find(free) };
+        let key = next?.clone();
         state.newest = !state.newest;
-        state.waiting.remove(&place);
-        state.places.remove(&key);
+        state.leave(&key);
         state.out.insert(key.clone());
         Some(key)
     }
@@ -120,6 +145,27 @@ mod tests {
         queue.ask(key("new"));
         assert_eq!([next(), next(), next()].map(Option::unwrap), ["b", "new", "c"]);
         assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn a_new_instance_does_not_wait_for_others_that_ask_again() {
+        let queue = asked(&["a", "b", "c", "new"]);
+        let oldest = queue.take().unwrap();
+        assert_eq!(queue.take(), Some(key("new")));
+        queue.done(&key("new"));
+        queue.ask(key("new"));
+        queue.done(&oldest);
+        queue.ask(oldest);
+        assert_eq!([queue.take(), queue.take()].map(|key| key.unwrap().name), ["b", "new"]);
+    }
+
+    #[test]
+    fn what_is_gone_is_not_looked_at_and_comes_back_as_a_new_one() {
+        let queue = asked(&["a", "b"]);
+        queue.forget(&key("a"));
+        queue.ask(key("a"));
+        assert_eq!([queue.take(), queue.take()].map(|key| key.unwrap().name), ["b", "a"]);
+        assert_eq!(queue.take(), None);
     }
 
     #[test]

@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::jiff::Timestamp;
 use kube::{
-    Api, Client, ResourceExt,
-    api::PostParams,
+    Client, ResourceExt,
     core::DeserializeGuard,
     runtime::{controller::Action, events::Recorder},
 };
@@ -20,7 +18,6 @@ use super::{
     apply::{self, Applied, Writer},
     contest::Contests,
     desired::desired,
-    events,
     fleet::Fleet,
     kind::Kind,
     leader::Leadership,
@@ -31,6 +28,7 @@ use super::{
     settings::Settings,
     settled::{Picture, Settled},
     status::{self, Outcome},
+    tell::{Told, tell},
     watch::Heard,
     world::{Key, World},
 };
@@ -250,44 +248,6 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
         },
     };
     Acted { outcome, now, errors, idle: idle.then_some(picture) }
-}
-
-/// What telling came to.
-struct Told {
-    /// When to look again.
-    revisit: Duration,
-    /// Was there anything new to tell?
-    written: bool,
-}
-
-/// Writes the status if it changed, with an event for each transition.
-async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: &Observed, outcome: &Outcome) -> Result<Told, Error> {
-    let now = Timestamp::now();
-    let told = status::linked(status::status(resource, observed, outcome, now), &context.settings.runbooks);
-    let revisit = status::revisit(&told, observed, now);
-    if resource.status.as_ref() == Some(&told) {
-        return Ok(Told { revisit, written: false });
-    }
-    let new = Told { revisit, written: true };
-    if !context.leadership.still_leading() {
-        return Ok(new);
-    }
-    let mut written = resource.clone();
-    written.status = Some(told.clone());
-    let api: Api<Dhis2Instance> = Api::namespaced(context.client.clone(), &key.namespace);
-    // The resourceVersion that the pass began with: a conflict ends the pass, and the newer resource begins another.
-    let answer = match api.replace_status(&key.name, &PostParams::default(), &written).await {
-        Ok(answer) => answer,
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => return Ok(new),
-        Err(source) => return Err(Error::Status(source)),
-    };
-    if let Some(version) = answer.resource_version().and_then(|version| version.parse().ok()) {
-        context.world.wrote(key, version);
-    }
-    if context.leadership.still_leading() {
-        events::publish(&context.recorder, resource, &told).await;
-    }
-    Ok(new)
 }
 
 /// When a failing instance is tried again: after 1 s, doubling, at most 5 min.
