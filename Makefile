@@ -34,7 +34,7 @@ demo: ## from a bare machine to a login page: cluster, operator, one instance (D
 	@$(DHIS2_CLUSTER) demo
 
 .PHONY: test
-test: lint check unit e2e ## lint, generated files, unit tests, charts, and every story on a real cluster
+test: lint check unit faults-sample bench-quick e2e ## lint, generated files, unit tests, charts, some faults, what a hundred instances cost, and every story on a real cluster
 
 .PHONY: lint
 lint: ## format, clippy, documentation
@@ -66,6 +66,22 @@ e2e: ## every story on our own cluster, or on yours: KUBECONFIG=… DHIS2_IMAGE=
 .PHONY: e2e-long
 e2e-long: ## stories that take long, on clusters of their own
 	cargo test --workspace --test stories -- --ignored --test-threads 1
+
+.PHONY: faults
+faults: ## kill the operator between any two of its writes, in every flow; FLOW=create POINT='1 POST secrets/play-admin' runs one
+	@$(RUN) dhis2-faults -- $(if $(FLOW),--flow $(FLOW)) $(if $(POINT),--point '$(POINT)')
+
+.PHONY: faults-sample
+faults-sample: ## some of these points, always the same ones
+	cargo test --package dhis2-e2e --test faults
+
+.PHONY: bench
+bench: ## measure the operator with up to 5000 instances beside a twin by the usual recipe; takes hours (BENCH="--instances 1000 --repeats 3")
+	cargo run --quiet --release --package dhis2-e2e --bin dhis2-bench -- full --json dist/performance.json --plot docs/performance.svg $(BENCH)
+
+.PHONY: bench-quick
+bench-quick: ## what a hundred instances cost, in a minute; fails when that is more than it should be
+	@$(RUN) dhis2-bench -- quick
 
 DENY := $(CACHE)/tools/cargo-deny-0.20.2
 

@@ -58,7 +58,10 @@ struct Full {
     /// How many seconds the operator is watched doing nothing.
     #[arg(long, default_value_t = 600)]
     idle: u64,
-    /// Where the figures are written as JSON.
+    /// Fill a cluster with objects of others as well, and have instances that fail: half an hour more.
+    #[arg(long)]
+    foreign: bool,
+    /// Where the figures are written as JSON, as they come.
     #[arg(long)]
     json: Option<PathBuf>,
     /// Where the curves are drawn.
@@ -80,8 +83,8 @@ async fn main() -> ExitCode {
 async fn carry_out(verb: Verb) -> Outcome {
     match verb {
         Verb::Quick(Program { operator }) => run::quick(&program(operator)?).await,
-        Verb::Full(Full { program: Program { operator }, instances, repeats, idle, json, plot }) => {
-            let options = Options { instances, repeats, idle: Duration::from_secs(idle), json, plot };
+        Verb::Full(Full { program: Program { operator }, instances, repeats, idle, foreign, json, plot }) => {
+            let options = Options { instances, repeats, idle: Duration::from_secs(idle), foreign, json, plot };
             run::full(&program(operator)?, &options).await
         }
         Verb::Twin { defaults } => twin::run(Settings::from(&defaults)).await,

@@ -67,10 +67,7 @@ impl Rig {
         let mut failure = None;
         for _ in 0..TRIES {
             match Self::try_start(&cache, parts).await {
-                Ok(rig) => {
-                    rig.define().await?;
-                    return Ok(rig);
-                }
+                Ok(rig) => return Ok(rig),
                 Err(error) => failure = Some(error),
             }
         }
@@ -98,8 +95,10 @@ impl Rig {
         let admin = kubeconfig(ADMIN)?;
         let client = tokio::select! {
             client = ready::api(&admin, LIMIT) => client?,
-            () = until_ended(&mut api) => return Err(format!("the API server ended: {}", last_words(&api)).into()),
+            () = until_ended(&mut api) => return Err(format!("the API server ended: {}", api.last_words()).into()),
         };
+        // Before the controllers start: they look for new kinds twice a minute only.
+        define(&client).await?;
         let mut others = Vec::new();
         if !parts.controllers.is_empty() {
             let arguments = servers::controllers(&kubeconfig(CONTROLLERS)?, &keys, parts.controllers);
@@ -109,18 +108,6 @@ impl Rig {
             others.push(start(&kubernetes, "kube-scheduler", &servers::scheduler(&kubeconfig(SCHEDULER)?))?);
         }
         Ok(Self { keys, server, client, _others: others, api, _etcd: etcd, home })
-    }
-
-    /// Brings our definitions, and waits until they are served.
-    async fn define(&self) -> Outcome {
-        let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        for path in files::list(&checkout("crds"))? {
-            let definition: CustomResourceDefinition = serde_yaml::from_str(&files::read(&path)?)?;
-            let name = definition.name_any();
-            definitions.patch(&name, &PatchParams::apply("rig"), &Patch::Apply(&definition)).await?;
-            wait::until(&definitions, &name, "the definition to be served", LIMIT, is_served).await?;
-        }
-        Ok(())
     }
 
     /// A client that may do everything.
@@ -159,17 +146,22 @@ impl Rig {
     }
 }
 
+/// Brings our definitions, and waits until they are served.
+async fn define(client: &Client) -> Outcome {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for path in files::list(&checkout("crds"))? {
+        let definition: CustomResourceDefinition = serde_yaml::from_str(&files::read(&path)?)?;
+        let name = definition.name_any();
+        definitions.patch(&name, &PatchParams::apply("rig"), &Patch::Apply(&definition)).await?;
+        wait::until(&definitions, &name, "the definition to be served", LIMIT, is_served).await?;
+    }
+    Ok(())
+}
+
 async fn until_ended(process: &mut Process) {
     while process.ended().is_none() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-/// The end of what a process said.
-fn last_words(process: &Process) -> String {
-    let said = std::fs::read_to_string(process.log()).unwrap_or_default();
-    let lines: Vec<&str> = said.lines().rev().take(5).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
 fn is_served(definition: &CustomResourceDefinition) -> bool {

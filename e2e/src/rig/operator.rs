@@ -92,7 +92,7 @@ impl Operator {
             match said {
                 Ok(said) if said.starts_with(word) => return Ok(()),
                 _ if self.process.ended().is_some() => {
-                    return Err(format!("the operator ended: {}", super::last_words(&self.process)).into());
+                    return Err(format!("the operator ended: {}", self.process.last_words()).into());
                 }
                 said if begun.elapsed() > LIMIT => {
                     let said = said.map_err(|error| error.to_string());
@@ -125,9 +125,11 @@ impl Operator {
     }
 
     /// Tells it to end, and waits until it has.
-    pub fn terminate(mut self) {
+    pub async fn terminate(mut self) {
         self.process.signal(Signal::SIGTERM);
-        self.process.wait();
+        while self.process.ended().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Stops it where it is.

@@ -69,7 +69,7 @@ pub fn controllers(kubeconfig: &Path, keys: &Keys, names: &[&str]) -> Vec<String
     let file = kubeconfig.display();
     words(&format!(
         "--kubeconfig={file} --authentication-kubeconfig={file} --authorization-kubeconfig={file} --secure-port=0
-        --leader-elect=false --kube-api-qps=500 --kube-api-burst=1000 --use-service-account-credentials=false
+        --leader-elect=false --kube-api-qps=500 --kube-api-burst=1000 --use-service-account-credentials=true
         --concurrent-gc-syncs=4 --service-account-private-key-file={} --root-ca-file={} --controllers={}",
         keys.path("accounts.key").display(),
         keys.path("ca.crt").display(),

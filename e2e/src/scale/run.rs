@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::contender::Contender;
-use super::figure::Figure;
+use super::figure::{Figure, Goal};
 use super::machine::Machine;
 use super::measure::contest::Contest;
-use super::measure::{change, create, idle, restart, single, size};
+use super::measure::{change, create, foreign, idle, poison, restart, single, size};
 use super::plot;
 use super::report::Report;
 use super::stand::Stand;
@@ -23,6 +23,8 @@ pub struct Options {
     pub repeats: usize,
     /// How long the operator is watched doing nothing.
     pub idle: Duration,
+    /// Fill a cluster with objects of others, and have instances that fail.
+    pub foreign: bool,
     /// Where the figures are written as JSON.
     pub json: Option<PathBuf>,
     /// Where the curves are drawn.
@@ -31,6 +33,30 @@ pub struct Options {
 
 /// Instances of the quick bench.
 const FEW: usize = 100;
+
+/// The memory, in MiB, that they took when this was last looked at, and how much more is let pass: another allocation here and there.
+const FEW_MEMORY: f64 = 21.5;
+const MORE: f64 = 1.1;
+
+/// Instances of a burst into which others come.
+const BURST: usize = 1000;
+
+impl Options {
+    /// Adds figures to a report, and writes it: a run that breaks off leaves what it found.
+    fn keep(&self, report: &mut Report, figures: impl IntoIterator<Item = Figure>) -> Outcome {
+        report.figures.extend(figures);
+        for folder in [&self.json, &self.plot].into_iter().flatten().filter_map(|path| path.parent()) {
+            files::make_folder(folder)?;
+        }
+        if let Some(path) = &self.json {
+            files::write(path, serde_json::to_vec_pretty(report)?)?;
+        }
+        if let Some(path) = &self.plot {
+            files::write(path, plot::draw(&report.panels()))?;
+        }
+        Ok(())
+    }
+}
 
 /// Counts what a hundred instances cost.
 ///
@@ -42,7 +68,7 @@ pub async fn quick(operator: &Path) -> Outcome {
     let mut figures = vec![create::memory(&running, 0)];
     let mark = create::burst(&mut stand, &running, FEW).await?;
     figures.extend(create::requests(&stand, &running, mark, FEW)?);
-    figures.push(create::memory(&running, FEW));
+    figures.push(create::memory(&running, FEW).goal(Goal::AtMost(FEW_MEMORY * MORE)));
     figures.extend(idle::idle(&mut stand, &running, FEW, Duration::from_secs(30)).await?);
     conclude(&Report { machine: machine(&stand).await?, figures })
 }
@@ -50,21 +76,18 @@ pub async fn quick(operator: &Path) -> Outcome {
 /// Measures everything.
 ///
 /// # Errors
-/// When something could not be measured.
+/// When something could not be measured; what was is in the report's file.
 pub async fn full(operator: &Path, options: &Options) -> Outcome {
-    let mut figures = Vec::new();
-    let machine = small(operator, options, &mut figures).await?;
+    let mut report = Report { machine: Machine::default(), figures: Vec::new() };
+    small(operator, options, &mut report).await?;
     for instances in &options.instances {
-        large(operator, *instances, options, &mut figures).await?;
+        large(operator, *instances, options, &mut report).await?;
         let contest = Contest::hold(operator, *instances, options.repeats).await?;
-        figures.extend(contest.figures(*instances));
+        options.keep(&mut report, contest.figures(*instances))?;
     }
-    let report = Report { machine, figures };
-    if let Some(path) = &options.json {
-        files::write(path, serde_json::to_vec_pretty(&report)?)?;
-    }
-    if let Some(path) = &options.plot {
-        files::write(path, plot::draw(&report.panels()))?;
+    amid(operator, options, &mut report).await?;
+    if options.foreign {
+        options.keep(&mut report, foreign::foreign(&mut Stand::build(operator).await?).await?)?;
     }
     print!("{}", report.table());
     for miss in report.misses() {
@@ -74,38 +97,45 @@ pub async fn full(operator: &Path, options: &Options) -> Outcome {
 }
 
 /// What is measured with no instance and with one at a time.
-async fn small(operator: &Path, options: &Options, figures: &mut Vec<Figure>) -> Outcome<Machine> {
+async fn small(operator: &Path, options: &Options, report: &mut Report) -> Outcome {
     let mut stand = Stand::build(operator).await?;
-    figures.extend(size::size(&stand, operator).await?);
+    report.machine = machine(&stand).await?;
+    options.keep(report, size::size(&stand, operator).await?)?;
     let running = stand.run(Contender::Operator, 0).await?;
-    figures.push(create::memory(&running, 0));
+    options.keep(report, [create::memory(&running, 0)])?;
     let mark = create::burst(&mut stand, &running, FEW).await?;
-    figures.extend(create::requests(&stand, &running, mark, FEW)?);
-    figures.push(create::memory(&running, FEW));
-    figures.extend(single::alone(&mut stand, &running, FEW).await?);
-    let amid = options.instances.first().copied().unwrap_or(FEW);
-    drop(running);
-    let machine = machine(&stand).await?;
-    drop(stand);
-    let mut stand = Stand::build(operator).await?;
-    let running = stand.run(Contender::Operator, 0).await?;
-    figures.push(single::amid(&mut stand, &running, amid).await?);
-    Ok(machine)
+    options.keep(report, create::requests(&stand, &running, mark, FEW)?)?;
+    options.keep(report, [create::memory(&running, FEW)])?;
+    options.keep(report, single::alone(&mut stand, &running, FEW).await?)
 }
 
 /// What is measured with many instances.
-async fn large(operator: &Path, instances: usize, options: &Options, figures: &mut Vec<Figure>) -> Outcome {
+async fn large(operator: &Path, instances: usize, options: &Options, report: &mut Report) -> Outcome {
     let mut stand = Stand::build(operator).await?;
     let running = stand.run(Contender::Operator, 0).await?;
     let mark = create::burst(&mut stand, &running, instances).await?;
-    figures.extend(create::requests(&stand, &running, mark, instances)?);
-    figures.push(create::memory(&running, instances));
-    figures.extend(change::nothing(&mut stand, &running, instances).await?);
-    figures.extend(idle::idle(&mut stand, &running, instances, options.idle).await?);
+    options.keep(report, create::requests(&stand, &running, mark, instances)?)?;
+    options.keep(report, [create::memory(&running, instances)])?;
+    options.keep(report, change::nothing(&mut stand, &running, instances).await?)?;
+    options.keep(report, idle::idle(&mut stand, &running, instances, options.idle).await?)?;
     drop(running);
-    figures.extend(restart::restart(&mut stand, instances).await?);
+    options.keep(report, restart::restart(&mut stand, instances).await?)?;
     let running = stand.run(Contender::Operator, 0).await?;
-    figures.extend(change::field(&mut stand, &running, instances).await?);
+    options.keep(report, change::field(&mut stand, &running, instances).await?)
+}
+
+/// New instances amid others, and amid some that fail.
+async fn amid(operator: &Path, options: &Options, report: &mut Report) -> Outcome {
+    let mut stand = Stand::build(operator).await?;
+    let running = stand.run(Contender::Operator, 0).await?;
+    let (figure, clean) = single::amid(&mut stand, &running, BURST).await?;
+    options.keep(report, [figure])?;
+    drop((running, stand));
+    if options.foreign {
+        let mut stand = Stand::build(operator).await?;
+        let running = stand.run(Contender::Operator, 0).await?;
+        options.keep(report, poison::poison(&mut stand, &running, BURST, clean, options.idle).await?)?;
+    }
     Ok(())
 }
 

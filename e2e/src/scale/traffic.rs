@@ -53,6 +53,22 @@ impl Traffic {
         self.until(user, mark, objects, limit, Duration::ZERO).await
     }
 
+    /// Waits until this user asks nothing more, and did something after a mark.
+    ///
+    /// # Errors
+    /// When that is not so in time.
+    pub async fn until_quiet(&mut self, user: &str, mark: usize, limit: Duration) -> Outcome {
+        let begun = Instant::now();
+        while begun.elapsed() < limit {
+            let before = self.mark()?;
+            tokio::time::sleep(QUIET).await;
+            if self.mark()? > mark && self.by(user, before).is_empty() && !self.by(user, mark).is_empty() {
+                return Ok(());
+            }
+        }
+        Err(format!("{user} still asks after {} s", limit.as_secs()).into())
+    }
+
     /// Waits until this many objects were made by this user after a mark, and it asks nothing more.
     ///
     /// # Errors
@@ -85,8 +101,8 @@ impl Traffic {
 /// Those that made an object of an instance: neither an event nor an instance.
 pub fn made<'a>(requests: impl Iterator<Item = &'a Request>) -> impl Iterator<Item = &'a Request> {
     requests.filter(|request| {
-        let made = request.verb == "create" || (request.verb == "patch" && request.object().subresource.is_empty());
-        made && request.succeeded() && !["events", "dhis2instances"].contains(&request.object().resource.as_str())
+        // A patch may have made it as well.
+        request.created() && !["events", "dhis2instances"].contains(&request.object().resource.as_str())
     })
 }
 

@@ -99,6 +99,11 @@ impl Request {
         !["get", "list", "watch"].contains(&self.verb.as_str())
     }
 
+    /// Whether it made something.
+    pub fn created(&self) -> bool {
+        self.response_status.code == 201
+    }
+
     /// Whether it was granted.
     pub fn succeeded(&self) -> bool {
         (200..300).contains(&self.response_status.code)

@@ -17,7 +17,22 @@ impl Chance {
     pub fn new() -> Self {
         let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let seed = given::text("E2E_SEED").and_then(|text| text.parse().ok()).unwrap_or_else(clock);
+        Self::from(seed)
+    }
+
+    /// From this seed.
+    pub fn from(seed: u64) -> Self {
         Self { state: seed, seed }
+    }
+
+    /// So many of these, or all of them.
+    pub fn some<T>(&mut self, mut all: Vec<T>, number: usize) -> Vec<T> {
+        let mut chosen = Vec::new();
+        while chosen.len() < number && !all.is_empty() {
+            let index = self.number() % all.len() as u64;
+            chosen.push(all.swap_remove(usize::try_from(index).unwrap_or_default()));
+        }
+        chosen
     }
 
     /// The next number (`SplitMix64`).

@@ -23,7 +23,7 @@ async fn an_operator_gets_ready_with_the_rights_of_its_chart() -> Outcome {
     let usage = operator.usage();
     assert!(usage.resident > 0 && usage.peak >= usage.resident && usage.threads > 1, "{usage:?}");
     operator.kill();
-    start.start().await?.terminate();
+    start.start().await?.terminate().await;
 
     let asked = audit.requests(&release.user())?;
     assert!(asked.iter().any(|request| request.verb == "list"), "the operator was somebody else: {asked:?}");

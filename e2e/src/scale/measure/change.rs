@@ -15,15 +15,17 @@ use crate::site::Outcome;
 use crate::site::audit::{self, Request};
 
 /// What changes: a key of `dhis.conf`.
-fn patch() -> Value {
-    json!({ "spec": { "config": { "system.session.timeout": "3600" } } })
+const KEY: &str = "system.session.timeout";
+
+fn patch(value: &str) -> Value {
+    json!({ "spec": { "config": { (KEY): value } } })
 }
 
 /// Objects that this changes.
 fn changed() -> Outcome<usize> {
     let before = crowd::instance(0)?;
     let mut after = before.clone();
-    after.spec.config.insert("system.session.timeout".to_owned(), "3600".to_owned());
+    after.spec.config.insert(KEY.to_owned(), "3600".to_owned());
     let digests = |resource| -> Outcome<Vec<String>> {
         Ok(children::wanted(resource, &Settings::default())?.iter().map(dhis2_operator::operator::desired::Wanted::digest).collect())
     };
@@ -31,20 +33,24 @@ fn changed() -> Outcome<usize> {
     Ok(before.iter().zip(&after).filter(|(before, after)| before != after).count())
 }
 
-/// Changes a field of so many instances.
+/// Changes a field of so many instances, and a second time: at the first change of an object, the operator takes over what it created.
 ///
 /// # Errors
 /// What the API server says.
-pub async fn field(stand: &mut Stand, running: &Running, instances: usize) -> Outcome<Vec<Figure>> {
+pub async fn field(stand: &mut Stand, running: &Running, instances: usize) -> Outcome<[Figure; 2]> {
+    Ok([once(stand, running, instances, "first", "3600").await?, once(stand, running, instances, "later", "7200").await?])
+}
+
+async fn once(stand: &mut Stand, running: &Running, instances: usize, which: &str, value: &str) -> Outcome<Figure> {
     let mark = stand.traffic.mark()?;
-    crowd::change(&stand.rig.client(), 0..instances, &patch()).await?;
-    stand.traffic.until_made(running.user(), mark, instances * changed()?, create::limit(instances)).await?;
+    crowd::change(&stand.rig.client(), 0..instances, &patch(value)).await?;
+    stand.traffic.until_quiet(running.user(), mark, create::limit(instances)).await?;
     let asked: Vec<Request> = stand.traffic.by(running.user(), mark).into_iter().cloned().collect();
     eprintln!("a field changed: {}", audit::told(&audit::count(&asked, Request::what)));
     let writes = asked.iter().filter(|request| request.writes()).count();
     let most = ratio(changed()?, 1) + 2.0;
-    let name = "one field changed: requests that change something, an instance";
-    Ok(vec![Figure::new(name, instances, "", Spread::one(ratio(writes, instances))).goal(Goal::AtMost(most))])
+    let name = format!("one field changed, {which} time: requests that change something, an instance");
+    Ok(Figure::new(&name, instances, "", Spread::one(ratio(writes, instances))).goal(Goal::AtMost(most)))
 }
 
 /// Makes the operator look at so many instances again, though nothing is to be done. It looked at their Secrets a moment ago.

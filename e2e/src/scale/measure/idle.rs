@@ -10,6 +10,9 @@ use crate::scale::stand::Stand;
 use crate::site::Outcome;
 use crate::site::audit::{self, Request};
 
+/// So long after a start nothing of it is left to do.
+pub const AFTER_A_START: Duration = Duration::from_secs(5);
+
 /// Requests of so many instances in this time, beside those that keep the Lease and the watches.
 ///
 /// # Errors

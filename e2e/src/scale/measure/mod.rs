@@ -3,7 +3,9 @@
 pub mod change;
 pub mod contest;
 pub mod create;
+pub mod foreign;
 pub mod idle;
+pub mod poison;
 pub mod restart;
 pub mod single;
 pub mod size;

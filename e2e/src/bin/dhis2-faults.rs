@@ -1,0 +1,109 @@
+//! Kills the operator between any two of its writes, and says what does not hold afterwards.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use dhis2_e2e::faults::campaign::{self, Fault, Point, Tally};
+use dhis2_e2e::faults::flow::{self, Flow};
+use dhis2_e2e::faults::run::Stage;
+use dhis2_e2e::site::chance::Chance;
+use dhis2_e2e::site::{Outcome, chain};
+use futures::{StreamExt, stream};
+use strum::IntoEnumIterator;
+
+/// Kills the operator between any two of its writes, and says what does not hold afterwards.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Only this flow.
+    #[arg(long)]
+    flow: Option<String>,
+    /// Only this point, as it was printed: `1 POST secrets/play-admin` is before that write, `1+ POST …` after it.
+    #[arg(long, requires = "flow")]
+    point: Option<Point>,
+    /// Also break writes without killing: lose answers, refuse with conflicts, be busy.
+    #[arg(long)]
+    all_faults: bool,
+    /// Only so many points of each flow, by chance.
+    #[arg(long)]
+    sample: Option<usize>,
+    /// Seed of that chance; the clock when not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Runs at a time.
+    #[arg(long, default_value_t = 8)]
+    at_a_time: usize,
+    /// The operator to run, instead of that of this checkout.
+    #[arg(long)]
+    operator: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(all(&args))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Flows that go on side by side: enough for their runs to fill the places that there are.
+const FLOWS: usize = 3;
+
+/// Runs what is asked for. Says whether all holds.
+async fn all(args: &Args) -> Outcome<bool> {
+    let wanted = |flow: &Flow| args.flow.as_deref().is_none_or(|name| name == flow.name);
+    let flows: Vec<Flow> = flow::all().into_iter().filter(wanted).collect();
+    if flows.is_empty() {
+        let names: Vec<&str> = flow::all().iter().map(|flow| flow.name).collect();
+        return Err(format!("no such flow; there are: {}", names.join(", ")).into());
+    }
+    let begun = Instant::now();
+    let seed = args.seed.unwrap_or_else(|| Chance::new().seed);
+    if args.sample.is_some() {
+        println!("seed {seed}");
+    }
+    let stage = Stage::build(args.operator.clone(), args.at_a_time).await?;
+    let (mut points, mut wrong, mut missed) = (0, 0, 0);
+    let faults: Vec<Fault> = if args.all_faults { Fault::iter().collect() } else { Fault::KILLS.into() };
+    let run = async |flow: &Flow| (flow.name, Box::pin(campaign::crash(&stage, flow, &faults, |all| chosen(args, seed, all))).await);
+    let mut tallies = std::pin::pin!(stream::iter(flows.iter().map(run)).buffer_unordered(FLOWS));
+    while let Some((name, tally)) = tallies.next().await {
+        match tally {
+            Ok(tally) => {
+                tell(&tally);
+                points += tally.verdicts.len();
+                wrong += tally.failed();
+                missed += tally.missed();
+            }
+            Err(error) => {
+                println!("{name}: {}", chain(&*error));
+                wrong += 1;
+            }
+        }
+    }
+    println!("{points} points over {} flows, {missed} missed, {wrong} failed, {} s", flows.len(), begun.elapsed().as_secs());
+    Ok(wrong == 0)
+}
+
+fn chosen(args: &Args, seed: u64, mut all: Vec<Point>) -> Vec<Point> {
+    if let Some(point) = &args.point {
+        return vec![point.clone()];
+    }
+    // The same ones, in whichever order they came.
+    all.sort();
+    let number = args.sample.unwrap_or(all.len());
+    Chance::from(seed).some(all, number)
+}
+
+fn tell(tally: &Tally) {
+    println!("{tally}");
+    for complaint in tally.complaints() {
+        println!("    {complaint}");
+    }
+}

@@ -1,0 +1,180 @@
+//! What a test does to an instance, as data. One entry is one flow.
+
+use serde_json::{Value, json};
+
+/// A way of an instance from one state to another.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Its name.
+    pub name: &'static str,
+    /// What happens before, without faults.
+    pub given: Vec<Act>,
+    /// What happens while faults are injected.
+    pub acts: Vec<Act>,
+    /// When it is over.
+    pub goal: Goal,
+    /// Whether a second operator stands by: then the first is not started again when it is killed.
+    pub standby: bool,
+}
+
+/// Something that a person does, or waits for.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Creates the instance with these fields of its spec, beside version and host.
+    Create(Value),
+    /// Changes fields of its spec, by a merge patch.
+    Change(Value),
+    /// Deletes it.
+    Delete,
+    /// Makes a Secret.
+    Secret(&'static str, Value),
+    /// Edits an object, by a merge patch.
+    Edit(&'static str, &'static str, Value),
+    /// Deletes an object.
+    Remove(&'static str, &'static str),
+    /// Ends the operator and starts it with another value of one of its variables.
+    Upgrade(&'static str, &'static str),
+    /// Waits.
+    Until(Goal),
+}
+
+/// How an instance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Ready, as it is asked for now, with nothing left to do.
+    Ready,
+    /// Gone, with all that goes with it.
+    Gone,
+}
+
+impl Flow {
+    fn to(self, goal: Goal) -> Self {
+        Self { goal, ..self }
+    }
+
+    /// Whether an object goes in this flow because somebody asks for that.
+    pub fn lets_go(&self, kind: &str, name: &str) -> bool {
+        let all = || self.given.iter().chain(&self.acts);
+        let deletes = all().any(|act| matches!(act, Act::Delete));
+        let policy = all().filter_map(policy).next_back().unwrap_or("Retain");
+        let keeps = RETAINED.contains(&(kind, name)) && policy == "Retain";
+        (deletes && !keeps) || all().any(|act| matches!(act, Act::Remove(of, which) if (*of, *which) == (kind, name)))
+    }
+}
+
+/// What outlives an instance unless its policy is another one.
+const RETAINED: [(&str, &str); 6] = [
+    ("Secret", "play-admin"),
+    ("Secret", "play-encryption"),
+    ("Secret", "play-backup"),
+    ("PersistentVolumeClaim", "play-database"),
+    ("PersistentVolumeClaim", "play-files"),
+    ("PersistentVolumeClaim", "play-backups"),
+];
+
+/// The deletion policy that an act asks for.
+fn policy(act: &Act) -> Option<&str> {
+    match act {
+        Act::Create(spec) | Act::Change(spec) => spec.get("deletionPolicy")?.as_str(),
+        _ => None,
+    }
+}
+
+fn flow(name: &'static str, given: Vec<Act>, acts: Vec<Act>) -> Flow {
+    Flow { name, given, acts, goal: Goal::Ready, standby: false }
+}
+
+fn ready(spec: Value) -> Vec<Act> {
+    vec![Act::Create(spec), Act::Until(Goal::Ready)]
+}
+
+/// All flows.
+pub fn all() -> Vec<Flow> {
+    let mut all = lives();
+    all.extend(changes());
+    all.extend(others());
+    all
+}
+
+/// From nothing to an instance, and to nothing again.
+fn lives() -> Vec<Flow> {
+    let retained = || [ready(json!({})), vec![Act::Delete, Act::Until(Goal::Gone)]].concat();
+    let delete = json!({ "deletionPolicy": "Delete" });
+    vec![
+        flow("create", vec![], vec![Act::Create(json!({}))]),
+        flow("create-all", secrets(), vec![Act::Create(everything())]),
+        flow("adopt", retained(), vec![Act::Create(json!({ "adopt": true }))]),
+        flow(
+            "retain",
+            ready(delete.clone()),
+            vec![Act::Change(json!({ "deletionPolicy": "Retain" })), Act::Until(Goal::Ready), Act::Delete],
+        )
+        .to(Goal::Gone),
+        flow("delete", ready(json!({})), vec![Act::Change(delete), Act::Until(Goal::Ready), Act::Delete]).to(Goal::Gone),
+        Flow { standby: true, ..flow("take-over", vec![], vec![Act::Create(json!({}))]) },
+    ]
+}
+
+/// What people change.
+fn changes() -> Vec<Flow> {
+    let change = |name, spec: Value| flow(name, ready(json!({})), vec![Act::Change(spec)]);
+    vec![
+        change("configuration", json!({ "config": { "max.sessions.per_user": "5" } })),
+        change("size", json!({ "size": "medium" })),
+        change("pod", json!({ "pod": { "labels": { "team": "north" }, "nodeSelector": { "disk": "fast" } } })),
+        change("version", json!({ "version": "2.42.5" })),
+        change("schedule", json!({ "backup": { "schedule": "5 1 * * *", "retention": { "daily": 3 } } })),
+        change("suspend", json!({ "backup": { "suspend": true } })),
+        change("policies", json!({ "network": { "policies": false } })),
+        change("address", json!({ "web": { "host": "other.example.org" } })),
+        change("database", json!({ "database": { "bundled": { "parameters": { "shared_buffers": "300MB" } } } })),
+    ]
+}
+
+/// What happens without a change of the resource.
+fn others() -> Vec<Flow> {
+    let edit = |kind, name, patch| Act::Edit(kind, name, patch);
+    let drift = vec![
+        edit("ConfigMap", "play", json!({ "data": { "dhis.conf": "changed" } })),
+        edit("Service", "play", json!({ "spec": { "ports": [{ "name": "http", "port": 9999 }] } })),
+        edit("StatefulSet", "play", json!({ "spec": { "replicas": 0 } })),
+        edit("Ingress", "play", json!({ "metadata": { "labels": { "app.kubernetes.io/component": "changed" } } })),
+        edit("CronJob", "play-backup", json!({ "spec": { "suspend": true } })),
+        edit("NetworkPolicy", "play-deny", json!({ "spec": { "policyTypes": ["Ingress"] } })),
+    ];
+    let gone = [
+        ("ConfigMap", "play"),
+        ("Service", "play"),
+        ("Service", "play-database"),
+        ("Ingress", "play"),
+        ("CronJob", "play-backup"),
+        ("NetworkPolicy", "play-deny"),
+    ];
+    let gone = gone.into_iter().map(|(kind, name)| Act::Remove(kind, name)).collect();
+    vec![
+        flow("drift", ready(json!({})), drift),
+        flow("gone", ready(json!({})), gone),
+        flow("upgrade", ready(json!({})), vec![Act::Upgrade("OPERATOR_IMAGE", "dhis2-operator:next")]),
+        flow("new-postgres", ready(json!({})), vec![Act::Upgrade("POSTGRES_IMAGE", "docker.io/postgis/postgis:17-3.6")]),
+    ]
+}
+
+/// The example that says everything there is to say.
+fn everything() -> Value {
+    let example: Value = serde_yaml::from_str(include_str!("../../../examples/everything.yaml")).unwrap_or_default();
+    example.get("spec").cloned().unwrap_or_default()
+}
+
+/// The Secrets that it names.
+fn secrets() -> Vec<Act> {
+    let key = json!({ "password": "a-key-of-more-than-24-characters" });
+    [
+        ("registry", json!({})),
+        ("dhis2-example-org-tls", json!({})),
+        ("encryption-key", key),
+        ("ldap", json!({ "password": "of-the-directory" })),
+    ]
+    .into_iter()
+    .map(|(name, content)| Act::Secret(name, content))
+    .collect()
+}

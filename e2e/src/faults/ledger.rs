@@ -1,0 +1,169 @@
+//! Everything that happens to the objects of a namespace, as the API server tells it: what is there, and what was there on the way.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dhis2_operator::api::Dhis2Instance;
+use dhis2_operator::operator::kind::Kind;
+use futures::StreamExt;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{ApiResource, DynamicObject};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// The resource itself.
+pub const INSTANCE: &str = "Dhis2Instance";
+/// What is told about it.
+pub const EVENT: &str = "Event";
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was made.
+    Made,
+    /// It was changed.
+    Changed,
+    /// It is gone.
+    Gone,
+}
+
+/// Objects by kind and name.
+pub type Present = BTreeMap<(&'static str, String), Arc<DynamicObject>>;
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// When it was heard of.
+    pub at: Instant,
+    /// The object's kind.
+    pub kind: &'static str,
+    /// What happened to it.
+    pub change: Change,
+    /// The object after it, or its last state.
+    pub object: Arc<DynamicObject>,
+}
+
+/// What is known of a namespace.
+struct Book {
+    records: Vec<Record>,
+    present: Present,
+    /// Of everything that was ever there.
+    uids: HashSet<String>,
+    /// When something happened last to anything but events.
+    last: Instant,
+}
+
+type Books = HashMap<String, Book>;
+
+/// The records of the namespaces that are looked at.
+#[derive(Clone)]
+pub struct Ledger {
+    books: Arc<Mutex<Books>>,
+    _watches: Arc<JoinSet<()>>,
+}
+
+/// The kinds that are watched: those of the operator's children, the resource, and events.
+fn kinds() -> Vec<(&'static str, ApiResource)> {
+    use strum::IntoEnumIterator;
+    let children = Kind::iter().map(|kind| (kind.name(), kind.resource()));
+    children.chain([(INSTANCE, ApiResource::erase::<Dhis2Instance>(&())), (EVENT, ApiResource::erase::<Event>(&()))]).collect()
+}
+
+impl Ledger {
+    /// Watches all namespaces. What comes is also sent to `listener`.
+    pub fn keep(client: &Client, listener: &mpsc::UnboundedSender<Record>) -> Self {
+        let books = Arc::new(Mutex::new(Books::new()));
+        let mut watches = JoinSet::new();
+        for (kind, resource) in kinds() {
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+            let (books, listener) = (Arc::clone(&books), listener.clone());
+            watches.spawn(async move {
+                let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+                while let Some(event) = events.next().await {
+                    let (object, gone) = match event {
+                        Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => (object, false),
+                        Ok(watcher::Event::Delete(object)) => (object, true),
+                        // A watch that broke is resumed by the next poll.
+                        Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => continue,
+                    };
+                    if let Some(record) = enter(&books, kind, object, gone) {
+                        let _ = listener.send(record);
+                    }
+                }
+            });
+        }
+        Self { books, _watches: Arc::new(watches) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to record what happens in a namespace.
+    pub fn open(&self, namespace: &str) {
+        let book = Book { records: Vec::new(), present: Present::new(), uids: HashSet::new(), last: Instant::now() };
+        self.lock().insert(namespace.to_owned(), book);
+    }
+
+    /// Forgets what happened there.
+    pub fn close(&self, namespace: &str) {
+        self.lock().remove(namespace);
+    }
+
+    /// What happened in a namespace.
+    pub fn records(&self, namespace: &str) -> Vec<Record> {
+        self.lock().get(namespace).map(|book| book.records.clone()).unwrap_or_default()
+    }
+
+    /// How many records there are.
+    pub fn length(&self, namespace: &str) -> usize {
+        self.lock().get(namespace).map_or(0, |book| book.records.len())
+    }
+
+    /// What is there now.
+    pub fn present(&self, namespace: &str) -> Present {
+        self.lock().get(namespace).map(|book| book.present.clone()).unwrap_or_default()
+    }
+
+    /// One object, if it is there.
+    pub fn object(&self, namespace: &str, kind: &'static str, name: &str) -> Option<Arc<DynamicObject>> {
+        self.lock().get(namespace)?.present.get(&(kind, name.to_owned())).cloned()
+    }
+
+    /// How long nothing has happened to anything but events.
+    pub fn quiet_for(&self, namespace: &str) -> Duration {
+        self.lock().get(namespace).map_or(Duration::MAX, |book| book.last.elapsed())
+    }
+
+    /// Is there any object of this kind?
+    pub fn has(&self, namespace: &str, kind: &'static str) -> bool {
+        self.lock().get(namespace).is_some_and(|book| book.present.keys().any(|(known, _)| *known == kind))
+    }
+}
+
+fn enter(books: &Mutex<Books>, kind: &'static str, object: DynamicObject, gone: bool) -> Option<Record> {
+    let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
+    let book = books.get_mut(&object.namespace()?)?;
+    let (key, new) = ((kind, object.name_any()), book.uids.insert(object.uid()?));
+    let object = Arc::new(object);
+    let change = match (gone, new) {
+        (true, _) => Change::Gone,
+        (false, false) => Change::Changed,
+        (false, true) => Change::Made,
+    };
+    // The watch of a kind tells everything in its order: what goes is what was there.
+    if gone {
+        book.present.remove(&key);
+    } else {
+        book.present.insert(key, Arc::clone(&object));
+    }
+    let record = Record { at: Instant::now(), kind, change, object };
+    if kind != EVENT {
+        book.last = record.at;
+    }
+    book.records.push(record.clone());
+    Some(record)
+}
