@@ -34,7 +34,7 @@ demo: ## from a bare machine to a login page: cluster, operator, one instance (D
 	@$(DHIS2_CLUSTER) demo
 
 .PHONY: test
-test: lint check unit faults-sample bench-quick e2e ## lint, generated files, unit tests, charts, some faults, what a hundred instances cost, and every story on a real cluster
+test: lint check unit bench-quick e2e ## lint, generated files, unit tests, charts, what a hundred instances cost, and every story on a real cluster
 
 .PHONY: lint
 lint: ## format, clippy, documentation
