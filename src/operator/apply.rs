@@ -18,6 +18,7 @@ use super::{
     observe::{Observed, Secrets},
     ownership::{self, Ownership},
     slot::{self, Slot},
+    watch,
     world::{Key, World},
 };
 use crate::api::{MANAGER, status::Made};
@@ -212,7 +213,14 @@ impl Writer<'_> {
         match ownership::of(&slot, wish, self.instance) {
             Ownership::Ours => {}
             Ownership::Retained if self.instance.adopt => {}
-            other => return Err(conflict(wish, other)),
+            other => {
+                // What a deleted instance of the same name leaves to be collected is in the way for a moment: that it is gone asks for a
+                // pass once it is known. The watch tells that of what bears our label only.
+                if watch::tells_of(&there, self.key) {
+                    self.world.put(self.key, wish.kind, &wish.name, slot);
+                }
+                return Err(conflict(wish, other));
+            }
         }
         let brought = self.learn(wish, &there, false);
         if wish.is_satisfied_by(&there) || slot.deleting {

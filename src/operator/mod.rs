@@ -23,6 +23,7 @@ mod model;
 pub mod observe;
 pub mod ownership;
 pub mod parse;
+pub mod patience;
 pub mod quantity;
 mod queue;
 pub mod reconcile;
@@ -42,3 +43,9 @@ pub mod trouble;
 pub mod watch;
 pub mod wish;
 pub mod world;
+
+/// How many random cases a test tries: as `PROPTEST_CASES` says, where it is set.
+#[cfg(test)]
+fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}

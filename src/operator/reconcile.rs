@@ -1,15 +1,14 @@
 //! One pass over one instance: observe → parse → desired → apply → status.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use kube::{
     Client, ResourceExt,
     core::DeserializeGuard,
-    runtime::{controller::Action, events::Recorder},
+    runtime::{
+        controller::Action,
+        events::{Recorder, Reporter},
+    },
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -24,6 +23,7 @@ use super::{
     metrics::Metrics,
     observe::{self, Observed, Secrets},
     parse::parse,
+    patience::Patience,
     restart::{Restart, restart},
     settings::Settings,
     settled::{Picture, Settled},
@@ -54,9 +54,7 @@ pub enum Error {
 /// Longest time of one pass: the client itself would wait for an answer for ever.
 const PASS_TIMEOUT: Duration = Duration::from_mins(1);
 /// Failures in a row, half a minute with their waits, after which even what usually passes needs a person.
-const PATIENCE: u32 = 5;
-/// Longest wait before a failing instance is tried again.
-const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
+const ENOUGH: u32 = 5;
 /// At the latest an instance is visited again after this time: Secrets are not watched.
 const VISIT: Duration = Duration::from_hours(24);
 
@@ -82,18 +80,42 @@ pub struct Context {
     pub recorder: Recorder,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Passes in a row that failed, by instance.
-    pub failures: Mutex<HashMap<Key, u32>>,
+    /// Passes in a row that failed.
+    pub patience: Patience,
 }
 
 impl Context {
+    /// With nothing known yet. Events come from `reporter`.
+    pub fn new(
+        client: Client,
+        fleet: Arc<Fleet>,
+        settings: Settings,
+        leadership: Leadership,
+        metrics: Arc<Metrics>,
+        reporter: Reporter,
+    ) -> Self {
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            world: Arc::default(),
+            secrets: Secrets::default(),
+            fleet,
+            contests: Contests::default(),
+            settled: Settled::default(),
+            settings,
+            leadership,
+            metrics,
+            patience: Patience::default(),
+        }
+    }
+
     /// Forgets an instance that is gone: one of the same name that comes later begins anew.
     fn forget(&self, key: &Key) {
         self.world.forget(key);
         self.secrets.forget(key);
         self.contests.forget(key);
         self.settled.forget(key);
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.patience.forget(key);
     }
 
     /// Takes in what the watch of the resources tells.
@@ -106,11 +128,6 @@ impl Context {
             }
             Heard::Listed => self.fleet.listed(),
         }
-    }
-
-    /// Passes in a row that failed.
-    fn failures(&self, key: &Key) -> u32 {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied().unwrap_or_default()
     }
 }
 
@@ -134,7 +151,7 @@ pub async fn reconcile(resource: Arc<DeserializeGuard<Dhis2Instance>>, context: 
     };
     context.metrics.pass(result.as_ref().map_or_else(Into::into, |_| "ok"), began.elapsed());
     if result.is_ok() {
-        context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key_of(resource));
+        context.patience.forget(&key_of(resource));
     }
     result
 }
@@ -241,7 +258,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
     let instance = Box::new(instance);
     let outcome = match errors.iter().find(|error| !error.passes()).or(errors.first()) {
         None => Outcome::Applied { instance, made, restart: next, contested },
-        Some(error) if error.passes() && context.failures(key) < PATIENCE => Outcome::Interrupted { instance, made },
+        Some(error) if error.passes() && context.patience.failures(key) < ENOUGH => Outcome::Interrupted { instance, made },
         Some(error) => match status::told(error) {
             Some(refusal) => Outcome::Failed { instance, made, refusal },
             None => Outcome::Interrupted { instance, made },
@@ -250,20 +267,17 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
     Acted { outcome, now, errors, idle: idle.then_some(picture) }
 }
 
-/// When a failing instance is tried again: after 1 s, doubling, at most 5 min.
+/// When a failing instance is tried again.
 #[allow(clippy::needless_pass_by_value, reason = "the signature is that of the controller")]
 pub fn error_policy(resource: Arc<DeserializeGuard<Dhis2Instance>>, error: &Error, context: Arc<Context>) -> Action {
     let Ok(resource) = &resource.0 else { return Action::await_change() };
     let key = key_of(resource);
-    let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
-    let count = failures.entry(key.clone()).or_default();
-    *count += 1;
-    let wait = Duration::from_secs(1 << (*count - 1).min(9)).min(LONGEST_BACKOFF);
+    let wait = context.patience.failed(&key);
     tracing::warn!(
         namespace = key.namespace,
         name = key.name,
         error = super::telemetry::chain(error),
-        again_in_s = wait.as_secs(),
+        again_in_s = wait.as_secs_f32(),
         "reconcile"
     );
     Action::requeue(wait)

@@ -1,19 +1,12 @@
 //! The life of the process: wait for the API, stand for election, work while leading, hand over.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use kube::{
     Api, Client, Config,
     api::ListParams,
     client::ClientBuilder,
-    runtime::{
-        events::{Recorder, Reporter},
-        reflector,
-    },
+    runtime::{events::Reporter, reflector},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -24,18 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     args,
-    contest::Contests,
     controller::{self, Scope},
     fleet::Fleet,
     leader::{Candidate, Leadership},
     metrics::Metrics,
-    observe::Secrets,
     reconcile::Context,
     requests::CountRequests,
     serve::{self, Readiness},
     settings::Settings,
-    settled::Settled,
-    world::World,
 };
 use crate::api::{Dhis2Instance, MANAGER};
 
@@ -103,7 +92,8 @@ pub async fn run(run: args::Run) -> Result<(), Error> {
     let stores: Vec<_> = scopes.iter().map(|_| reflector::store()).collect();
     let fleet = Arc::new(Fleet::new(stores.iter().map(|(resources, _)| resources.clone()).collect()));
     metrics.census.of(fleet.clone());
-    let context = Arc::new(context(client, &run, leadership, metrics, fleet));
+    let reporter = Reporter { controller: MANAGER.into(), instance: Some(run.pod_name.clone()) };
+    let context = Arc::new(Context::new(client, fleet, Settings::from(&run.defaults), leadership, metrics, reporter));
     let mut work = JoinSet::new();
     for (number, (namespace, (resources, writer))) in scopes.into_iter().zip(stores).enumerate() {
         let scope = Scope { number, namespace, resources, writer };
@@ -136,23 +126,6 @@ async fn client(metrics: &Arc<Metrics>) -> Result<Client, Error> {
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config).map_err(Error::Cluster)?;
     Ok(builder.with_layer(&CountRequests::new(metrics.clone())).build())
-}
-
-fn context(client: Client, run: &args::Run, leadership: Leadership, metrics: Arc<Metrics>, fleet: Arc<Fleet>) -> Context {
-    let reporter = Reporter { controller: MANAGER.into(), instance: Some(run.pod_name.clone()) };
-    Context {
-        recorder: Recorder::new(client.clone(), reporter),
-        client,
-        world: Arc::new(World::default()),
-        secrets: Secrets::default(),
-        fleet,
-        contests: Contests::default(),
-        settled: Settled::default(),
-        settings: Settings::from(&run.defaults),
-        leadership,
-        metrics,
-        failures: Mutex::new(HashMap::new()),
-    }
 }
 
 /// Waits until the cluster serves our kind: the operator may be installed before its definitions.

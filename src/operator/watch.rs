@@ -192,6 +192,12 @@ fn wish(instance: &Instance, kind: Kind, name: &str) -> Option<Wanted> {
     })
 }
 
+/// Do the watches tell what becomes of this object, as one of this instance's?
+pub(super) fn tells_of(object: &DynamicObject, key: &Key) -> bool {
+    let manager = object.labels().get("app.kubernetes.io/managed-by");
+    manager.is_some_and(|manager| manager == MANAGER) && key_of(object).as_ref() == Some(key)
+}
+
 fn key_of(object: &DynamicObject) -> Option<Key> {
     let name = object.metadata.labels.as_ref()?.get("app.kubernetes.io/instance")?.clone();
     Some(Key { namespace: object.namespace()?, name })

@@ -2,7 +2,7 @@
 //! operator, rebuilt from the first lists after a start.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -24,7 +24,13 @@ pub type Children = BTreeMap<(Kind, String), Slot>;
 #[derive(Default)]
 pub struct World {
     instances: Mutex<HashMap<Key, Instance>>,
+    /// Uids of the last objects that are gone. An answer may be taken in after the watch has told that what it tells of is gone, and
+    /// no watch would ever tell that again. Locked only while the instances are.
+    gone: Mutex<VecDeque<String>>,
 }
+
+/// So many uids are remembered: between an answer and its being taken in there is next to no time.
+const REMEMBERED: usize = 256;
 
 /// An object that is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +65,9 @@ impl World {
     /// Takes in a slot, unless a newer one of the same object is known. Says whether it tells something new.
     pub fn put(&self, key: &Key, kind: Kind, name: &str, slot: Slot) -> bool {
         let mut instances = self.lock();
+        if self.gone.lock().unwrap_or_else(PoisonError::into_inner).contains(&slot.uid) {
+            return false;
+        }
         let children = &mut instances.entry(key.clone()).or_default().children;
         match children.get(&(kind, name.to_owned())) {
             Some(known) if known.uid == slot.uid && known.version >= slot.version => false,
@@ -80,6 +89,13 @@ impl World {
     /// Forgets an object that is gone. Says whether it was known.
     pub fn remove(&self, key: &Key, kind: Kind, name: &str, uid: &str) -> bool {
         let mut instances = self.lock();
+        {
+            let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            gone.push_back(uid.to_owned());
+            if gone.len() > REMEMBERED {
+                gone.pop_front();
+            }
+        }
         let Some(children) = instances.get_mut(key).map(|known| &mut known.children) else { return false };
         let id = (kind, name.to_owned());
         let same = children.get(&id).is_some_and(|slot| slot.uid == uid);
@@ -153,6 +169,19 @@ mod tests {
         world.put(&key(), Kind::Job, "play-bootstrap", slot("new", 9, "x"));
         assert!(!world.remove(&key(), Kind::Job, "play-bootstrap", "old"));
         assert!(world.remove(&key(), Kind::Job, "play-bootstrap", "new"));
+    }
+
+    #[test]
+    fn what_is_gone_is_not_taken_in_by_a_late_answer() {
+        let world = World::default();
+        assert!(!world.remove(&key(), Kind::Job, "play-bootstrap", "a"), "it was not known");
+        assert!(!world.put(&key(), Kind::Job, "play-bootstrap", slot("a", 5, "x")));
+        assert!(world.children(&key()).is_empty());
+        assert!(world.put(&key(), Kind::Job, "play-bootstrap", slot("b", 6, "x")));
+        for number in 0..2 * REMEMBERED {
+            world.remove(&key(), Kind::Job, "another", &number.to_string());
+        }
+        assert_eq!(world.gone.lock().unwrap().len(), REMEMBERED);
     }
 
     #[test]

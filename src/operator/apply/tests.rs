@@ -129,3 +129,19 @@ async fn an_object_that_went_unseen_is_forgotten() {
     let key = Key { namespace: "demo".into(), name: "play".into() };
     assert!(world.children(&key).is_empty(), "the next pass makes it anew");
 }
+
+#[tokio::test]
+async fn what_a_former_instance_leaves_to_be_collected_is_known_so_that_its_end_asks_for_a_pass() {
+    let key = Key { namespace: "demo".into(), name: "play".into() };
+    let mut there = service().stamped();
+    there["metadata"]["uid"] = json!("uid-of-former");
+    there["metadata"]["ownerReferences"][0]["uid"] = json!("uid-0");
+    let mut foreign = there.clone();
+    foreign["metadata"]["labels"].as_object_mut().unwrap().remove("app.kubernetes.io/managed-by");
+    for (there, heard) in [(there, true), (foreign, false)] {
+        let (error, requests, world) = bring(Some(there), Observed::default()).await;
+        assert!(matches!(error, Some(Error::Conflict { retained: false, .. })), "{error:?}");
+        assert_eq!(requests, ["POST", "GET"], "nothing of it is touched");
+        assert_eq!(world.remove(&key, Kind::Service, "play", "uid-of-former"), heard);
+    }
+}

@@ -6,7 +6,7 @@ use proptest::{prelude::*, sample::select};
 use serde_json::Value;
 
 use super::{Policy, Wanted, fixture, pod_security::violations};
-use crate::operator::{instance::Instance, kind::Kind};
+use crate::operator::{cases, instance::Instance, kind::Kind};
 
 /// The kinds that have pods made.
 const WORKLOADS: [Kind; 3] = [Kind::StatefulSet, Kind::Job, Kind::CronJob];
@@ -112,7 +112,7 @@ fn exists(all: &[Wanted], kind: Kind, name: &str, key: Option<&str>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(10_000), ..ProptestConfig::default() })]
 
     #[test]
     fn every_pod_is_restricted(instance in fixture::any(), stage in select(fixture::STAGES.to_vec())) {
@@ -126,7 +126,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(32), ..ProptestConfig::default() })]
 
     #[test]
     fn names_are_valid_and_unique(instance in fixture::any()) {

@@ -17,6 +17,7 @@ use self::{
     server::Fault,
     story::{Change, Step, tell},
 };
+use super::cases;
 
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
@@ -72,8 +73,4 @@ proptest! {
         let end = tell(true, &steps);
         prop_assert!(end.conditions.contains("Stalled True"), "{}", end.conditions);
     }
-}
-
-fn cases(usual: u32) -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
 }

@@ -1,16 +1,12 @@
 //! The operator's process: what it keeps in memory, and loses when it is killed.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use kube::{
-    Client,
     api::DynamicObject,
     core::DeserializeGuard,
     runtime::{
-        events::{Recorder, Reporter},
+        events::Reporter,
         reflector::{self, store::Writer},
         watcher,
     },
@@ -21,17 +17,14 @@ use super::server::{NAMESPACE, Server, Told};
 use crate::{
     api::{Dhis2Instance, MANAGER},
     operator::{
-        contest::Contests,
         fleet::Fleet,
         kind::Kind,
         leader::Leadership,
         metrics::Metrics,
-        observe::Secrets,
         reconcile::{Context, reconcile},
         settings::Settings,
-        settled::Settled,
         watch::Arrival,
-        world::{Key, World},
+        world::Key,
     },
 };
 
@@ -49,7 +42,11 @@ impl Process {
     pub fn start(server: &Server) -> Self {
         let (store, writer) = reflector::store();
         let settings = settings();
-        let context = Arc::new(context(server.client(), Arc::new(Fleet::new(vec![store.clone()])), settings.clone()));
+        let context = {
+            let reporter = Reporter { controller: MANAGER.into(), instance: None };
+            let (fleet, leadership) = (Arc::new(Fleet::new(vec![store.clone()])), Leadership::uncontested());
+            Arc::new(Context::new(server.client(), fleet, settings.clone(), leadership, Arc::new(Metrics::new()), reporter))
+        };
         let arrival = Arrival { world: context.world.clone(), resources: store, settings: Arc::new(settings) };
         let mut process = Self { server: server.clone(), context, arrival, writer };
         process.learn_resource();
@@ -117,21 +114,5 @@ fn settings() -> Settings {
         dhis2_repository: "docker.io/dhis2/core".into(),
         postgres_image: "postgis:16".into(),
         ..Settings::default()
-    }
-}
-
-fn context(client: Client, fleet: Arc<Fleet>, settings: Settings) -> Context {
-    Context {
-        recorder: Recorder::new(client.clone(), Reporter { controller: MANAGER.into(), instance: None }),
-        client,
-        world: Arc::new(World::default()),
-        secrets: Secrets::default(),
-        fleet,
-        contests: Contests::default(),
-        settled: Settled::default(),
-        settings,
-        leadership: Leadership::uncontested(),
-        metrics: Arc::new(Metrics::new()),
-        failures: Mutex::new(HashMap::new()),
     }
 }

@@ -35,6 +35,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::operator::cases;
 
     fn at(host: &str, path: &str, tls: bool) -> Dhis2Instance {
         let tls = if tls { json!({ "upstream": true }) } else { json!({ "none": true }) };
@@ -57,7 +58,7 @@ mod tests {
 
     proptest! {
         // Each reads all rules of the definition anew.
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: cases(64), ..ProptestConfig::default() })]
 
         #[test]
         fn what_is_taken_is_an_address_and_every_address_is_taken(
