@@ -10,7 +10,7 @@ use strum::IntoEnumIterator;
 use super::flow::Flow;
 use super::gate::{Fate, Refusal, Script};
 use super::invariants::{self, Violation};
-use super::run::{Run, Stage};
+use super::run::{Run, Stage, WATCHED};
 use crate::site::{Outcome, chain};
 
 /// What happens to a write.
@@ -161,34 +161,52 @@ impl fmt::Display for Tally {
 }
 
 /// The runs of a flow. `choose` picks points among all.
+/// A run without faults is watched for `idle` when all is done.
 ///
 /// # Errors
 /// When the flow does not work without any fault.
-pub async fn crash(stage: &Stage, flow: &Flow, faults: &[Fault], choose: impl FnOnce(Vec<Point>) -> Vec<Point>) -> Outcome<Tally> {
+pub async fn crash(
+    stage: &Stage,
+    flow: &Flow,
+    faults: &[Fault],
+    idle: Duration,
+    choose: impl FnOnce(Vec<Point>) -> Vec<Point>,
+) -> Outcome<Tally> {
     let begun = Instant::now();
-    let clean = stage.run(flow, Box::new(|_, _| Fate::Pass), None).await?;
-    let again = stage.run(flow, Box::new(|_, _| Fate::Pass), Some(&clean.seen)).await?;
+    let clean = stage.run(flow, Box::new(|_, _| Fate::Pass), None, WATCHED).await?;
+    let again = stage.run(flow, Box::new(|_, _| Fate::Pass), Some(&clean.seen), idle);
+    let chosen = choose(Point::of(&clean.writes, faults));
+    // The stage says how many go on at a time.
+    let verdicts = futures::future::join_all(chosen.into_iter().map(|point| judge(stage, flow, &clean, point)));
+    let (again, mut verdicts) = futures::future::join(again, verdicts).await;
     // What differs between two runs without faults says nothing about faults.
-    let differ = invariants::violations(flow, &clean.seen, &again.seen);
+    let differ = invariants::violations(flow, &clean.seen, &again?.seen);
     if !differ.is_empty() {
         let told: Vec<String> = differ.into_iter().map(|Violation { invariant, what }| format!("{invariant}: {what}")).collect();
         return Err(format!("{}: two runs without any fault differ:\n{}", flow.name, told.join("\n")).into());
     }
-    let chosen = choose(Point::of(&clean.writes, faults));
-    // The stage says how many go on at a time.
-    let mut verdicts = futures::future::join_all(chosen.into_iter().map(|point| judge(stage, flow, &clean, point))).await;
     verdicts.sort_by(|a, b| a.point.cmp(&b.point));
     Ok(Tally { flow: flow.name, writes: clean.writes, verdicts, took: begun.elapsed() })
 }
 
+/// How often a point is looked for that a run did not come to: what is written in one step or in two is chance.
+const TRIES: usize = 3;
+
 async fn judge(stage: &Stage, flow: &Flow, clean: &Run, point: Point) -> Verdict {
-    match stage.run(flow, at(point.clone()), Some(&clean.seen)).await {
-        Ok(run) => Verdict { point, hit: run.met, violations: invariants::violations(flow, &clean.seen, &run.seen) },
-        Err(error) => {
-            let violations = vec![Violation { invariant: "the flow goes on", what: chain(&*error) }];
-            Verdict { point, hit: false, violations }
+    let mut verdict = Verdict { point, hit: false, violations: Vec::new() };
+    for _ in 0..TRIES {
+        match stage.run(flow, at(verdict.point.clone()), Some(&clean.seen), WATCHED).await {
+            Ok(run) => {
+                verdict.hit = run.met;
+                verdict.violations = invariants::violations(flow, &clean.seen, &run.seen);
+            }
+            Err(error) => verdict.violations = vec![Violation { invariant: "the flow goes on", what: chain(&*error) }],
+        }
+        if verdict.hit || !verdict.violations.is_empty() {
+            break;
         }
     }
+    verdict
 }
 
 fn at(point: Point) -> Script {

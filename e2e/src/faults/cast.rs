@@ -57,11 +57,11 @@ impl Cast {
         self.raise(LEADS).await
     }
 
-    /// Kills it whenever the gate asks for that, and starts it again if that is wanted.
+    /// Kills it whenever the gate asks for that, and starts it again if that is wanted. Comes back only when it does not get ready.
     ///
     /// # Errors
-    /// When it does not get ready.
-    pub async fn keep(self: Arc<Self>, again: bool) -> Outcome {
+    /// Why not.
+    pub async fn keep(self: Arc<Self>, again: bool) -> Outcome<std::convert::Infallible> {
         loop {
             self.gate.killed().await;
             // Held until it is there again: who asks how long it has been awake waits for that.
@@ -76,6 +76,11 @@ impl Cast {
                 *living = Some(Living { operator, since: Instant::now() });
             }
         }
+    }
+
+    /// What it is called with.
+    pub async fn called(&self) -> String {
+        format!("{:?}", self.start.lock().await.environment())
     }
 
     /// For how long it has been ready; for ever, when it does not run.

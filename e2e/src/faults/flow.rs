@@ -32,6 +32,8 @@ pub enum Act {
     Edit(&'static str, &'static str, Value),
     /// Deletes an object.
     Remove(&'static str, &'static str),
+    /// Makes a Job of this name from the backup's CronJob, as `kubectl create job --from` does.
+    Backup(&'static str),
     /// Ends the operator and starts it with another value of one of its variables.
     Upgrade(&'static str, &'static str),
     /// Waits.
@@ -52,13 +54,12 @@ impl Flow {
         Self { goal, ..self }
     }
 
-    /// Whether an object goes in this flow because somebody asks for that.
-    pub fn lets_go(&self, kind: &str, name: &str) -> bool {
+    /// Whether an object goes in this flow because somebody asks for that. `deleted`: the resource was deleted before it went.
+    pub fn lets_go(&self, kind: &str, name: &str, deleted: bool) -> bool {
         let all = || self.given.iter().chain(&self.acts);
-        let deletes = all().any(|act| matches!(act, Act::Delete));
         let policy = all().filter_map(policy).next_back().unwrap_or("Retain");
         let keeps = RETAINED.contains(&(kind, name)) && policy == "Retain";
-        (deletes && !keeps) || all().any(|act| matches!(act, Act::Remove(of, which) if (*of, *which) == (kind, name)))
+        (deleted && !keeps) || all().any(|act| matches!(act, Act::Remove(of, which) if (*of, *which) == (kind, name)))
     }
 }
 
@@ -152,6 +153,7 @@ fn others() -> Vec<Flow> {
     ];
     let gone = gone.into_iter().map(|(kind, name)| Act::Remove(kind, name)).collect();
     vec![
+        flow("backup", ready(json!({})), vec![Act::Backup("by-hand")]),
         flow("drift", ready(json!({})), drift),
         flow("gone", ready(json!({})), gone),
         flow("upgrade", ready(json!({})), vec![Act::Upgrade("OPERATOR_IMAGE", "dhis2-operator:next")]),

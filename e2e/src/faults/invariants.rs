@@ -24,6 +24,8 @@ pub struct Seen {
     pub present: Present,
     /// The same, to be compared.
     pub snapshot: Snapshot,
+    /// Why all did not come to where it should, if it did not.
+    pub stuck: Option<String>,
     /// How the operator ended, if it did by itself.
     pub ended: Option<String>,
     /// Writes after it had come to rest.
@@ -47,6 +49,7 @@ type Check = fn(&Flow, &Seen, &Seen) -> Vec<String>;
 
 /// All of them, by name. Each is given the run without faults and the one to judge.
 pub const ALL: &[(&str, Check)] = &[
+    ("the flow comes to its end", ends),
     ("same objects as without faults", same_objects),
     ("nothing belongs to nobody", no_orphan),
     ("Secrets keep their content", secrets_keep_their_content),
@@ -66,6 +69,11 @@ pub fn violations(flow: &Flow, clean: &Seen, seen: &Seen) -> Vec<Violation> {
         wrong.into_iter().map(|what| Violation { invariant, what }).collect::<Vec<_>>()
     };
     ALL.iter().flat_map(of).collect()
+}
+
+/// Before all others.
+fn ends(_: &Flow, _: &Seen, seen: &Seen) -> Vec<String> {
+    seen.stuck.iter().cloned().collect()
 }
 
 /// I1.
@@ -94,7 +102,7 @@ fn secrets_keep_their_content(flow: &Flow, _: &Seen, seen: &Seen) -> Vec<String>
     for record in seen.records.iter().filter(|record| record.kind == "Secret") {
         let name = record.object.name_any();
         if record.change == Change::Gone {
-            if !flow.lets_go("Secret", &name) {
+            if !lets_go(flow, seen, record) {
                 wrong.push(format!("Secret {name} was deleted"));
             }
             known.remove(&name);
@@ -112,8 +120,20 @@ fn secrets_keep_their_content(flow: &Flow, _: &Seen, seen: &Seen) -> Vec<String>
 fn volumes_stay(flow: &Flow, _: &Seen, seen: &Seen) -> Vec<String> {
     let gone = seen.records.iter().filter(|record| record.kind == "PersistentVolumeClaim");
     let gone = gone.filter(|record| record.change == Change::Gone || record.object.metadata.deletion_timestamp.is_some());
-    let names = gone.map(|record| record.object.name_any()).filter(|name| !flow.lets_go("PersistentVolumeClaim", name));
-    names.map(|name| format!("volume {name} was deleted")).collect()
+    let wrongly = gone.filter(|record| !lets_go(flow, seen, record));
+    wrongly.map(|record| format!("volume {} was deleted", record.object.name_any())).collect()
+}
+
+/// Whether an object is gone because somebody asked for that, and not before.
+fn lets_go(flow: &Flow, seen: &Seen, gone: &Record) -> bool {
+    let instances = seen.records.iter().filter(|record| record.kind == INSTANCE && record.change == Change::Gone);
+    // Versions, since each kind is heard of by a watch of its own.
+    let asked = instances.filter_map(version).min().is_some_and(|first| Some(first) < version(gone));
+    flow.lets_go(gone.kind, &gone.object.name_any(), asked)
+}
+
+fn version(record: &Record) -> Option<u64> {
+    record.object.resource_version()?.parse().ok()
 }
 
 /// I5. How often each object was made: a step that runs again, and a pod that is restarted again, is made again.
@@ -213,3 +233,6 @@ fn frugal(_: &Flow, clean: &Seen, seen: &Seen) -> Vec<String> {
 fn runs_on(_: &Flow, _: &Seen, seen: &Seen) -> Vec<String> {
     seen.ended.iter().cloned().collect()
 }
+
+#[cfg(test)]
+mod tests;

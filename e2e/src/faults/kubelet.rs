@@ -34,7 +34,7 @@ pub async fn play(client: Client, mut records: mpsc::UnboundedReceiver<Record>) 
 /// Acts until it works, as a controller does. An object that is gone, or another one of its name, needs nothing any more.
 async fn insist(client: &Client, record: &Record) {
     const TRIES: u32 = 5;
-    for attempt in 1..=TRIES {
+    for attempt in 1.. {
         let Err(error) = Box::pin(act(client, record)).await else { return };
         if let Some(kube::Error::Api(status)) = error.downcast_ref()
             && (status.is_not_found() || status.is_conflict())
@@ -44,6 +44,7 @@ async fn insist(client: &Client, record: &Record) {
         if attempt == TRIES {
             let name = record.object.name_any();
             eprintln!("play {} {name} in {}: {}", record.kind, record.object.namespace().unwrap_or_default(), crate::site::chain(&*error));
+            return;
         }
         tokio::time::sleep(Duration::from_millis(100) * attempt).await;
     }

@@ -11,7 +11,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// The resource itself.
@@ -54,6 +54,8 @@ struct Book {
     uids: HashSet<String>,
     /// When something happened last to anything but events.
     last: Instant,
+    /// Told of every record.
+    heard: watch::Sender<()>,
 }
 
 type Books = HashMap<String, Book>;
@@ -104,13 +106,26 @@ impl Ledger {
 
     /// Begins to record what happens in a namespace.
     pub fn open(&self, namespace: &str) {
-        let book = Book { records: Vec::new(), present: Present::new(), uids: HashSet::new(), last: Instant::now() };
+        let book = Book {
+            records: Vec::new(),
+            present: Present::new(),
+            uids: HashSet::new(),
+            last: Instant::now(),
+            heard: watch::Sender::new(()),
+        };
         self.lock().insert(namespace.to_owned(), book);
     }
 
     /// Forgets what happened there.
     pub fn close(&self, namespace: &str) {
         self.lock().remove(namespace);
+    }
+
+    /// Waits until this holds, which only what happens in the namespace can bring about. Says whether it did in time.
+    pub async fn until(&self, namespace: &str, limit: Duration, holds: impl Fn() -> bool) -> bool {
+        let Some(mut heard) = self.lock().get(namespace).map(|book| book.heard.subscribe()) else { return holds() };
+        let told = async { while !holds() && heard.changed().await.is_ok() {} };
+        tokio::time::timeout(limit, told).await.is_ok() && holds()
     }
 
     /// What happened in a namespace.
@@ -137,11 +152,6 @@ impl Ledger {
     pub fn quiet_for(&self, namespace: &str) -> Duration {
         self.lock().get(namespace).map_or(Duration::MAX, |book| book.last.elapsed())
     }
-
-    /// Is there any object of this kind?
-    pub fn has(&self, namespace: &str, kind: &'static str) -> bool {
-        self.lock().get(namespace).is_some_and(|book| book.present.keys().any(|(known, _)| *known == kind))
-    }
 }
 
 fn enter(books: &Mutex<Books>, kind: &'static str, object: DynamicObject, gone: bool) -> Option<Record> {
@@ -165,5 +175,6 @@ fn enter(books: &Mutex<Books>, kind: &'static str, object: DynamicObject, gone: 
         book.last = record.at;
     }
     book.records.push(record.clone());
+    book.heard.send_replace(());
     Some(record)
 }

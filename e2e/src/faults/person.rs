@@ -1,13 +1,15 @@
 //! Who does what a flow says: a person with all rights, who also looks whether the instance is as it should be.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dhis2_operator::api::{Dhis2Instance, MANAGER};
 use dhis2_operator::operator::kind::Kind;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::{Value, json};
 use strum::IntoEnumIterator;
 
@@ -21,9 +23,6 @@ pub const NAME: &str = "play";
 
 /// How long a goal may take.
 const LIMIT: Duration = Duration::from_secs(40);
-
-/// How often is looked.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// A person.
 pub struct Person {
@@ -42,7 +41,7 @@ impl Person {
     /// When something is refused, or a goal is not reached.
     pub async fn acts(&self, acts: &[Act], cast: &Cast) -> Outcome {
         for act in acts {
-            self.act(act, cast).await?;
+            Box::pin(self.act(act, cast)).await?;
         }
         Ok(())
     }
@@ -67,6 +66,11 @@ impl Person {
                 self.api(kind)?.patch(name, &edited, &Patch::Merge(patch)).await?;
             }
             Act::Remove(kind, name) => drop(self.api(kind)?.delete(name, &DeleteParams::background()).await?),
+            Act::Backup(name) => {
+                let schedule = Api::<CronJob>::namespaced(self.client.clone(), &self.namespace).get(&format!("{NAME}-backup")).await?;
+                let jobs: Api<Job> = Api::namespaced(self.client.clone(), &self.namespace);
+                jobs.create(&PostParams::default(), &job(name, schedule)).await?;
+            }
             Act::Upgrade(variable, value) => cast.upgrade(variable, value).await?,
             Act::Until(goal) => self.until(*goal).await?,
         }
@@ -75,12 +79,10 @@ impl Person {
 
     /// Waits until the watch has told of this: until then the instance looks as if it were Ready as it was asked for before.
     async fn seen(&self, written: &Dhis2Instance) {
-        let begun = Instant::now();
         let told =
             |known: &DynamicObject| known.metadata.uid == written.metadata.uid && known.metadata.generation >= written.metadata.generation;
-        while !self.instance().is_some_and(|known| told(&known)) && begun.elapsed() < LIMIT {
-            tokio::time::sleep(LOOK).await;
-        }
+        // What is not told by then is not waited for: goals are looked at again when all has come to rest.
+        self.ledger.until(&self.namespace, LIMIT, || self.instance().is_some_and(|known| told(&known))).await;
     }
 
     fn api(&self, kind: &str) -> Outcome<Api<DynamicObject>> {
@@ -93,23 +95,17 @@ impl Person {
     /// # Errors
     /// When it is not reached in time.
     pub async fn until(&self, goal: Goal) -> Outcome {
-        let begun = Instant::now();
-        while !self.is(goal) {
-            if begun.elapsed() > LIMIT {
-                let told = self.instance().and_then(|instance| instance.data.pointer("/status/conditions").cloned());
-                return Err(format!("not {goal:?} within {} s: {}", LIMIT.as_secs(), told.unwrap_or_default()).into());
-            }
-            tokio::time::sleep(LOOK).await;
+        if self.ledger.until(&self.namespace, LIMIT, || self.is(goal)).await {
+            return Ok(());
         }
-        Ok(())
+        let told = self.instance().and_then(|instance| instance.data.pointer("/status/conditions").cloned());
+        Err(format!("not {goal:?} within {} s: {}", LIMIT.as_secs(), told.unwrap_or_default()).into())
     }
 
     /// Is it so?
     pub fn is(&self, goal: Goal) -> bool {
         match goal {
-            Goal::Ready => {
-                self.instance().is_some_and(|instance| is_settled(&instance)) && !self.ledger.has(&self.namespace, Kind::Job.name())
-            }
+            Goal::Ready => self.instance().is_some_and(|instance| is_settled(&instance)) && !self.works(),
             Goal::Gone => {
                 let present = self.ledger.present(&self.namespace);
                 let owned = |object: &DynamicObject| !object.owner_references().is_empty();
@@ -119,9 +115,27 @@ impl Person {
         }
     }
 
+    /// Is there a Job of the instance, whatever people made beside?
+    fn works(&self) -> bool {
+        let present = self.ledger.present(&self.namespace);
+        let owned = |object: &DynamicObject| object.owner_references().iter().any(|owner| owner.kind == INSTANCE);
+        present.iter().any(|((kind, _), object)| *kind == Kind::Job.name() && owned(object))
+    }
+
     fn instance(&self) -> Option<Arc<DynamicObject>> {
         self.ledger.object(&self.namespace, INSTANCE, NAME)
     }
+}
+
+fn job(name: &str, schedule: CronJob) -> Job {
+    let owner = schedule.controller_owner_ref(&());
+    let template = schedule.spec.map(|spec| spec.job_template).unwrap_or_default();
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        owner_references: owner.map(|owner| vec![owner]),
+        ..template.metadata.unwrap_or_default()
+    };
+    Job { metadata, spec: template.spec, status: None }
 }
 
 /// Ready as it is asked for now, backed up once, and nothing under way.

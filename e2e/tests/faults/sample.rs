@@ -1,7 +1,7 @@
 //! Some of the points of `make faults`, always the same ones.
 use dhis2_e2e::faults::campaign::{self, Fault, Point};
 use dhis2_e2e::faults::flow;
-use dhis2_e2e::faults::run::Stage;
+use dhis2_e2e::faults::run::{Stage, WATCHED};
 use dhis2_e2e::site::Outcome;
 use dhis2_e2e::site::chance::Chance;
 use strum::IntoEnumIterator;
@@ -22,7 +22,7 @@ async fn whatever_happens_to_a_write_the_operator_goes_on_as_if_nothing_had_been
         all.sort();
         Chance::from(SEED).some(all, POINTS)
     };
-    for tally in futures::future::join_all(flows.iter().map(|flow| campaign::crash(&stage, flow, &faults, some))).await {
+    for tally in futures::future::join_all(flows.iter().map(|flow| campaign::crash(&stage, flow, &faults, WATCHED, some))).await {
         let tally = tally?;
         println!("{tally}");
         assert_eq!(tally.complaints(), Vec::<String>::new(), "again: make faults FLOW={} POINT='…'", tally.flow);
