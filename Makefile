@@ -34,7 +34,10 @@ demo: ## from a bare machine to a login page: cluster, operator, one instance (D
 	@$(DHIS2_CLUSTER) demo
 
 .PHONY: test
-test: lint check unit bench-quick e2e ## lint, generated files, unit tests, charts, what a hundred instances cost, and every story on a real cluster
+test: ## lint, generated files, unit tests, charts, what a hundred instances cost, and every story on a real cluster
+	@# Tests without a cluster wait more than they work, and builds work: side by side. What is measured, and the stories, come after.
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line unit lint check image
+	@$(MAKE) --no-print-directory bench-quick e2e
 
 .PHONY: lint
 lint: ## format, clippy, documentation
@@ -56,12 +59,12 @@ check: ## find what make generate would change in crds/ and docs/reference.md; a
 .PHONY: unit
 unit: ## every test that needs no cluster, with a real PostgreSQL, restic and Helm
 	@$(DHIS2_CLUSTER) tools
-	cargo test --workspace
+	cargo test --workspace -- --test-threads 4
 
 .PHONY: e2e
 e2e: ## every story on our own cluster, or on yours: KUBECONFIG=… DHIS2_IMAGE=… OPERATOR_IMAGE=… E2E_HTTP=… E2E_HTTPS=…
 	@# Stories wait more than they work.
-	E2E_KUBECONFIG="$(E2E_KUBECONFIG)" cargo test --workspace --test stories -- --test-threads 4
+	E2E_KUBECONFIG="$(E2E_KUBECONFIG)" cargo test --workspace --test stories -- --test-threads 5
 
 .PHONY: e2e-long
 e2e-long: ## stories that take long, on clusters of their own
@@ -82,6 +85,25 @@ bench: ## measure the operator with up to 5000 instances beside a twin by the us
 .PHONY: bench-quick
 bench-quick: ## what a hundred instances cost, in a minute; fails when that is more than it should be
 	@$(RUN) dhis2-bench -- quick
+
+MUTANTS := $(CACHE)/tools/cargo-mutants-27.1.0
+
+.PHONY: mutants
+mutants: $(MUTANTS)/bin/cargo-mutants ## change what decides in each way that is known, and see a test fail; takes many hours (SHARD=0/40 does a part)
+	PROPTEST_CASES=16 $< mutants --package dhis2-operator --output dist $(if $(SHARD),--shard $(SHARD) --sharding round-robin)
+
+$(MUTANTS)/bin/cargo-mutants:
+	cargo install cargo-mutants --locked --version 27.1.0 --root $(MUTANTS)
+
+LLVM_COV := $(CACHE)/tools/cargo-llvm-cov-0.9.1
+
+.PHONY: coverage
+coverage: $(LLVM_COV)/bin/cargo-llvm-cov ## how much of what decides the tests without a cluster run through
+	rustup component add llvm-tools
+	$< llvm-cov test --package dhis2-operator --lib --test render --summary-only --ignore-filename-regex '(tests|fixture)\.rs|/model/'
+
+$(LLVM_COV)/bin/cargo-llvm-cov:
+	cargo install cargo-llvm-cov --locked --version 0.9.1 --root $(LLVM_COV)
 
 DENY := $(CACHE)/tools/cargo-deny-0.20.2
 
