@@ -8,7 +8,11 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, ResourceExt, api::DynamicObject, core::PartialObjectMeta};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DynamicObject, ListParams},
+    core::PartialObjectMeta,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -112,6 +116,14 @@ impl Secrets {
     pub fn forget(&self, key: &Key) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
+}
+
+/// Is the resource still there? What collects garbage may be faster than the watch of the resources: who makes again what is gone has to know.
+pub async fn is_there(client: &Client, key: &Key, resource: &Dhis2Instance) -> Result<bool, kube::Error> {
+    let api: Api<Dhis2Instance> = Api::namespaced(client.clone(), &key.namespace);
+    // A list, which the operator may ask for anyway.
+    let there = api.list_metadata(&ListParams::default().fields(&format!("metadata.name={}", key.name))).await?;
+    Ok(there.items.iter().any(|there| there.metadata.uid == resource.metadata.uid && there.metadata.deletion_timestamp.is_none()))
 }
 
 /// Looks at an instance. Reads only; asks the API server for nothing but Secrets, recorded ones and those it names, that were not

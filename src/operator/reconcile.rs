@@ -40,6 +40,9 @@ pub enum Error {
     /// The cluster could not be looked at.
     #[error("observe")]
     Observe(#[from] observe::Error),
+    /// Whether the resource is still there could not be asked.
+    #[error("look for the resource")]
+    Resource(#[source] kube::Error),
     /// Something could not be written; it was told in the status.
     #[error("apply")]
     Apply(#[from] apply::Error),
@@ -183,6 +186,12 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
     if is_paused(resource) {
         let told = tell(resource, &key, context, &Observed { taken, ..watched(resource, &key, context) }, &Outcome::Paused).await?;
         return Ok(Action::requeue(told.revisit));
+    }
+    if let Some(losses) = context.world.losses(&key) {
+        if !observe::is_there(&context.client, &key, resource).await.map_err(Error::Resource)? {
+            return Ok(Action::await_change());
+        }
+        context.world.explained(&key, losses);
     }
     let observed = match observe::observe(&context.client, &context.world, &context.secrets, &key, resource).await {
         Ok(observed) => observed,

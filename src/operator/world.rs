@@ -49,6 +49,10 @@ struct Instance {
     children: Children,
     /// resourceVersion of our own last write to the resource: older copies of it are not acted upon.
     written: u64,
+    /// How many of its children went that it does not end itself.
+    losses: u64,
+    /// How many of them there were when somebody looked whether the resource is still there.
+    explained: u64,
 }
 
 impl World {
@@ -96,10 +100,24 @@ impl World {
                 gone.pop_front();
             }
         }
-        let Some(children) = instances.get_mut(key).map(|known| &mut known.children) else { return false };
+        let Some(instance) = instances.get_mut(key) else { return false };
         let id = (kind, name.to_owned());
-        let same = children.get(&id).is_some_and(|slot| slot.uid == uid);
-        same && children.remove(&id).is_some()
+        let known = instance.children.get(&id).is_some_and(|slot| slot.uid == uid) && instance.children.remove(&id).is_some();
+        instance.losses += u64::from(known && !matches!(kind, Kind::Job | Kind::Pod));
+        known
+    }
+
+    /// How many children of an instance went that it does not end itself, if nobody has looked since the last one whether the resource
+    /// is still there: then they are collected, and are not to be made again.
+    pub fn losses(&self, key: &Key) -> Option<u64> {
+        self.lock().get(key).filter(|known| known.losses > known.explained).map(|known| known.losses)
+    }
+
+    /// The resource was there after so many of them.
+    pub fn explained(&self, key: &Key, losses: u64) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.explained = known.explained.max(losses);
+        }
     }
 
     /// The objects of a kind that are known before a list begins: those of them that are not in it are gone.
@@ -182,6 +200,24 @@ mod tests {
             world.remove(&key(), Kind::Job, "another", &number.to_string());
         }
         assert_eq!(world.gone.lock().unwrap().len(), REMEMBERED);
+    }
+
+    #[test]
+    fn a_loss_asks_once_whether_the_resource_is_there() {
+        let world = World::default();
+        for (kind, name) in [(Kind::Service, "a"), (Kind::Ingress, "b"), (Kind::Job, "c"), (Kind::Pod, "d")] {
+            world.put(&key(), kind, name, slot(name, 1, "x"));
+        }
+        world.remove(&key(), Kind::Job, "c", "c");
+        world.remove(&key(), Kind::Pod, "d", "d");
+        assert_eq!(world.losses(&key()), None, "work that is over");
+        world.remove(&key(), Kind::Service, "a", "a");
+        let losses = world.losses(&key()).unwrap();
+        world.remove(&key(), Kind::Ingress, "b", "b");
+        world.explained(&key(), losses);
+        let later = world.losses(&key()).expect("it went after the question");
+        world.explained(&key(), later);
+        assert_eq!(world.losses(&key()), None);
     }
 
     #[test]

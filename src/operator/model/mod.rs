@@ -15,7 +15,7 @@ use serde_json::json;
 use self::{
     end::End,
     server::Fault,
-    story::{Change, Step, tell},
+    story::{Change, Step, tell, tell_of_an_end},
 };
 use super::cases;
 
@@ -73,4 +73,9 @@ proptest! {
         let end = tell(true, &steps);
         prop_assert!(end.conditions.contains("Stalled True"), "{}", end.conditions);
     }
+}
+
+#[test]
+fn what_is_collected_is_not_made_again() {
+    assert_eq!(tell_of_an_end(), []);
 }

@@ -59,6 +59,8 @@ pub struct State {
     pub statuses: usize,
     /// The fault of the write after so many others.
     pub fault: Option<(usize, Fault)>,
+    /// The resource is gone.
+    pub ended: bool,
     /// Nothing of the operator arrives any more.
     pub killed: bool,
     version: u64,
@@ -132,6 +134,7 @@ impl State {
             _ => {}
         }
         let reply = match kind(plural) {
+            None if request.method == Method::GET => self.list(),
             None => self.tell(body),
             Some(kind) => self.act(request, kind, name, body),
         };
@@ -143,6 +146,12 @@ impl State {
         let (after, fault) = self.fault?;
         self.fault = after.checked_sub(1).map(|after| (after, fault));
         self.fault.is_none().then_some(fault)
+    }
+
+    /// The resource, as a list that it is in, unless it is gone.
+    fn list(&self) -> Reply {
+        let items: Vec<&Value> = Some(&self.resource).filter(|_| !self.ended).into_iter().collect();
+        (StatusCode::OK, json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items }))
     }
 
     /// A new status of the resource.

@@ -10,7 +10,7 @@ use super::{
     nodes,
     process::{NAME, Process},
     promises::Promises,
-    server::{Fault, NAMESPACE, Server, merge},
+    server::{Fault, NAMESPACE, Server, Write, merge},
 };
 use crate::operator::kind::Kind;
 
@@ -63,6 +63,28 @@ pub fn tell_of(spec: &Value, ready: bool, steps: &[Step]) -> End {
         }
         life.settle().await;
         life.end().await
+    })
+}
+
+/// The resource is gone, and before that is heard of what it had is being collected. Returns what is written then.
+pub fn tell_of_an_end() -> Vec<Write> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut life = Life::begin(&json!({}));
+        life.settle().await;
+        let before = life.server.state().writes.len();
+        {
+            let mut state = life.server.state();
+            state.ended = true;
+            state.remove(Kind::Service, NAME);
+            state.remove(Kind::Ingress, NAME);
+        }
+        let untold = std::mem::take(&mut life.server.state().untold);
+        for (kind, told) in untold.iter().flat_map(|(kind, all)| all.iter().map(|told| (*kind, told))) {
+            life.process.learn(kind, told);
+            life.process.pass().await;
+        }
+        life.server.state().writes.split_off(before)
     })
 }
 
