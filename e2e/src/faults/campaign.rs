@@ -77,6 +77,10 @@ impl Point {
         }
         points
     }
+
+    fn is_among(&self, writes: &[String]) -> bool {
+        writes.iter().filter(|what| **what == self.what).count() >= self.nth
+    }
 }
 
 /// `2 PUT dhis2instances/play/status`: killed before the second one. `2+ PUT …`: after it.
@@ -176,6 +180,9 @@ pub async fn crash(
     let clean = stage.run(flow, Box::new(|_, _| Fate::Pass), None, WATCHED).await?;
     let again = stage.run(flow, Box::new(|_, _| Fate::Pass), Some(&clean.seen), idle);
     let chosen = choose(Point::of(&clean.writes, faults));
+    if let Some(unknown) = chosen.iter().find(|point| !point.is_among(&clean.writes)) {
+        return Err(format!("{}: no write is {unknown}; there are:\n{}", flow.name, clean.writes.join("\n")).into());
+    }
     // The stage says how many go on at a time.
     let verdicts = futures::future::join_all(chosen.into_iter().map(|point| judge(stage, flow, &clean, point)));
     let (again, mut verdicts) = futures::future::join(again, verdicts).await;
