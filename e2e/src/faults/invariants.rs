@@ -47,8 +47,9 @@ pub struct Violation {
 
 type Check = fn(&Flow, &Seen, &Seen) -> Vec<String>;
 
-/// All of them, by name. Each is given the run without faults and the one to judge.
+/// All of them, by name; first what others follow from. Each is given the run without faults and the one to judge.
 pub const ALL: &[(&str, Check)] = &[
+    ("the operator ends when it is told to only", runs_on),
     ("the flow comes to its end", ends),
     ("same objects as without faults", same_objects),
     ("nothing belongs to nobody", no_orphan),
@@ -59,7 +60,6 @@ pub const ALL: &[(&str, Check)] = &[
     ("Ready is told of the newest generation", ready_of_generation),
     ("no secret is told", no_secret_told),
     ("memory and threads stay as they were", frugal),
-    ("the operator ends when it is told to only", runs_on),
 ];
 
 /// Checks all.
