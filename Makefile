@@ -74,6 +74,14 @@ e2e-long: ## stories that take long, on clusters of their own
 faults: ## kill the operator between any two of its writes, in every flow; FLOW=create POINT='1 POST secrets/play-admin' runs one
 	@$(RUN) dhis2-faults -- $(if $(FLOW),--flow $(FLOW)) $(if $(POINT),--point '$(POINT)')
 
+.PHONY: storms
+storms: ## let answers, watches, the API server and leaders fail for a while; STORM=burst-503 runs one
+	@$(RUN) dhis2-faults -- --storm $(STORM)
+
+.PHONY: faults-breaks
+faults-breaks: ## break the operator on purpose, in each way that has a patch, and see that it is noticed; BREAK=deaf does one
+	@$(RUN) dhis2-faults -- --breaks $(BREAK)
+
 .PHONY: faults-sample
 faults-sample: ## some of these points, always the same ones
 	cargo test --package dhis2-e2e --test faults

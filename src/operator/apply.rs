@@ -240,7 +240,6 @@ impl Writer<'_> {
             self.learn(wish, &there, false);
             return Ok(false);
         }
-        self.guard()?;
         if slot::created_by_us(&there) {
             self.take_over_fields(wish, &there).await?;
         }
@@ -249,12 +248,18 @@ impl Writer<'_> {
             // An object of another uid is a conflict then, never an object made anew.
             metadata.insert("uid".into(), json!(there.metadata.uid));
         }
-        let apply = async || self.api(wish.kind).patch(&wish.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
-        let answer = match apply().await {
-            Err(kube::Error::Api(status)) if status.is_invalid() && self.clear_spec(wish, &there).await => apply().await,
-            answer => answer,
+        let apply = async || {
+            // Asked again: whoever was stopped at the request before may go on long after.
+            self.guard()?;
+            let answer = self.api(wish.kind).patch(&wish.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
+            answer.map_err(|source| failed("apply", wish, source))
         };
-        let changed = answer.map_err(|source| failed("apply", wish, source))?;
+        let changed = match apply().await {
+            Err(Error::Api { source: kube::Error::Api(status), .. }) if status.is_invalid() && self.clear_spec(wish, &there).await => {
+                apply().await?
+            }
+            answer => answer?,
+        };
         self.wrote(wish, slot::changed_by(&there));
         self.learn(wish, &changed, true);
         Ok(true)
@@ -273,6 +278,7 @@ impl Writer<'_> {
     /// Turns the ownership that creating gave us into that of an apply, so that fields which are no longer
     /// wanted go with the next one.
     async fn take_over_fields(&self, wish: &Wanted, there: &DynamicObject) -> Result<(), Error> {
+        self.guard()?;
         let mut entries = there.metadata.managed_fields.clone().unwrap_or_default();
         for entry in &mut entries {
             if entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Update") && entry.subresource.is_none() {
@@ -305,7 +311,7 @@ impl Writer<'_> {
         };
         match self.api(kind).delete(name, &parameters).await {
             Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(source) => Err(Error::Api { verb: "delete", kind, name: name.to_owned(), source }),
         }
     }

@@ -49,6 +49,9 @@ pub struct Run {
     /// Namespaces whose instances are looked after, separated by commas; none means all.
     #[arg(long, env, value_delimiter = ',', value_parser = label)]
     pub watch_namespaces: Vec<String>,
+    /// How often everything is listed anew, in seconds: what a watch should have told and did not is found then.
+    #[arg(long, env, default_value = "3600", value_parser = interval)]
+    pub relist: Duration,
     /// How many instances are worked on at a time.
     #[arg(long, env, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: u16,
@@ -197,6 +200,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn interval(text: &str) -> Result<Duration, String> {
+    match text.parse::<u32>() {
+        Ok(seconds @ 10..=86_400) => Ok(Duration::from_secs(seconds.into())),
+        _ => Err("write seconds, from 10 to 86400".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,9 +260,14 @@ mod tests {
         let run = run("dhis2-operator run --pod-name a --watch-namespaces a,b --ingress-cidrs 10.0.0.0/8,fd00::/8");
         assert_eq!(run.watch_namespaces, ["a", "b"]);
         assert_eq!(run.defaults.ingress_cidrs, ["10.0.0.0/8", "fd00::/8"]);
-        for wrong in
-            ["--watch-namespaces a,", "--watch-namespaces A", "--ingress-cidrs 10.0.0.0/33", "--ingress-cidrs 10.0.0.0", "--lease-ttl 4"]
-        {
+        for wrong in [
+            "--watch-namespaces a,",
+            "--watch-namespaces A",
+            "--ingress-cidrs 10.0.0.0/33",
+            "--ingress-cidrs 10.0.0.0",
+            "--lease-ttl 4",
+            "--relist 9",
+        ] {
             assert!(read(&format!("dhis2-operator run --pod-name a {wrong}")).is_err(), "{wrong}");
         }
     }

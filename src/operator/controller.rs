@@ -1,6 +1,6 @@
 //! The watches and the queue of one scope (the whole cluster, or one namespace), and the passes that they ask for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, Stream, StreamExt};
 use kube::{
@@ -24,8 +24,9 @@ use super::{
     kind::Kind,
     queue::Queue,
     reconcile::{Context, error_policy, reconcile},
+    relist::Relist,
     serve::Readiness,
-    watch::{self, Arrival, Heard, PAGE, Progress},
+    watch::{self, Arrival, Heard, PAGE, Progress, RESOURCE},
     world::Key,
 };
 use crate::api::Dhis2Instance;
@@ -38,9 +39,6 @@ pub fn watches(namespace: Option<&str>) -> Vec<String> {
 }
 
 const CLAIMS: Kind = Kind::PersistentVolumeClaim;
-
-/// The main kind's name.
-const RESOURCE: &str = "Dhis2Instance";
 
 fn watch_name(kind: &str, namespace: Option<&str>) -> String {
     namespace.map_or_else(|| kind.to_owned(), |namespace| format!("{kind} in {namespace}"))
@@ -58,16 +56,27 @@ pub struct Scope {
     pub writer: Writer<Resource>,
 }
 
+/// How fast a controller goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// So many instances are worked on at a time.
+    pub concurrency: u16,
+    /// So often everything is listed anew.
+    pub relist: Duration,
+}
+
 /// Works until `drain`: then nothing new is begun, and what is under way is finished.
-pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, readiness: Readiness, drain: CancellationToken) {
+pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness: Readiness, drain: CancellationToken) {
     let Scope { number, namespace, resources: store, writer } = scope;
     let client = context.client.clone();
-    let queue = Arc::new(Queue::new(concurrency));
+    let queue = Arc::new(Queue::new(pace.concurrency));
     let api: Api<Resource> = match &namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let stream = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().modify(|resource| {
+    let relist = |kind| Relist { every: pace.relist, watch: watch_name(kind, namespace.as_deref()) };
+    let begin = move || watcher(api.clone(), watcher::Config::default().page_size(PAGE));
+    let stream = relist(RESOURCE).of(begin).default_backoff().modify(|resource| {
         // Neither is used, and they are most of an object's memory.
         resource.meta_mut().managed_fields = None;
         resource.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
@@ -92,11 +101,13 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
         return;
     }
     let arrival = Arrival { world: context.world.clone(), resources: store.clone(), settings: Arc::new(context.settings.clone()) };
+    let children =
+        |kind: Kind| watch::children(&client, kind, namespace.clone(), arrival.clone(), progress(kind.name()), relist(kind.name()));
     // Claims first: the size of a volume shapes what other objects should be.
-    tasks.spawn(forward(watch::children(&client, CLAIMS, namespace.clone(), arrival.clone(), progress(CLAIMS.name())), asks.clone()));
+    tasks.spawn(forward(children(CLAIMS), asks.clone()));
     readiness.until_synced_with(&watch_name(CLAIMS.name(), namespace.as_deref())).await;
     for kind in Kind::iter().filter(|kind| kind.watched() && *kind != CLAIMS) {
-        tasks.spawn(forward(watch::children(&client, kind, namespace.clone(), arrival.clone(), progress(kind.name())), asks.clone()));
+        tasks.spawn(forward(children(kind), asks.clone()));
     }
     // Deciding on half a picture could take what is there for missing.
     readiness.until_synced().await;
@@ -111,7 +122,7 @@ pub async fn control(context: Arc<Context>, scope: Scope, concurrency: u16, read
         context,
         store,
         due,
-        Config::default().concurrency(concurrency),
+        Config::default().concurrency(pace.concurrency),
     );
     passes
         .for_each(|pass| {

@@ -6,6 +6,7 @@ use kube::{
     runtime::events::{Event, EventType, Recorder},
 };
 
+use super::leader::Leadership;
 use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason};
 
 /// Conditions whose transitions are events.
@@ -13,9 +14,12 @@ const TOLD: [&str; 4] = ["Ready", "Stalled", "AdminPasswordSet", "BackupHealthy"
 
 /// Publishes the transitions between the resource's old status and the new one. An event that can't be
 /// published is logged and changes nothing.
-pub async fn publish(recorder: &Recorder, resource: &Dhis2Instance, told: &Dhis2InstanceStatus) {
+pub async fn publish(recorder: &Recorder, leadership: &Leadership, resource: &Dhis2Instance, told: &Dhis2InstanceStatus) {
     let reference = resource.object_ref(&());
     for event in transitions(resource.status.as_ref(), told) {
+        if !leadership.still_leading() {
+            return;
+        }
         if let Err(error) = recorder.publish(&event, &reference).await {
             tracing::warn!(%error, "an event was not published");
         }

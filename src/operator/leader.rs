@@ -46,7 +46,14 @@ impl Leadership {
     /// One that nobody contests.
     #[cfg(test)]
     pub fn uncontested() -> Self {
-        Self(watch::channel(Some(Instant::now() + Duration::from_hours(1))).1)
+        Self::until_told().1
+    }
+
+    /// One that lasts until None is sent.
+    #[cfg(test)]
+    pub fn until_told() -> (watch::Sender<Option<Instant>>, Self) {
+        let (term, leadership) = watch::channel(Some(Instant::now() + Duration::from_hours(1)));
+        (term, Self(leadership))
     }
 
     /// Asked before each write: true while no other replica can have taken over.
@@ -144,7 +151,7 @@ impl Candidate {
     async fn acquire(&self) -> Term {
         let mut seen = Seen { spec: LeaseSpec::default(), since: Instant::now() };
         loop {
-            let tried = match self.bounded(self.attempt(&mut seen)).await {
+            let tried = match self.attempt(&mut seen).await {
                 Ok(Attempt::Held(term)) => return term,
                 Ok(Attempt::Other(lease)) => self.stand_by(&lease, &mut seen).await,
                 Ok(Attempt::Beaten) => Ok(false),
@@ -168,7 +175,7 @@ impl Candidate {
         while Instant::now() < term.until {
             sleep_until(next.min(term.until)).await;
             let began = Instant::now();
-            match timeout_at(term.until, self.bounded(self.renew(&term.lease))).await {
+            match timeout_at(term.until, self.renew(&term.lease)).await {
                 Ok(Ok(Some(renewed))) => {
                     term = renewed;
                     next = began + self.ttl / 3;
@@ -201,7 +208,7 @@ impl Candidate {
 
     /// Reads the Lease and takes it when it may be taken.
     async fn attempt(&self, seen: &mut Seen) -> Result<Attempt, Error> {
-        let found = self.leases.get_opt(&self.name).await.map_err(Error::Read)?;
+        let found = self.bounded(async { self.leases.get_opt(&self.name).await.map_err(Error::Read) }).await?;
         seen.note(found.as_ref().and_then(|lease| lease.spec.clone()));
         match (claim(&seen.spec, &self.me, self.ttl, seen.since.elapsed(), Timestamp::now()), found) {
             (Some(spec), found) => Ok(self.write(found, spec).await?.map_or(Attempt::Beaten, Attempt::Held)),
@@ -215,21 +222,24 @@ impl Candidate {
         let until = Instant::now() + self.ttl * 2 / 3;
         let spec = Some(spec);
         let params = PostParams::default();
-        let written = if let Some(lease) = old {
-            let lease = Lease { spec, ..lease };
-            self.leases.replace(&self.name, &params, &lease).await
-        } else {
-            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
-            self.leases.create(&params, &Lease { metadata, spec }).await
-        };
-        match written {
+        let written = self.bounded(async {
+            let answer = if let Some(lease) = old {
+                let lease = Lease { spec, ..lease };
+                self.leases.replace(&self.name, &params, &lease).await
+            } else {
+                let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+                self.leases.create(&params, &Lease { metadata, spec }).await
+            };
+            answer.map_err(Error::Write)
+        });
+        match written.await {
             Ok(lease) => {
                 self.readiness.granted(LEASE);
                 self.term.send_replace(Some(until));
                 Ok(Some(Term { lease, until }))
             }
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
-            Err(error) => Err(Error::Write(error)),
+            Err(Error::Write(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

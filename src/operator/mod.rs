@@ -1,6 +1,7 @@
 //! The operator: what the cluster says → what it should say → the difference, written.
 
 pub mod addresses;
+pub mod answers;
 pub mod apply;
 pub mod args;
 pub mod ask;
@@ -12,6 +13,7 @@ pub mod controller;
 pub mod crd;
 pub mod desired;
 pub mod events;
+pub mod fence;
 pub mod fleet;
 pub mod generate;
 pub mod instance;
@@ -27,6 +29,7 @@ pub mod patience;
 pub mod quantity;
 mod queue;
 pub mod reconcile;
+pub mod relist;
 pub mod render;
 pub mod requests;
 pub mod restart;

@@ -16,8 +16,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    answers::GiveUp,
     args,
-    controller::{self, Scope},
+    controller::{self, Pace, Scope},
+    fence,
     fleet::Fleet,
     leader::{Candidate, Leadership},
     metrics::Metrics,
@@ -25,6 +27,7 @@ use super::{
     requests::CountRequests,
     serve::{self, Readiness},
     settings::Settings,
+    watch::DEFINITION,
 };
 use crate::api::{Dhis2Instance, MANAGER};
 
@@ -48,8 +51,6 @@ pub enum Error {
     Ended(String),
 }
 
-/// Name of the definition that the operator waits for.
-const CRD: &str = "dhis2instances.dhis2.hosting";
 /// How long passes under way may take at the end: then the lease is given back.
 const HAND_OVER: Duration = Duration::from_millis(1500);
 
@@ -64,7 +65,7 @@ pub async fn run(run: args::Run) -> Result<(), Error> {
     let scopes: Vec<Option<String>> =
         if run.watch_namespaces.is_empty() { vec![None] } else { run.watch_namespaces.iter().cloned().map(Some).collect() };
     let watches: Vec<String> = scopes.iter().flat_map(|scope| controller::watches(scope.as_deref())).collect();
-    let readiness = Readiness::new([CRD], watches.iter().map(String::as_str));
+    let readiness = Readiness::new([DEFINITION], watches.iter().map(String::as_str));
     let (serving, drain, resign) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let listener = serve::bind(run.listen).await?;
     let probes = tokio::spawn(serve::serve(listener, readiness.clone(), metrics.clone(), serving.clone()));
@@ -92,12 +93,14 @@ pub async fn run(run: args::Run) -> Result<(), Error> {
     let stores: Vec<_> = scopes.iter().map(|_| reflector::store()).collect();
     let fleet = Arc::new(Fleet::new(stores.iter().map(|(resources, _)| resources.clone()).collect()));
     metrics.census.of(fleet.clone());
+    let client = fence::fenced(client, leadership.clone());
     let reporter = Reporter { controller: MANAGER.into(), instance: Some(run.pod_name.clone()) };
     let context = Arc::new(Context::new(client, fleet, Settings::from(&run.defaults), leadership, metrics, reporter));
     let mut work = JoinSet::new();
     for (number, (namespace, (resources, writer))) in scopes.into_iter().zip(stores).enumerate() {
         let scope = Scope { number, namespace, resources, writer };
-        work.spawn(controller::control(context.clone(), scope, run.concurrency, readiness.clone(), drain.clone()));
+        let pace = Pace { concurrency: run.concurrency, relist: run.relist };
+        work.spawn(controller::control(context.clone(), scope, pace, readiness.clone(), drain.clone()));
     }
     let ended = until_end(&mut held, &mut work, &mut term).await;
     drain.cancel();
@@ -125,7 +128,7 @@ async fn client(metrics: &Arc<Metrics>) -> Result<Client, Error> {
     // The client's own retries take minutes; a pass that fails is begun again anyway, from what is then there.
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config).map_err(Error::Cluster)?;
-    Ok(builder.with_layer(&CountRequests::new(metrics.clone())).build())
+    Ok(builder.with_layer(&GiveUp).with_layer(&CountRequests::new(metrics.clone())).build())
 }
 
 /// Waits until the cluster serves our kind: the operator may be installed before its definitions.
@@ -137,12 +140,12 @@ async fn until_served(client: &Client, scopes: &[Option<String>], readiness: &Re
     loop {
         match api.list_metadata(&ListParams::default().limit(1)).await {
             Ok(_) => {
-                readiness.granted(CRD);
-                return readiness.served(CRD);
+                readiness.granted(DEFINITION);
+                return readiness.served(DEFINITION);
             }
             Err(error) => {
-                tracing::warn!(%error, "waiting for the CustomResourceDefinition {CRD}");
-                readiness.failed(CRD, &error);
+                tracing::warn!(%error, "waiting for the CustomResourceDefinition {DEFINITION}");
+                readiness.failed(DEFINITION, &error);
             }
         }
         sleep(Duration::from_secs(5)).await;

@@ -122,11 +122,14 @@ pub fn unseen(error: &observe::Error) -> Option<Refusal> {
     Some(api_error("get the metadata of", error.kind, &error.name, &error.source)).filter(|refusal| refusal.reason == Reason::Forbidden)
 }
 
+/// `User "…" cannot create resource "…"`: what an admission policy refuses has the same code, and any words.
+fn lacks_a_right(message: &str) -> bool {
+    message.contains("\" cannot ") && message.contains(" resource \"")
+}
+
 fn api_error(verb: &str, kind: Kind, name: &str, source: &kube::Error) -> Refusal {
     let (reason, detail) = match source {
-        kube::Error::Api(status) if status.is_forbidden() && status.message.contains("cannot") => {
-            (Reason::Forbidden, status.message.clone())
-        }
+        kube::Error::Api(status) if status.is_forbidden() && lacks_a_right(&status.message) => (Reason::Forbidden, status.message.clone()),
         kube::Error::Api(status) if status.is_forbidden() || status.is_invalid() || status.code == 400 => {
             (Reason::ObjectRejected, status.message.clone())
         }

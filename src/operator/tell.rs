@@ -22,6 +22,9 @@ pub struct Told {
     pub written: bool,
 }
 
+/// So soon an instance is looked at again whose status was not taken. Usually the newer resource has asked for that by then.
+const REFUSED: Duration = Duration::from_secs(5);
+
 /// Writes the status if it changed, with an event for each transition.
 ///
 /// # Errors
@@ -40,17 +43,16 @@ pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observ
     let mut written = resource.clone();
     written.status = Some(told.clone());
     let api: Api<Dhis2Instance> = Api::namespaced(context.client.clone(), &key.namespace);
-    // The resourceVersion that the pass began with: a conflict ends the pass, and the newer resource begins another.
+    // The resourceVersion that the pass began with: a conflict ends the pass.
     let answer = match api.replace_status(&key.name, &PostParams::default(), &written).await {
         Ok(answer) => answer,
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => return Ok(new),
+        Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(Told { revisit: revisit.min(REFUSED), ..new }),
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(new),
         Err(source) => return Err(Error::Status(source)),
     };
     if let Some(version) = answer.resource_version().and_then(|version| version.parse().ok()) {
         context.world.wrote(key, version);
     }
-    if context.leadership.still_leading() {
-        events::publish(&context.recorder, resource, &told).await;
-    }
+    events::publish(&context.recorder, &context.leadership, resource, &told).await;
     Ok(new)
 }

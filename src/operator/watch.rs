@@ -1,7 +1,10 @@
 //! Watches of the children. Each object is compared with what is wanted and reduced to a slot on arrival;
 //! a change that could matter asks for a pass over its instance.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
 use kube::{
@@ -19,6 +22,7 @@ use super::{
     metrics::Metrics,
     observe::Observed,
     parse::assume,
+    relist::Relist,
     serve::Readiness,
     settings::Settings,
     slot::{self, Slot},
@@ -28,6 +32,11 @@ use crate::api::{Dhis2Instance, MANAGER};
 
 /// Objects of a page of a list: small pages keep the first lists from filling the memory.
 pub const PAGE: u32 = 50;
+
+/// The main kind's name.
+pub const RESOURCE: &str = "Dhis2Instance";
+/// Name of its definition.
+pub const DEFINITION: &str = "dhis2instances.dhis2.hosting";
 
 /// Stages that together have every object; the one at which most exist comes first.
 const STAGES: [Stage; 3] = {
@@ -66,6 +75,9 @@ impl Progress {
     fn synced(&self) {
         self.readiness.granted(&self.watch);
         self.readiness.synced(&self.watch);
+        if self.kind == RESOURCE {
+            self.readiness.served(DEFINITION);
+        }
     }
 
     /// Something came.
@@ -77,6 +89,9 @@ impl Progress {
         tracing::warn!(watch = self.watch, %error, "watch");
         self.metrics.watch_restarted(self.kind, reason(error));
         self.readiness.failed(&self.watch, error);
+        if self.kind == RESOURCE && reason(error) == "NotFound" {
+            self.readiness.missing(DEFINITION);
+        }
     }
 }
 
@@ -100,7 +115,14 @@ fn reason(error: &watcher::Error) -> &'static str {
 }
 
 /// Watches one kind in one namespace, or in all. Yields the instances that need a pass.
-pub fn children(client: &Client, kind: Kind, namespace: Option<String>, arrival: Arrival, progress: Progress) -> BoxStream<'static, Key> {
+pub fn children(
+    client: &Client,
+    kind: Kind,
+    namespace: Option<String>,
+    arrival: Arrival,
+    progress: Progress,
+    relist: Relist,
+) -> BoxStream<'static, Key> {
     let resource = kind.resource();
     let api: Api<DynamicObject> = match &namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -109,7 +131,8 @@ pub fn children(client: &Client, kind: Kind, namespace: Option<String>, arrival:
     let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}")).page_size(PAGE);
     let mut missing = HashSet::new();
     let failed = progress.clone();
-    watcher(api, ours)
+    relist
+        .of(move || watcher(api.clone(), ours.clone()))
         .default_backoff()
         // Most of an object, and of no use to whoever compares it.
         .modify(|object| object.metadata.managed_fields = None)
@@ -214,14 +237,14 @@ pub enum Heard<'a> {
     Listed,
 }
 
-/// Watches the resources themselves, kept in the reflector's store. Yields those that need a pass.
+/// Watches the resources themselves, kept in the reflector's store. Yields those that need a pass: of a list, what was not known as it is.
 pub fn resources(
     stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static,
     hear: impl Fn(Heard<'_>) + Send + 'static,
     progress: Progress,
 ) -> BoxStream<'static, Key> {
     let failed = progress.clone();
-    let (mut known, mut missing) = (HashSet::new(), HashSet::new());
+    let (mut known, mut missing) = (HashMap::new(), HashMap::new());
     stream
         .filter_map(move |event| std::future::ready(event.inspect_err(|error| failed.failed(error)).ok()))
         .filter_map(move |event| {
@@ -232,21 +255,23 @@ pub fn resources(
                     None
                 }
                 watcher::Event::InitDone => {
-                    for gone in missing.drain() {
+                    for (gone, _) in missing.drain() {
                         hear(Heard::Gone(&gone));
                     }
                     hear(Heard::Listed);
                     progress.synced();
                     None
                 }
-                watcher::Event::InitApply(resource) => named(&resource).inspect(|key| {
-                    missing.remove(key);
-                    known.insert(key.clone());
+                watcher::Event::InitApply(resource) => named(&resource).filter(|key| {
+                    let version = resource.resource_version();
+                    let before = missing.remove(key);
+                    known.insert(key.clone(), version.clone());
+                    before != Some(version)
                 }),
                 watcher::Event::Apply(resource) => {
                     progress.moved();
                     named(&resource).inspect(|key| {
-                        known.insert(key.clone());
+                        known.insert(key.clone(), resource.resource_version());
                         hear(Heard::Is(key));
                     })
                 }

@@ -9,6 +9,7 @@
 - { name: LOG_FORMAT, value: {{ .Values.logFormat | quote }} }
 - { name: LOG_FILTER, value: {{ .Values.logFilter | quote }} }
 - { name: CONCURRENCY, value: {{ .Values.concurrency | quote }} }
+- { name: RELIST, value: {{ .Values.relist | quote }} }
 - { name: DHIS2_REPOSITORY, value: {{ .Values.dhis2Repository | quote }} }
 - { name: POSTGRES_IMAGE, value: {{ .Values.postgresImage | quote }} }
 {{- with .Values.watchNamespaces }}

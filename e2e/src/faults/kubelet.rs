@@ -33,7 +33,7 @@ pub async fn play(client: Client, mut records: mpsc::UnboundedReceiver<Record>) 
 
 /// Acts until it works, as a controller does. An object that is gone, or another one of its name, needs nothing any more.
 async fn insist(client: &Client, record: &Record) {
-    const TRIES: u32 = 5;
+    const TRIES: u32 = 40;
     for attempt in 1.. {
         let Err(error) = Box::pin(act(client, record)).await else { return };
         if let Some(kube::Error::Api(status)) = error.downcast_ref()

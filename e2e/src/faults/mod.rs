@@ -2,6 +2,7 @@
 //!
 //! A [`proxy`] stands between the operator and the API server of a rig.
 
+pub mod breaks;
 pub mod campaign;
 pub mod cast;
 pub mod flow;
@@ -13,3 +14,6 @@ pub mod person;
 pub mod proxy;
 pub mod run;
 pub mod snapshot;
+pub mod storm;
+mod stream;
+pub mod weather;

@@ -1,9 +1,10 @@
 //! A proxy between an operator and the API server. It speaks TLS to both, hands on everything, watches included, and does to each
-//! write what the [`Gate`] says. The operator knows nothing of it.
+//! write what the [`Gate`] says, and to each request what the [`Weather`] has fall on it. The operator knows nothing of it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -12,7 +13,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -22,15 +23,23 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::gate::{Fate, Gate, Refusal};
+use super::stream::{Course, bent};
+use super::weather::{Answer, Asked, Fall, Touch, Weather};
 use crate::rig::Rig;
 use crate::site::Outcome;
 
-type Body = BoxBody<Bytes, hyper::Error>;
+/// Why a body ends before it is whole.
+pub type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of a request or of an answer.
+pub type Body = BoxBody<Bytes, Broken>;
 
 /// A proxy that listens. Dropped, it cuts every connection.
 pub struct Proxy {
     /// What decides about writes.
     pub gate: Gate,
+    /// What befalls everything, before that.
+    pub weather: Weather,
     address: SocketAddr,
     listening: JoinHandle<()>,
 }
@@ -46,7 +55,10 @@ pub struct Ends {
 /// What a connection has.
 struct Connection {
     gate: Gate,
+    weather: Weather,
     generation: u64,
+    /// A request on it is never answered: then it lasts although the API server has closed its end long since.
+    silent: AtomicBool,
     upstream: Mutex<SendRequest<Body>>,
 }
 
@@ -78,9 +90,9 @@ impl Proxy {
     /// When there is none.
     pub async fn start(ends: Ends) -> Outcome<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let (address, gate) = (listener.local_addr()?, Gate::open());
-        let listening = tokio::spawn(listen(listener, ends, gate.clone()));
-        Ok(Self { gate, address, listening })
+        let (address, gate, weather) = (listener.local_addr()?, Gate::open(), Weather::fair());
+        let listening = tokio::spawn(listen(listener, ends, gate.clone(), weather.clone()));
+        Ok(Self { gate, weather, address, listening })
     }
 
     /// Its address, as a kubeconfig names it.
@@ -95,15 +107,15 @@ impl Drop for Proxy {
     }
 }
 
-async fn listen(listener: TcpListener, ends: Ends, gate: Gate) {
+async fn listen(listener: TcpListener, ends: Ends, gate: Gate, weather: Weather) {
     // Dropped with this task, and then all of its connections end.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                let (ends, gate) = (ends.clone(), gate.clone());
+                let (ends, gate, weather) = (ends.clone(), gate.clone(), weather.clone());
                 // A connection that breaks is the business of its ends.
-                connections.spawn(async move { drop(serve(stream, ends, gate).await) });
+                connections.spawn(async move { drop(serve(stream, ends, gate, weather).await) });
             },
             Some(_) = connections.join_next() => {}
         }
@@ -111,7 +123,7 @@ async fn listen(listener: TcpListener, ends: Ends, gate: Gate) {
 }
 
 /// One connection of the operator is one connection to the API server.
-async fn serve(stream: TcpStream, ends: Ends, gate: Gate) -> io::Result<()> {
+async fn serve(stream: TcpStream, ends: Ends, gate: Gate, weather: Weather) -> io::Result<()> {
     let generation = gate.generation();
     stream.set_nodelay(true)?;
     let stream = ends.acceptor.accept(stream).await?;
@@ -120,16 +132,16 @@ async fn serve(stream: TcpStream, ends: Ends, gate: Gate) -> io::Result<()> {
     let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
     let further = ends.connector.connect(name, further).await?;
     let (sender, upstream) = hyper::client::conn::http1::handshake(TokioIo::new(further)).await.map_err(io::Error::other)?;
-    let connection = Arc::new(Connection { gate, generation, upstream: Mutex::new(sender) });
-    let answer = service_fn(move |request| {
+    let connection = Arc::new(Connection { gate, weather, generation, silent: AtomicBool::new(false), upstream: Mutex::new(sender) });
+    let answer = service_fn(|request| {
         let connection = connection.clone();
         async move { connection.answer(request).await }
     });
-    let downstream = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+    let mut downstream = std::pin::pin!(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
     // When one end is gone, so is the other.
     tokio::select! {
-        ended = downstream => ended,
-        ended = upstream => ended,
+        ended = &mut downstream => ended,
+        ended = upstream => if connection.silent.load(Ordering::Relaxed) { downstream.await } else { ended },
     }
     .map_err(io::Error::other)
 }
@@ -155,10 +167,38 @@ fn describe(method: &Method, path: &str, body: &[u8]) -> String {
 }
 
 impl Connection {
-    /// Hands on what only reads at once, and a write when its turn has come.
+    /// Does to a request what the weather has fall on it.
     async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
+        let asked = Asked::of(&request);
+        match self.weather.befalls(&asked) {
+            Fall::Slow(time) => {
+                tokio::time::sleep(time).await;
+                self.let_in(request, &asked).await
+            }
+            Fall::Silence => {
+                self.silent.store(true, Ordering::Relaxed);
+                std::future::pending().await
+            }
+            Fall::Cut => Err(io::Error::other("the connection is cut")),
+            Fall::Lost => {
+                whole_answer(self.let_in(request, &asked).await?).await?;
+                Err(io::Error::other("the answer is lost"))
+            }
+            Fall::Say(answer) => said(answer),
+            Fall::Paged(limit) => self.forward(paged(request, limit)?.map(open)).await,
+            Fall::Bent(bend) if asked.is_watch() => self.watch(request, Course::of(&bend)).await,
+            Fall::Pass | Fall::Bent(_) => self.let_in(request, &asked).await,
+            Fall::Touched(there, back) => self.touched(request, &asked, &there, back).await,
+        }
+    }
+
+    /// Hands on what only reads at once, and a write when its turn has come.
+    async fn let_in(&self, request: Request<Incoming>, asked: &Asked) -> io::Result<Response<Body>> {
+        if asked.is_watch() {
+            return self.watch(request, Course::default()).await;
+        }
         if !is_write(&request) {
-            return self.forward(request.map(BodyExt::boxed)).await;
+            return self.forward(request.map(open)).await;
         }
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
@@ -167,7 +207,9 @@ impl Connection {
         let request = Request::from_parts(head, whole(body));
         match granted.fate.clone() {
             Fate::Pass => whole_answer(self.forward(request).await?).await,
-            Fate::Refuse(refusal) => refused(&refusal),
+            Fate::Refuse(Refusal { code, reason, retry_after }) => {
+                said(Answer { retry_after, ..Answer::refusal(code, reason, &format!("the test says {reason}")) })
+            }
             Fate::KillBefore => self.killed().await,
             Fate::KillAfter => {
                 whole_answer(self.forward(request).await?).await?;
@@ -180,11 +222,36 @@ impl Connection {
         }
     }
 
-    async fn forward(&self, request: Request<Body>) -> io::Result<Response<Body>> {
+    /// Hands on what a watch tells, as long as it is not cut.
+    async fn watch(&self, request: Request<Incoming>, course: Course) -> io::Result<Response<Body>> {
+        let cuts = self.weather.cuts();
+        let answer = self.send(request.map(open)).await?;
+        Ok(answer.map(|body| bent(body, course, cuts)))
+    }
+
+    /// Changes what is sent and what is answered.
+    async fn touched(&self, request: Request<Incoming>, asked: &Asked, there: &Touch, back: Touch) -> io::Result<Response<Body>> {
+        if asked.is_watch() {
+            return self.watch(request, Course::touched(back)).await;
+        }
+        let (head, body) = request.into_parts();
+        let body = changed(body.collect().await.map_err(io::Error::other)?.to_bytes(), there);
+        let mut request = Request::from_parts(head, whole(body.clone()));
+        request.headers_mut().insert(hyper::header::CONTENT_LENGTH, body.len().into());
+        let (mut head, body) = self.send(request).await?.into_parts();
+        let body = changed(body.collect().await.map_err(io::Error::other)?.to_bytes(), &back);
+        head.headers.remove(hyper::header::CONTENT_LENGTH);
+        Ok(Response::from_parts(head, whole(body)))
+    }
+
+    async fn send(&self, request: Request<Body>) -> io::Result<Response<Incoming>> {
         let mut upstream = self.upstream.lock().await;
         upstream.ready().await.map_err(io::Error::other)?;
-        let response = upstream.send_request(request).await.map_err(io::Error::other)?;
-        Ok(response.map(BodyExt::boxed))
+        upstream.send_request(request).await.map_err(io::Error::other)
+    }
+
+    async fn forward(&self, request: Request<Body>) -> io::Result<Response<Body>> {
+        Ok(self.send(request).await?.map(open))
     }
 
     /// Has the sender killed; its end of the connection goes with it, and this one with that.
@@ -192,6 +259,10 @@ impl Connection {
         self.gate.strike();
         std::future::pending().await
     }
+}
+
+fn open(body: Incoming) -> Body {
+    body.map_err(Into::into).boxed()
 }
 
 fn whole(body: Bytes) -> Body {
@@ -204,15 +275,31 @@ async fn whole_answer(response: Response<Body>) -> io::Result<Response<Body>> {
     Ok(Response::from_parts(head, whole(body.collect().await.map_err(io::Error::other)?.to_bytes())))
 }
 
-fn refused(refusal: &Refusal) -> io::Result<Response<Body>> {
-    let Refusal { code, reason, retry_after } = refusal;
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "code": code, "reason": reason, "message": format!("the test says {reason}"),
-    });
-    let mut response = Response::builder().status(*code).header("Content-Type", "application/json");
-    if let Some(seconds) = retry_after {
+/// The object of a body, changed; what is none stays as it is.
+fn changed(body: Bytes, touch: &Touch) -> Bytes {
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(mut object) => {
+            touch(&mut object);
+            object.to_string().into()
+        }
+        Err(_) => body,
+    }
+}
+
+/// The same list with so many objects a page.
+fn paged<B>(request: Request<B>, limit: u32) -> io::Result<Request<B>> {
+    let (mut head, body) = request.into_parts();
+    let asked = head.uri.query().unwrap_or_default().split('&').filter(|part| !part.starts_with("limit="));
+    let query: Vec<&str> = asked.filter(|part| !part.is_empty()).collect();
+    let uri = format!("{}?{}&limit={limit}", head.uri.path(), query.join("&"));
+    head.uri = uri.parse().map_err(io::Error::other)?;
+    Ok(Request::from_parts(head, body))
+}
+
+fn said(answer: Answer) -> io::Result<Response<Body>> {
+    let mut response = Response::builder().status(answer.code).header("Content-Type", answer.media);
+    if let Some(seconds) = answer.retry_after {
         response = response.header("Retry-After", seconds.to_string());
     }
-    response.body(whole(status.to_string().into())).map_err(io::Error::other)
+    response.body(whole(answer.body)).map_err(io::Error::other)
 }

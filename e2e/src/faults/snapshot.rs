@@ -33,6 +33,10 @@ pub fn of(namespace: &str, records: &[Record], present: &Present) -> Snapshot {
 
 /// Fields that the API server gives, and those whose value is random or a digest over something that is.
 fn forget(kind: &str, object: &mut Value) {
+    // Of an object that a list brought neither is there; its kind is in its name here.
+    if let Some(fields) = object.as_object_mut() {
+        fields.retain(|field, _| field != "apiVersion" && field != "kind");
+    }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         for field in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"] {
             metadata.remove(field);

@@ -11,6 +11,7 @@ pub mod servers;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -43,12 +44,20 @@ pub struct Parts {
 pub struct Rig {
     keys: Keys,
     server: String,
+    database: String,
     client: Client,
     // Ended in this order, before their folder goes.
     _others: Vec<Process>,
-    api: Process,
+    api: Mutex<Process>,
+    again: Again,
     _etcd: Process,
     home: Home,
+}
+
+/// How the API server is started.
+struct Again {
+    program: PathBuf,
+    arguments: Vec<String>,
 }
 
 /// How long the servers may take to answer.
@@ -63,10 +72,18 @@ impl Rig {
     /// # Errors
     /// When a program can't be built or started, or does not answer in time.
     pub async fn start(parts: Parts) -> Outcome<Self> {
+        Self::with(parts, None).await
+    }
+
+    /// The same, with a database that may hold so many bytes.
+    ///
+    /// # Errors
+    /// When a program can't be built or started, or does not answer in time.
+    pub async fn with(parts: Parts, quota: Option<u64>) -> Outcome<Self> {
         let cache = Cache::locate()?;
         let mut failure = None;
         for _ in 0..TRIES {
-            match Self::try_start(&cache, parts).await {
+            match Self::try_start(&cache, parts, quota).await {
                 Ok(rig) => return Ok(rig),
                 Err(error) => failure = Some(error),
             }
@@ -74,7 +91,7 @@ impl Rig {
         Err(failure.unwrap_or_else(|| "no rig was tried".into()))
     }
 
-    async fn try_start(cache: &Cache, parts: Parts) -> Outcome<Self> {
+    async fn try_start(cache: &Cache, parts: Parts, quota: Option<u64>) -> Outcome<Self> {
         let home = Home::make(&std::env::temp_dir().join(format!("dhis2-operator-rigs-{}", cache.mark())))?;
         let folder = home.path().to_owned();
         let keys = Keys::ensure(&folder.join("keys"))?;
@@ -84,8 +101,9 @@ impl Rig {
         let start = |folder_of: &Path, name: &str, arguments: &[String]| {
             Process::start(&folder_of.join(name), arguments, &[], &folder.join(format!("{name}.log")))
         };
-        let etcd = start(&program(cache, "etcd")?, "etcd", &servers::etcd(&folder, places))?;
-        let mut api = start(&kubernetes, "kube-apiserver", &servers::api_server(&folder, &keys, places))?;
+        let etcd = start(&program(cache, "etcd")?, "etcd", &servers::etcd(&folder, places, quota))?;
+        let again = Again { program: kubernetes.join("kube-apiserver"), arguments: servers::api_server(&folder, &keys, places) };
+        let mut api = again.start(&folder)?;
         let server = format!("https://127.0.0.1:{}", places.api);
         let kubeconfig = |client: &str| -> Outcome<PathBuf> {
             let path = folder.join(format!("{client}.kubeconfig"));
@@ -98,7 +116,7 @@ impl Rig {
             () = until_ended(&mut api) => return Err(format!("the API server ended: {}", api.last_words()).into()),
         };
         // Before the controllers start: they look for new kinds twice a minute only.
-        define(&client).await?;
+        define(&client, &definitions()?).await?;
         let mut others = Vec::new();
         if !parts.controllers.is_empty() {
             let arguments = servers::controllers(&kubeconfig(CONTROLLERS)?, &keys, parts.controllers);
@@ -107,7 +125,8 @@ impl Rig {
         if parts.scheduler {
             others.push(start(&kubernetes, "kube-scheduler", &servers::scheduler(&kubeconfig(SCHEDULER)?))?);
         }
-        Ok(Self { keys, server, client, _others: others, api, _etcd: etcd, home })
+        let database = format!("http://127.0.0.1:{}", places.etcd);
+        Ok(Self { keys, server, database, client, _others: others, api: Mutex::new(api), again, _etcd: etcd, home })
     }
 
     /// A client that may do everything.
@@ -140,19 +159,58 @@ impl Rig {
         Log::at(self.folder().join(AUDIT))
     }
 
+    /// The address of etcd.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
     /// The process of the API server.
-    pub fn api_server(&self) -> &Process {
-        &self.api
+    pub fn api_server(&self) -> MutexGuard<'_, Process> {
+        self.api.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills the API server.
+    pub fn kill_api_server(&self) {
+        let mut api = self.api_server();
+        api.signal(nix::sys::signal::Signal::SIGKILL);
+        api.wait();
+    }
+
+    /// Starts it again, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn start_api_server(&self) -> Outcome {
+        let again = self.again.start(self.folder())?;
+        *self.api_server() = again;
+        ready::api(&self.admin(), LIMIT).await?;
+        Ok(())
     }
 }
 
-/// Brings our definitions, and waits until they are served.
-async fn define(client: &Client) -> Outcome {
+impl Again {
+    fn start(&self, folder: &Path) -> Result<Process, files::Error> {
+        Process::start(&self.program, &self.arguments, &[], &folder.join("kube-apiserver.log"))
+    }
+}
+
+/// Our definitions.
+///
+/// # Errors
+/// When a file can't be read.
+pub fn definitions() -> Outcome<Vec<CustomResourceDefinition>> {
+    files::list(&checkout("crds"))?.iter().map(|path| Ok(serde_yaml::from_str(&files::read(path)?)?)).collect()
+}
+
+/// Brings definitions, and waits until they are served.
+///
+/// # Errors
+/// What the API server says.
+pub async fn define(client: &Client, given: &[CustomResourceDefinition]) -> Outcome {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for path in files::list(&checkout("crds"))? {
-        let definition: CustomResourceDefinition = serde_yaml::from_str(&files::read(&path)?)?;
+    for definition in given {
         let name = definition.name_any();
-        definitions.patch(&name, &PatchParams::apply("rig"), &Patch::Apply(&definition)).await?;
+        definitions.patch(&name, &PatchParams::apply("rig").force(), &Patch::Apply(definition)).await?;
         wait::until(&definitions, &name, "the definition to be served", LIMIT, is_served).await?;
     }
     Ok(())

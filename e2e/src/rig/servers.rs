@@ -15,18 +15,19 @@ pub struct Ports {
     pub api: u16,
 }
 
-/// So much may a database hold: the recommended maximum.
+/// So much may a database hold unless another quota is given: the recommended maximum.
 const QUOTA: u64 = 8 << 30;
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// etcd, which need not survive the machine.
-pub fn etcd(folder: &Path, ports: Ports) -> Vec<String> {
+/// etcd, which need not survive the machine. It may hold so many bytes.
+pub fn etcd(folder: &Path, ports: Ports, quota: Option<u64>) -> Vec<String> {
     let Ports { etcd, peer, .. } = ports;
+    let quota = quota.unwrap_or(QUOTA);
     words(&format!(
-        "--data-dir={} --unsafe-no-fsync --quota-backend-bytes={QUOTA} --log-level=warn
+        "--data-dir={} --unsafe-no-fsync --quota-backend-bytes={quota} --log-level=warn
         --listen-client-urls=http://127.0.0.1:{etcd} --advertise-client-urls=http://127.0.0.1:{etcd}
         --listen-peer-urls=http://127.0.0.1:{peer} --initial-advertise-peer-urls=http://127.0.0.1:{peer}
         --initial-cluster=default=http://127.0.0.1:{peer}",

@@ -54,12 +54,33 @@ fn service() -> Wanted {
 
 /// Brings the Service `play` about where this is there and that is known. Returns what went wrong, the requests, the world.
 async fn bring(there: Option<Value>, observed: Observed) -> (Option<Error>, Vec<String>, World) {
+    bring_until(there, observed, usize::MAX).await
+}
+
+/// The same by somebody who leads until so many requests were sent.
+async fn bring_until(there: Option<Value>, observed: Observed, last: usize) -> (Option<Error>, Vec<String>, World) {
     let store: Store = Arc::new(Mutex::new((there, Vec::new())));
+    let (term, leadership) = Leadership::until_told();
+    let leads_until = move |sent: usize| {
+        if sent == last {
+            term.send_replace(None);
+        }
+    };
+    leads_until(0);
     let client = {
         let store = store.clone();
-        Client::new(tower::service_fn(move |request| answer(store.clone(), request)), "demo")
+        let answered = Arc::new(leads_until);
+        let server = tower::service_fn(move |request| {
+            let (store, answered) = (store.clone(), answered.clone());
+            async move {
+                let response = answer(store.clone(), request).await;
+                answered(store.lock().unwrap().1.len());
+                response
+            }
+        });
+        Client::new(server, "demo")
     };
-    let (world, secrets, contests, leadership) = (World::default(), Secrets::default(), Contests::default(), Leadership::uncontested());
+    let (world, secrets, contests) = (World::default(), Secrets::default(), Contests::default());
     let key = Key { namespace: "demo".into(), name: "play".into() };
     for ((kind, name), slot) in &observed.children {
         world.put(&key, *kind, name, slot.clone());
@@ -97,6 +118,20 @@ async fn an_object_that_lost_its_label_is_repaired_where_it_is_met() {
     let key = Key { namespace: "demo".into(), name: "play".into() };
     let slot = world.children(&key).remove(&(Kind::Service, "play".to_owned())).unwrap();
     assert_eq!(slot.satisfied, Some(service().digest()));
+}
+
+#[tokio::test]
+async fn whoever_stops_leading_between_two_requests_does_not_send_the_second() {
+    let mut there = edited();
+    there["metadata"]["managedFields"] = json!([{ "manager": MANAGER, "operation": "Update" }]);
+    let (all, requests, _) = bring(Some(there.clone()), Observed::default()).await;
+    assert!(all.is_none(), "{all:?}");
+    assert_eq!(requests, ["POST", "GET", "GET", "PATCH", "PATCH"]);
+    for last in [0, 3, 4] {
+        let (error, sent, _) = bring_until(Some(there.clone()), Observed::default(), last).await;
+        assert!(matches!(error, Some(Error::Fenced)), "{error:?}");
+        assert_eq!(sent, requests[..last]);
+    }
 }
 
 #[tokio::test]

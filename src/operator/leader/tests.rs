@@ -19,13 +19,15 @@ const TTL: Duration = Duration::from_secs(15);
 /// Keeps one Lease and refuses writes that are not based on its newest version.
 #[derive(Clone)]
 struct Server {
+    /// So long each answer takes.
+    slow: Duration,
     lease: Arc<watch::Sender<Option<Value>>>,
     sent: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     fn new() -> Self {
-        Self { lease: Arc::new(watch::Sender::new(None)), sent: Arc::default() }
+        Self { slow: Duration::ZERO, lease: Arc::new(watch::Sender::new(None)), sent: Arc::default() }
     }
 
     /// A client of this server; while `cut`, nothing is answered.
@@ -37,6 +39,7 @@ impl Server {
                 while *cut.borrow_and_update() {
                     cut.changed().await.unwrap();
                 }
+                sleep(server.slow).await;
                 Ok::<_, Infallible>(server.answer(request).await)
             }
         });
@@ -176,6 +179,18 @@ fn a_claim_is_refused_only_by_a_valid_holder() {
     assert_eq!((renewed.acquire_time, renewed.lease_transitions), (taken.acquire_time, Some(2)));
     let free = LeaseSpec { holder_identity: None, ..held };
     assert!(claim(&free, "b", TTL, Duration::ZERO, now).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_each_answer_takes_long_there_is_a_leader_and_it_stays() {
+    let server = Server { slow: TTL / 8, ..Server::new() };
+    let first = Replica::start(&server, "first");
+    assert!(first.gained().await < TTL, "reading and writing take longer than one answer may");
+    let second = Replica::start(&server, "second");
+    for _ in 0..20 {
+        sleep(TTL / 4).await;
+        assert!(first.leads() && !second.leads());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -234,6 +234,8 @@ fn what_could_not_be_written_is_told_by_who_refused_it() {
     assert_eq!(role.reason, Reason::Forbidden);
     assert!(role.message.starts_with("could not create Service play: ") && role.message.contains("cannot create"), "{}", role.message);
     assert_eq!(refused(403, "Forbidden", "exceeded quota: small").reason, Reason::ObjectRejected);
+    let policy = refused(403, "Forbidden", "admission webhook \"a.example.org\" denied the request: a service cannot be without an owner");
+    assert_eq!(policy.reason, Reason::ObjectRejected, "no right is missing, whatever words somebody else chooses");
     assert_eq!(refused(422, "Invalid", "spec.ports: Required value").reason, Reason::ObjectRejected);
     assert_eq!(refused(400, "BadRequest", "admission webhook denied the request").reason, Reason::ObjectRejected);
     assert_eq!(refused(500, "InternalError", "etcdserver: request timed out").reason, Reason::Failed);
