@@ -34,10 +34,10 @@ demo: ## from a bare machine to a login page: cluster, operator, one instance (D
 	@$(DHIS2_CLUSTER) demo
 
 .PHONY: test
-test: ## lint, generated files, unit tests, charts, what a hundred instances cost, and every story on a real cluster
+test: ## lint, generated files, unit tests, charts, what a hundred instances cost, some crashes, and every story on a real cluster
 	@# Tests without a cluster wait more than they work, and builds work: side by side. What is measured, and the stories, come after.
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line unit lint check image
-	@$(MAKE) --no-print-directory bench-quick e2e
+	@$(MAKE) --no-print-directory bench-quick faults-sample e2e
 
 .PHONY: lint
 lint: ## format, clippy, documentation
