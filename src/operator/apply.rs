@@ -1,6 +1,8 @@
 //! The difference between what is wanted and what is there, written to the cluster. The only module that
 //! writes owned objects; what is already so is not written.
 
+use std::sync::Arc;
+
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use kube::{
     Api, Client,
@@ -12,6 +14,7 @@ use tokio::time::Instant;
 use super::{
     contest::Contests,
     desired::{Policy, Wanted},
+    fields,
     instance::Instance,
     kind::Kind,
     leader::Leadership,
@@ -240,10 +243,10 @@ impl Writer<'_> {
             self.learn(wish, &there, false);
             return Ok(false);
         }
-        if slot::created_by_us(&there) {
+        let mut object = wish.stamped();
+        if fields::would_stay(&there, &object) {
             self.take_over_fields(wish, &there).await?;
         }
-        let mut object = wish.stamped();
         if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
             // An object of another uid is a conflict then, never an object made anew.
             metadata.insert("uid".into(), json!(there.metadata.uid));
@@ -279,13 +282,9 @@ impl Writer<'_> {
     /// wanted go with the next one.
     async fn take_over_fields(&self, wish: &Wanted, there: &DynamicObject) -> Result<(), Error> {
         self.guard()?;
-        let mut entries = there.metadata.managed_fields.clone().unwrap_or_default();
-        for entry in &mut entries {
-            if entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Update") && entry.subresource.is_none() {
-                entry.operation = Some("Apply".into());
-            }
-        }
-        let metadata = json!({ "metadata": { "resourceVersion": there.metadata.resource_version, "uid": there.metadata.uid, "managedFields": entries } });
+        let metadata = json!({ "metadata": {
+            "resourceVersion": there.metadata.resource_version, "uid": there.metadata.uid, "managedFields": fields::taken_over(there)
+        } });
         let answer = self
             .api(wish.kind)
             .patch_metadata(
@@ -330,7 +329,7 @@ impl Writer<'_> {
 
     /// Takes in the API server's answer, so that the next pass knows it before the watch tells.
     fn learn(&self, wish: &Wanted, object: &DynamicObject, written: bool) -> Brought {
-        let satisfied = wish.is_satisfied_by(object).then(|| wish.digest());
+        let satisfied: Option<Arc<str>> = wish.is_satisfied_by(object).then(|| wish.digest().into());
         let slot: Slot = slot::reduce(wish.kind, object, satisfied.clone());
         let uid = slot.uid.clone();
         let known = !self.world.put(self.key, wish.kind, &wish.name, slot);

@@ -61,16 +61,13 @@ impl Collector for Census {
 
 #[cfg(test)]
 mod tests {
-    use kube::{
-        core::DeserializeGuard,
-        runtime::{reflector, watcher::Event},
-    };
+    use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;
 
     use super::*;
-    use crate::operator::metrics::Metrics;
+    use crate::operator::{arrived::Arrived, metrics::Metrics};
 
-    fn instance(name: &str, ready: Option<(&str, &str)>) -> DeserializeGuard<Dhis2Instance> {
+    fn instance(name: &str, ready: Option<(&str, &str)>) -> Arrived {
         let condition = ready.map(|(status, reason)| {
             json!({"type": "Ready", "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-11-25T12:00:00Z"})
         });
@@ -79,7 +76,7 @@ mod tests {
             "spec": {"version": "2.42.4", "web": {"host": format!("{name}.example.org")}},
             "status": {"conditions": condition.into_iter().collect::<Vec<_>>()}
         }));
-        DeserializeGuard(Ok(instance.unwrap()))
+        Arrived(Ok(instance.unwrap()))
     }
 
     #[test]

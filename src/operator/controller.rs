@@ -6,7 +6,6 @@ use futures::{FutureExt, Stream, StreamExt};
 use kube::{
     Api, Resource as _, ResourceExt,
     api::DynamicObject,
-    core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
         controller::{self, Config, applier},
@@ -19,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    arrived::Arrived,
     backlog::Backlog,
     fleet::Resources,
     kind::Kind,
@@ -29,10 +29,6 @@ use super::{
     watch::{self, Arrival, Heard, PAGE, Progress, RESOURCE},
     world::Key,
 };
-use crate::api::Dhis2Instance;
-
-type Resource = DeserializeGuard<Dhis2Instance>;
-
 /// Names of the watches of a scope, which readiness waits for.
 pub fn watches(namespace: Option<&str>) -> Vec<String> {
     Kind::iter().filter(|kind| kind.watched()).map(Kind::name).chain([RESOURCE]).map(|kind| watch_name(kind, namespace)).collect()
@@ -53,7 +49,7 @@ pub struct Scope {
     /// Its resources.
     pub resources: Resources,
     /// What fills them.
-    pub writer: Writer<Resource>,
+    pub writer: Writer<Arrived>,
 }
 
 /// How fast a controller goes.
@@ -70,7 +66,7 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
     let Scope { number, namespace, resources: store, writer } = scope;
     let client = context.client.clone();
     let queue = Arc::new(Queue::new(pace.concurrency));
-    let api: Api<Resource> = match &namespace {
+    let api: Api<Arrived> = match &namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
@@ -114,7 +110,7 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
     let due = queue
         .clone()
         .stream()
-        .map(|key| Ok::<_, std::convert::Infallible>(ObjectRef::<Resource>::new(&key.name).within(&key.namespace)))
+        .map(|key| Ok::<_, std::convert::Infallible>(ObjectRef::<Arrived>::new(&key.name).within(&key.namespace)))
         .take_until(drain.cancelled_owned());
     let passes = applier(
         |resource, context| reconcile(resource, context).boxed(),

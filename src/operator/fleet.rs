@@ -6,17 +6,14 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream};
-use kube::{
-    core::DeserializeGuard,
-    runtime::reflector::{ObjectRef, Store},
-};
+use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::watch;
 
-use super::{addresses, parse::Refusal, reconcile::key_of, world::Key};
+use super::{addresses, arrived::Arrived, parse::Refusal, reconcile::key_of, world::Key};
 use crate::api::{Dhis2Instance, Reason};
 
 /// The resources of a scope as the reflector keeps them.
-pub type Resources = Store<DeserializeGuard<Dhis2Instance>>;
+pub type Resources = Store<Arrived>;
 
 /// All resources.
 #[derive(Debug)]
@@ -78,7 +75,7 @@ impl Fleet {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, key: &Key) -> Option<Arc<DeserializeGuard<Dhis2Instance>>> {
+    fn get(&self, key: &Key) -> Option<Arc<Arrived>> {
         let reference = ObjectRef::new(&key.name).within(&key.namespace);
         self.scopes.iter().find_map(|scope| scope.get(&reference))
     }
@@ -156,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    fn resource(name: &str, created: u8, told: Option<&str>) -> DeserializeGuard<Dhis2Instance> {
+    fn resource(name: &str, created: u8, told: Option<&str>) -> Arrived {
         let exposed = told.map(|message| {
             json!({"type": "Exposed", "status": "False", "reason": "HostConflict", "message": message, "lastTransitionTime": "2026-11-25T12:00:00Z"})
         });
@@ -195,7 +192,7 @@ mod tests {
         let fleet = Arc::new(Fleet::new(vec![store]));
         let late = resource("late", 3, None);
         let late = late.0.as_ref().unwrap();
-        let mut list = |resources: Vec<DeserializeGuard<Dhis2Instance>>| {
+        let mut list = |resources: Vec<Arrived>| {
             let events = resources.into_iter().map(Event::InitApply);
             [Event::Init].into_iter().chain(events).chain([Event::InitDone]).for_each(|event| writer.apply_watcher_event(&event));
             fleet.listed();

@@ -16,10 +16,11 @@ use kube::{
 use tokio::time::Instant;
 
 use super::{
+    children::Children,
     kind::Kind,
     parse::Refusal,
     slot::{self, Facts, Pod, Slot},
-    world::{Children, Key, World},
+    world::{Key, World},
 };
 use crate::{
     api::{Dhis2Instance, Reason, status::Made},
@@ -133,7 +134,9 @@ pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Ke
     for claim in unseen(resource, &children) {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &CLAIM.resource());
         let answer = api.get_opt(&claim).await.map_err(|source| Error { kind: CLAIM, name: claim.clone(), source })?;
-        children.extend(answer.map(|there| ((CLAIM, claim), slot::reduce(CLAIM, &there, None))));
+        if let Some(there) = answer {
+            children.insert(CLAIM, &claim, slot::reduce(CLAIM, &there, None));
+        }
     }
     let (secrets, missing) = look_at_secrets(client, secrets, key, resource).await?;
     Ok(Observed { instance: resource.uid().unwrap_or_default(), children, secrets, taken: None, missing })
@@ -203,7 +206,7 @@ fn named(resource: &Dhis2Instance) -> impl Iterator<Item = (&'static str, &str)>
 fn unseen(resource: &Dhis2Instance, children: &Children) -> Vec<String> {
     let claims = resource.status.iter().filter_map(|status| status.claims.as_ref());
     let recorded = claims.flat_map(|claims| [&claims.database, &claims.files, &claims.backups]).flatten();
-    recorded.map(|made| made.name.clone()).filter(|name| !children.contains_key(&(CLAIM, name.clone()))).collect()
+    recorded.map(|made| made.name.clone()).filter(|name| children.get(CLAIM, name).is_none()).collect()
 }
 
 /// Was the resource as it is now carried out? Then what was not looked at is as it asks.
@@ -218,12 +221,12 @@ fn is_carried_out(resource: &Dhis2Instance) -> bool {
 impl Observed {
     /// The slot of a child.
     pub fn slot(&self, kind: Kind, name: &str) -> Option<&Slot> {
-        self.children.get(&(kind, name.to_owned()))
+        self.children.get(kind, name)
     }
 
     /// The slot of a child that is this instance's own.
     pub fn own(&self, kind: Kind, name: &str) -> Option<&Slot> {
-        self.slot(kind, name).filter(|slot| slot.owner.as_ref() == Some(&self.instance))
+        self.slot(kind, name).filter(|slot| slot.owner.as_deref() == Some(&self.instance))
     }
 
     /// The pods that an owner made, newest first.
@@ -236,13 +239,13 @@ impl Observed {
 
     /// Slots of a kind by name.
     pub fn slots(&self, kind: Kind) -> impl Iterator<Item = (&str, &Slot)> {
-        self.children.iter().filter(move |((of, _), _)| *of == kind).map(|((_, name), slot)| (name.as_str(), slot))
+        self.children.iter().filter(move |(of, _, _)| *of == kind).map(|(_, name, slot)| (name, slot))
     }
 
     /// The pod of a StatefulSet of one replica.
     pub fn pod_of_set(&self, set: &str) -> Option<(&str, &Slot)> {
         let owner = self.own(Kind::StatefulSet, set)?.uid.clone();
-        self.slots(Kind::Pod).find(|(_, slot)| slot.owner.as_deref() == Some(&owner))
+        self.slots(Kind::Pod).find(|(_, slot)| slot.owner.as_deref() == Some(&*owner))
     }
 
     /// Does the one pod of a StatefulSet serve?
@@ -358,7 +361,7 @@ mod tests {
         .unwrap();
         let client = server("/persistentvolumeclaims/play-files", claim);
         let observed = observe(&client, &World::default(), &Secrets::default(), &key(), &resource).await.unwrap();
-        assert_eq!(observed.slot(CLAIM, "play-files").map(|slot| slot.uid.as_str()), Some("claim-1"));
+        assert_eq!(observed.slot(CLAIM, "play-files").map(|slot| &*slot.uid), Some("claim-1"));
         assert_eq!(observed.slot(CLAIM, "play-backups"), None);
     }
 }

@@ -18,11 +18,11 @@ pub enum Ownership {
 /// Whose an object is: by its owner, and where it has none by the wish that it was written for, or by the uid of its maker.
 pub fn of(slot: &Slot, wish: &Wanted, instance: &Instance) -> Ownership {
     match (&slot.owner, &slot.maker) {
-        (Some(owner), _) if *owner == instance.uid => Ownership::Ours,
+        (Some(owner), _) if **owner == *instance.uid => Ownership::Ours,
         // Somebody took a mark away. Wishes name the instance's uid, so no other instance's digest is the same.
         (None, _) if slot.applied.as_deref() == Some(&wish.digest()) => Ownership::Ours,
         (Some(_), _) | (None, None) => Ownership::Foreign,
-        (None, Some(maker)) if *maker == instance.uid => Ownership::Ours,
+        (None, Some(maker)) if **maker == *instance.uid => Ownership::Ours,
         (None, Some(_)) => Ownership::Retained,
     }
 }
@@ -37,7 +37,7 @@ pub fn superfluous(instance: &Instance, observed: &Observed, wanted: &[Wanted]) 
     let passing = PASSING.into_iter().flat_map(|kind| observed.slots(kind).map(move |(name, slot)| (kind, name, slot)));
     passing
         .filter(|(kind, name, slot)| !names.contains(&(*kind, *name)) && slot.owner.as_deref() == Some(&instance.uid) && !slot.deleting)
-        .map(|(kind, name, slot)| (kind, name.to_owned(), slot.uid.clone()))
+        .map(|(kind, name, slot)| (kind, name.to_owned(), slot.uid.to_string()))
         .collect()
 }
 
@@ -52,7 +52,7 @@ mod tests {
     fn ownership(owner: Option<&str>, maker: Option<&str>, applied: Option<String>) -> Ownership {
         let instance = fixture::plain();
         let wish = desired(&instance).remove(0);
-        let [owner, maker] = [owner, maker].map(|uid| uid.map(str::to_owned));
+        let ([owner, maker], applied) = ([owner, maker].map(|uid| uid.map(Into::into)), applied.map(Into::into));
         let slot = Slot { uid: "1".into(), version: 1, owner, maker, applied, deleting: false, satisfied: None, facts: Facts::Plain };
         of(&slot, &wish, &instance)
     }

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use kube::{
     Client, ResourceExt,
-    core::DeserializeGuard,
     runtime::{
         controller::Action,
         events::{Recorder, Reporter},
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     apply::{self, Applied, Writer},
+    arrived::Arrived,
     contest::Contests,
     desired::desired,
     fleet::Fleet,
@@ -138,7 +138,7 @@ impl Context {
 ///
 /// # Errors
 /// When the pass has to be tried again; what went wrong was told in the status as far as that was possible.
-pub async fn reconcile(resource: Arc<DeserializeGuard<Dhis2Instance>>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(resource: Arc<Arrived>, context: Arc<Context>) -> Result<Action, Error> {
     context.metrics.backlog.begun(&Key { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() });
     let resource = match &resource.0 {
         Ok(resource) => resource,
@@ -237,7 +237,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
         Err(refusal) => return nothing(Outcome::Refused(refusal), observed),
     };
     let picture = Picture::of(&instance, resource.status.as_ref(), &observed);
-    if context.settled.is(key, picture) {
+    if context.settled.is(key, &picture) {
         let instance = Box::new(instance);
         return nothing(Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new() }, observed);
     }
@@ -278,7 +278,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
 
 /// When a failing instance is tried again.
 #[allow(clippy::needless_pass_by_value, reason = "the signature is that of the controller")]
-pub fn error_policy(resource: Arc<DeserializeGuard<Dhis2Instance>>, error: &Error, context: Arc<Context>) -> Action {
+pub fn error_policy(resource: Arc<Arrived>, error: &Error, context: Arc<Context>) -> Action {
     let Ok(resource) = &resource.0 else { return Action::await_change() };
     let key = key_of(resource);
     let wait = context.patience.failed(&key);

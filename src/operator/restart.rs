@@ -56,7 +56,7 @@ fn outdated(set: &str, observed: &Observed, wanted: &[Wanted]) -> Option<Outdate
     let (name, slot) = observed.pod_of_set(set)?;
     let pod = slot.pod()?;
     let due = wish.object.pointer("/spec/template/metadata/annotations")?.get(RESTART)?.as_str();
-    (applied && !slot.deleting && pod.restart.as_deref() != due).then(|| Outdated { name: name.to_owned(), uid: slot.uid.clone() })
+    (applied && !slot.deleting && pod.restart.as_deref() != due).then(|| Outdated { name: name.to_owned(), uid: slot.uid.to_string() })
 }
 
 #[cfg(test)]
@@ -85,13 +85,13 @@ mod tests {
             maker: None,
             applied: None,
             deleting: false,
-            satisfied,
+            satisfied: satisfied.map(Into::into),
             facts,
         };
         for (set, pod) in [("play", dhis2), ("play-database", Pod { ready: true, ..Pod::default() })] {
             let wish = desired(instance).into_iter().find(|wish| wish.kind == Kind::StatefulSet && wish.name == set).unwrap();
-            observed.children.insert((Kind::StatefulSet, set.into()), slot(set, "uid-1", Some(wish.digest()), Facts::Plain));
-            observed.children.insert((Kind::Pod, format!("{set}-0")), slot(&format!("{set}-0"), set, None, Facts::Pod(Box::new(pod))));
+            observed.children.insert(Kind::StatefulSet, set, slot(set, "uid-1", Some(wish.digest()), Facts::Plain));
+            observed.children.insert(Kind::Pod, &format!("{set}-0"), slot(&format!("{set}-0"), set, None, Facts::Pod(Box::new(pod))));
         }
         observed
     }

@@ -51,11 +51,20 @@ impl Writer<'_> {
     async fn meet_secret(&self, wish: &Wanted) -> Result<Brought, Error> {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.key.namespace);
         let there = api.get(&wish.name).await.map_err(|source| failed("get metadata of", wish, source))?.metadata;
-        let owner = there.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone());
-        let maker = there.annotations.as_ref().and_then(|annotations| annotations.get(INSTANCE)).cloned();
+        let owner =
+            there.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str().into());
+        let maker = there.annotations.as_ref().and_then(|annotations| annotations.get(INSTANCE)).map(|maker| maker.as_str().into());
         let uid = there.uid.unwrap_or_default();
-        let slot =
-            Slot { uid: uid.clone(), version: 0, owner, maker, applied: None, deleting: false, satisfied: None, facts: Facts::Plain };
+        let slot = Slot {
+            uid: uid.as_str().into(),
+            version: 0,
+            owner,
+            maker,
+            applied: None,
+            deleting: false,
+            satisfied: None,
+            facts: Facts::Plain,
+        };
         match ownership::of(&slot, wish, self.instance) {
             // From before a crash: the resource may ask for another owner by now, which the next pass sees to.
             Ownership::Ours => Ok(self.remember_as(wish, &uid, slot.owner.is_some(), false)),

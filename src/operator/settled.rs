@@ -8,20 +8,26 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{instance::Instance, observe::Observed, world::Key};
+use super::{children::Children, instance::Instance, observe::Observed, world::Key};
 use crate::api::Dhis2InstanceStatus;
 
-/// Everything that a pass decides on, as a hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Picture(u64);
+/// Everything that a pass decides on: the children, which it shares with the world and so compares without looking at them as a rule, and
+/// all the rest as a hash.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    rest: u64,
+    children: Children,
+}
 
 impl Picture {
     /// Of an instance, what was recorded of it, and what was seen.
     pub fn of(instance: &Instance, recorded: Option<&Dhis2InstanceStatus>, observed: &Observed) -> Self {
+        // Each field by name: a new one does not compile until it is thought of.
+        let Observed { instance: uid, children, secrets, taken, missing } = observed;
         let mut text = Hashed(DefaultHasher::new());
         // Derived, so that no field is left out. A hash takes every text.
-        let _ = write!(text, "{instance:?}{recorded:?}{observed:?}");
-        Self(text.0.finish())
+        let _ = write!(text, "{instance:?}{recorded:?}{uid:?}{secrets:?}{taken:?}{missing:?}");
+        Self { rest: text.0.finish(), children: children.clone() }
     }
 }
 
@@ -44,8 +50,8 @@ impl Settled {
     }
 
     /// Did a pass over this picture find nothing to do?
-    pub fn is(&self, key: &Key, picture: Picture) -> bool {
-        self.lock().get(key) == Some(&picture)
+    pub fn is(&self, key: &Key, picture: &Picture) -> bool {
+        self.lock().get(key) == Some(picture)
     }
 
     /// A pass over this picture found nothing to do.
@@ -62,7 +68,11 @@ impl Settled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::desired::fixture;
+    use crate::operator::{
+        desired::fixture,
+        kind::Kind,
+        slot::{Facts, Slot},
+    };
 
     #[test]
     fn another_instance_record_or_view_is_another_picture() {
@@ -71,12 +81,21 @@ mod tests {
         assert_eq!(Picture::of(&instance.clone(), Some(&status.clone()), &observed.clone()), picture);
         let other = Instance { adopt: true, ..instance.clone() };
         let recorded = Dhis2InstanceStatus { observed_generation: Some(2), ..status.clone() };
+        let mut born = observed.clone();
+        let facts = Facts::Job { finished: None };
+        let slot =
+            |facts| Slot { uid: "1".into(), version: 1, owner: None, maker: None, applied: None, deleting: false, satisfied: None, facts };
+        born.children.insert(Kind::Job, "play-bootstrap", slot(facts));
+        let mut grown = born.clone();
+        grown.children.insert(Kind::Job, "play-bootstrap", slot(Facts::Job { finished: Some(true) }));
+        assert_ne!(Picture::of(&instance, None, &born), Picture::of(&instance, None, &grown));
         let seen = Observed { missing: [("spec.web.tls.secretName", "cert".to_owned())].into(), ..observed.clone() };
         for another in [
             Picture::of(&other, Some(&status), &observed),
             Picture::of(&instance, Some(&recorded), &observed),
             Picture::of(&instance, None, &observed),
             Picture::of(&instance, Some(&status), &seen),
+            Picture::of(&instance, Some(&status), &born),
         ] {
             assert_ne!(another, picture);
         }

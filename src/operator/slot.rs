@@ -1,6 +1,8 @@
 //! What is kept of an object: who it is, whether it is as wanted, and the few facts that decisions need.
 //! The object itself is dropped on arrival.
 
+use std::sync::Arc;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
 use serde_json::Value;
@@ -18,19 +20,19 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slot {
     /// Its uid.
-    pub uid: String,
+    pub uid: Arc<str>,
     /// Its resourceVersion, as the number that it is (Kubernetes ≥ 1.35 promises that it can be compared).
     pub version: u64,
     /// Uid of the controller that owns it.
-    pub owner: Option<String>,
+    pub owner: Option<Arc<str>>,
     /// Uid of the instance that made it, where it has no owner.
-    pub maker: Option<String>,
+    pub maker: Option<Arc<str>>,
     /// Digest of the wish that it was last written for; a digest tells the instance as well.
-    pub applied: Option<String>,
+    pub applied: Option<Arc<str>>,
     /// Is it being deleted?
     pub deleting: bool,
     /// Digest of the wish that it satisfies; none when it differs or was never compared.
-    pub satisfied: Option<String>,
+    pub satisfied: Option<Arc<str>>,
     /// Facts by kind.
     pub facts: Facts,
 }
@@ -80,14 +82,14 @@ pub struct Pod {
 }
 
 /// Reduces an object to its slot. `wanted` is the wish for it, where there is one.
-pub fn reduce(kind: Kind, object: &DynamicObject, satisfied: Option<String>) -> Slot {
+pub fn reduce(kind: Kind, object: &DynamicObject, satisfied: Option<Arc<str>>) -> Slot {
     let owner = object.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     Slot {
-        uid: object.metadata.uid.clone().unwrap_or_default(),
+        uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
         version: version(object),
-        owner: owner.map(|owner| owner.uid.clone()),
-        maker: annotation(object, INSTANCE),
-        applied: applied(object),
+        owner: owner.map(|owner| owner.uid.as_str().into()),
+        maker: annotation(object, INSTANCE).map(Into::into),
+        applied: applied(object).map(Into::into),
         deleting: object.metadata.deletion_timestamp.is_some(),
         satisfied,
         facts: facts(kind, object),
@@ -100,15 +102,8 @@ pub fn version(object: &DynamicObject) -> u64 {
 }
 
 /// The digest that we wrote onto the object when we last made it as wanted.
-pub fn applied(object: &DynamicObject) -> Option<String> {
+pub fn applied(object: &DynamicObject) -> Option<&str> {
     annotation(object, WANTED)
-}
-
-/// Did we create it, without ever applying to it? Then fields that are no longer wanted would stay.
-pub fn created_by_us(object: &DynamicObject) -> bool {
-    object.metadata.managed_fields.iter().flatten().any(|entry| {
-        entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Update") && entry.subresource.is_none()
-    })
 }
 
 /// The field manager that changed the object last, beside ourselves.
@@ -118,8 +113,8 @@ pub fn changed_by(object: &DynamicObject) -> Option<String> {
     others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?.manager.clone()
 }
 
-fn annotation(object: &DynamicObject, name: &str) -> Option<String> {
-    object.metadata.annotations.as_ref()?.get(name).cloned()
+fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
+    object.metadata.annotations.as_ref()?.get(name).map(String::as_str)
 }
 
 fn text(value: &Value, pointer: &str) -> Option<String> {
@@ -162,7 +157,7 @@ fn pod(object: &DynamicObject) -> Pod {
         ready: ready && object.metadata.deletion_timestamp.is_none(),
         ended: matches!(text(data, "/status/phase").as_deref(), Some("Succeeded" | "Failed")),
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
-        restart: annotation(object, RESTART),
+        restart: annotation(object, RESTART).map(str::to_owned),
         silent: trouble::silence(data),
         trouble: trouble::of_pod(data),
         reports: trouble::reports(data),
@@ -187,6 +182,29 @@ impl Slot {
 
     /// Has it changed in a way that a decision could depend on? The resourceVersion alone does not count.
     pub fn tells_something_new(&self, older: &Self) -> bool {
-        Self { version: 0, ..self.clone() } != Self { version: 0, ..older.clone() }
+        Self { version: older.version, ..self.clone() } != *older
+    }
+
+    /// The same, with each text only once in memory: the children of an instance have one owner and one maker, and most satisfy what they
+    /// were written for.
+    #[must_use]
+    pub fn sharing(mut self, other: Option<&Self>) -> Self {
+        let texts: Vec<Arc<str>> = other.into_iter().flat_map(Self::texts).cloned().collect();
+        for text in [&mut self.owner, &mut self.maker, &mut self.applied, &mut self.satisfied].into_iter().flatten() {
+            if let Some(known) = texts.iter().find(|known| *known == text) {
+                *text = known.clone();
+            }
+        }
+        if self.maker == self.owner {
+            self.maker.clone_from(&self.owner);
+        }
+        if self.satisfied == self.applied {
+            self.satisfied.clone_from(&self.applied);
+        }
+        self
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &Arc<str>> {
+        [&self.owner, &self.maker, &self.applied, &self.satisfied].into_iter().flatten()
     }
 }

@@ -10,11 +10,11 @@ use futures::{Stream, StreamExt, stream::BoxStream};
 use kube::{
     Api, Client, ResourceExt,
     api::DynamicObject,
-    core::DeserializeGuard,
     runtime::{WatchStreamExt, reflector::ObjectRef, watcher},
 };
 
 use super::{
+    arrived::Arrived,
     desired::{Wanted, of_kind},
     fleet::Resources,
     instance::{Instance, Stage},
@@ -157,7 +157,7 @@ impl Arrival {
             }
             watcher::Event::InitApply(object) => {
                 if let Some(key) = key_of(&object) {
-                    missing.remove(&Known { key, name: object.name_any(), uid: object.metadata.uid.clone().unwrap_or_default() });
+                    missing.remove(&Known { key, name: object.name_any(), uid: object.metadata.uid.as_deref().unwrap_or_default().into() });
                 }
                 self.arrive(kind, &object).into_iter().collect()
             }
@@ -183,6 +183,11 @@ impl Arrival {
     /// Takes in an object. Returns its instance if that needs a pass.
     pub(super) fn arrive(&self, kind: Kind, object: &DynamicObject) -> Option<Key> {
         let key = key_of(object)?;
+        // Most events tell of our own writes, whose answers told all that there is to compare.
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        if self.world.knows(&key, kind, &object.name_any(), uid, slot::version(object)) {
+            return None;
+        }
         let reference = ObjectRef::new(&key.name).within(&key.namespace);
         // Objects that only claim to belong to an instance take no memory.
         let resource = self.resources.get(&reference)?;
@@ -194,16 +199,16 @@ impl Arrival {
 
     /// The digest of the wish for this object, if it is as wanted. Others of the instance may not have
     /// arrived yet: whether they are there is not asked here.
-    fn satisfied(&self, kind: Kind, object: &DynamicObject, resource: &Dhis2Instance, key: &Key, slot: &Slot) -> Option<String> {
+    fn satisfied(&self, kind: Kind, object: &DynamicObject, resource: &Dhis2Instance, key: &Key, slot: &Slot) -> Option<Arc<str>> {
         if kind == Kind::Pod {
             return None;
         }
         let name = object.name_any();
         let mut observed = Observed { children: self.world.children(key), ..Observed::default() };
-        observed.children.insert((kind, name.clone()), slot.clone());
+        observed.children.insert(kind, &name, slot.clone());
         let instance = assume(resource, &observed, &self.settings).ok()?;
         let wish = wish(&instance, kind, &name)?;
-        wish.is_satisfied_by(object).then(|| wish.digest())
+        wish.is_satisfied_by(object).then(|| wish.digest().into())
     }
 }
 
@@ -239,7 +244,7 @@ pub enum Heard<'a> {
 
 /// Watches the resources themselves, kept in the reflector's store. Yields those that need a pass: of a list, what was not known as it is.
 pub fn resources(
-    stream: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Dhis2Instance>>>> + Send + 'static,
+    stream: impl Stream<Item = watcher::Result<watcher::Event<Arrived>>> + Send + 'static,
     hear: impl Fn(Heard<'_>) + Send + 'static,
     progress: Progress,
 ) -> BoxStream<'static, Key> {
@@ -289,7 +294,7 @@ pub fn resources(
         .boxed()
 }
 
-fn named(resource: &DeserializeGuard<Dhis2Instance>) -> Option<Key> {
+fn named(resource: &Arrived) -> Option<Key> {
     Some(Key { namespace: resource.namespace()?, name: resource.name_any() })
 }
 
@@ -312,7 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_instance_that_is_gone_is_forgotten() {
-        let resource = || -> DeserializeGuard<Dhis2Instance> {
+        let resource = || -> Arrived {
             serde_json::from_value(serde_json::json!({
                 "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance", "metadata": {"name": "play", "namespace": "ns"},
                 "spec": {"version": "2.42.4", "web": {"host": "play.example.org"}}

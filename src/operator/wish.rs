@@ -38,7 +38,7 @@ impl Wanted {
     /// Is the object as wanted? Nothing that is wanted is missing (drift), and it was written for this wish
     /// (else a field that is no longer wanted may still be there).
     pub fn is_satisfied_by(&self, object: &DynamicObject) -> bool {
-        slot::applied(object).as_deref() == Some(&self.digest()) && self.holds(object)
+        slot::applied(object) == Some(&*self.digest()) && self.holds(object)
     }
 
     fn holds(&self, object: &DynamicObject) -> bool {

@@ -2,11 +2,11 @@
 //! operator, rebuilt from the first lists after a start.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{kind::Kind, slot::Slot};
+use super::{children::Children, kind::Kind, slot::Slot};
 
 /// Namespace and name of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,9 +16,6 @@ pub struct Key {
     /// Name.
     pub name: String,
 }
-
-/// The children of an instance by kind and name.
-pub type Children = BTreeMap<(Kind, String), Slot>;
 
 /// Slots of all instances.
 #[derive(Default)]
@@ -40,7 +37,7 @@ pub struct Known {
     /// Its name.
     pub name: String,
     /// Its uid.
-    pub uid: String,
+    pub uid: Arc<str>,
 }
 
 /// What is known of an instance.
@@ -61,23 +58,32 @@ impl World {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A copy of what is known of an instance's children.
+    /// What is known of an instance's children at this moment.
     pub fn children(&self, key: &Key) -> Children {
         self.lock().get(key).map(|known| known.children.clone()).unwrap_or_default()
+    }
+
+    /// Is this object known as it was at this version, or later? Then an event of it tells nothing.
+    pub fn knows(&self, key: &Key, kind: Kind, name: &str, uid: &str, version: u64) -> bool {
+        let instances = self.lock();
+        let known = instances.get(key).and_then(|known| known.children.get(kind, name));
+        known.is_some_and(|known| &*known.uid == uid && known.version >= version)
     }
 
     /// Takes in a slot, unless a newer one of the same object is known. Says whether it tells something new.
     pub fn put(&self, key: &Key, kind: Kind, name: &str, slot: Slot) -> bool {
         let mut instances = self.lock();
-        if self.gone.lock().unwrap_or_else(PoisonError::into_inner).contains(&slot.uid) {
+        if self.gone.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|gone| **gone == *slot.uid) {
             return false;
         }
         let children = &mut instances.entry(key.clone()).or_default().children;
-        match children.get(&(kind, name.to_owned())) {
+        match children.get(kind, name) {
             Some(known) if known.uid == slot.uid && known.version >= slot.version => false,
             known => {
                 let new = known.is_none_or(|known| slot.tells_something_new(known));
-                children.insert((kind, name.to_owned()), slot);
+                let beside = children.iter().next().map(|(_, _, slot)| slot);
+                let slot = slot.sharing(known.or(beside));
+                children.insert(kind, name, slot);
                 new
             }
         }
@@ -85,8 +91,8 @@ impl World {
 
     /// Records that an object with this content satisfies a wish, although the object did not change.
     pub fn satisfied(&self, key: &Key, kind: Kind, name: &str, digest: &str) {
-        if let Some(slot) = self.lock().get_mut(key).and_then(|known| known.children.get_mut(&(kind, name.to_owned()))) {
-            slot.satisfied = Some(digest.to_owned());
+        if let Some(slot) = self.lock().get_mut(key).and_then(|known| known.children.get_mut(kind, name)) {
+            slot.satisfied = Some(digest.into());
         }
     }
 
@@ -101,8 +107,7 @@ impl World {
             }
         }
         let Some(instance) = instances.get_mut(key) else { return false };
-        let id = (kind, name.to_owned());
-        let known = instance.children.get(&id).is_some_and(|slot| slot.uid == uid) && instance.children.remove(&id).is_some();
+        let known = instance.children.get(kind, name).is_some_and(|slot| &*slot.uid == uid) && instance.children.remove(kind, name);
         instance.losses += u64::from(known && !matches!(kind, Kind::Job | Kind::Pod));
         known
     }
@@ -126,8 +131,8 @@ impl World {
         let instances = self.lock();
         let here = instances.iter().filter(|(key, _)| namespace.is_none_or(|wanted| wanted == key.namespace));
         here.flat_map(|(key, instance)| {
-            let of_kind = instance.children.iter().filter(|((of, _), _)| *of == kind);
-            of_kind.map(|((_, name), slot)| Known { key: key.clone(), name: name.clone(), uid: slot.uid.clone() })
+            let of_kind = instance.children.iter().filter(|(of, _, _)| *of == kind);
+            of_kind.map(|(_, name, slot)| Known { key: key.clone(), name: name.to_owned(), uid: slot.uid.clone() })
         })
         .collect()
     }
@@ -177,6 +182,9 @@ mod tests {
         let world = World::default();
         assert!(world.put(&key(), Kind::Service, "play", slot("a", 7, "x")));
         assert!(!world.put(&key(), Kind::Service, "play", slot("a", 6, "y")));
+        let knows = |name, uid, version| world.knows(&key(), Kind::Service, name, uid, version);
+        assert!(knows("play", "a", 6) && knows("play", "a", 7));
+        assert!(!knows("play", "a", 8) && !knows("play", "b", 7) && !knows("other", "a", 7));
         assert!(!world.put(&key(), Kind::Service, "play", slot("a", 8, "x")), "a new version alone is no news");
         assert!(world.put(&key(), Kind::Service, "play", slot("b", 3, "x")), "another object of the same name is news");
     }
@@ -227,7 +235,7 @@ mod tests {
         world.put(&key(), Kind::Service, "a", slot("2", 1, "x"));
         let known = world.known(Kind::Job, None);
         world.put(&key(), Kind::Job, "b", slot("3", 2, "x"));
-        assert_eq!(known.into_iter().map(|known| (known.name, known.uid)).collect::<Vec<_>>(), [("a".to_owned(), "1".to_owned())]);
+        assert_eq!(known.into_iter().map(|known| (known.name, known.uid)).collect::<Vec<_>>(), [("a".to_owned(), "1".into())]);
         assert!(world.known(Kind::Job, Some("other")).is_empty());
     }
 }

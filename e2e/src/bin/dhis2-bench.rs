@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use dhis2_e2e::product::binaries;
-use dhis2_e2e::scale::run::Options;
+use dhis2_e2e::scale::run::{Options, Part};
+use dhis2_e2e::scale::soak::run as soak;
 use dhis2_e2e::scale::{raw, run, twin};
 use dhis2_e2e::site::{self, Outcome};
 use dhis2_operator::operator::args::Defaults;
@@ -20,6 +21,9 @@ enum Verb {
     Quick(Program),
     /// Everything, in half an hour.
     Full(Full),
+    /// Hours with many instances and two replicas, a change a second, cut connections and other leaders: fails when memory or the queue
+    /// grows, when a change is lost, and when something is written that no change explains.
+    Soak(Soak),
     /// The operator by the usual recipe; the bench starts it.
     #[command(hide = true)]
     Twin {
@@ -58,15 +62,36 @@ struct Full {
     /// How many seconds the operator is watched doing nothing.
     #[arg(long, default_value_t = 600)]
     idle: u64,
-    /// Fill a cluster with objects of others as well, and have instances that fail: half an hour more.
-    #[arg(long)]
-    foreign: bool,
+    /// What is measured, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::USUAL)]
+    parts: Vec<Part>,
     /// Where the figures are written as JSON, as they come.
     #[arg(long)]
     json: Option<PathBuf>,
     /// Where the curves are drawn.
     #[arg(long)]
     plot: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Soak {
+    #[command(flatten)]
+    program: Program,
+    /// How many instances.
+    #[arg(long, default_value_t = 1000)]
+    instances: usize,
+    /// How many seconds.
+    #[arg(long, default_value_t = 7200)]
+    time: u64,
+    /// For how many seconds each replica leads.
+    #[arg(long, default_value_t = 600)]
+    term: u64,
+    /// What chance begins with: who is changed, and when connections are cut.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where all that was seen is written as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
 }
 
 #[tokio::main(worker_threads = 2)]
@@ -83,9 +108,13 @@ async fn main() -> ExitCode {
 async fn carry_out(verb: Verb) -> Outcome {
     match verb {
         Verb::Quick(Program { operator }) => run::quick(&program(operator)?).await,
-        Verb::Full(Full { program: Program { operator }, instances, repeats, idle, foreign, json, plot }) => {
-            let options = Options { instances, repeats, idle: Duration::from_secs(idle), foreign, json, plot };
+        Verb::Full(Full { program: Program { operator }, instances, repeats, idle, parts, json, plot }) => {
+            let options = Options { instances, repeats, idle: Duration::from_secs(idle), parts, json, plot };
             run::full(&program(operator)?, &options).await
+        }
+        Verb::Soak(Soak { program: Program { operator }, instances, time, term, seed, json }) => {
+            let (time, term) = (Duration::from_secs(time), Duration::from_secs(term));
+            soak::soak(&program(operator)?, &soak::Options { instances, time, term, seed, json }).await
         }
         Verb::Twin { defaults } => twin::run(Settings::from(&defaults)).await,
         Verb::Raw { instances, defaults } => raw::write(&Settings::from(&defaults), instances).await,

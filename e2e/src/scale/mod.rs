@@ -14,6 +14,7 @@ pub mod plot;
 pub mod raw;
 pub mod report;
 pub mod run;
+pub mod soak;
 pub mod spread;
 pub mod stand;
 pub mod traffic;

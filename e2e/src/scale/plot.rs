@@ -62,6 +62,10 @@ fn one(panel: &Panel) -> String {
     }
     let _ = writeln!(text, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">instances</text>", x(most_x / 2.0), HEIGHT - 6.0);
     for (curve, colour) in panel.curves.iter().zip(COLOURS) {
+        // A path that begins nowhere is none.
+        if curve.points.is_empty() {
+            continue;
+        }
         let steps: Vec<String> = curve.points.iter().map(|(across, up)| format!("{:.1} {:.1}", x(*across), y(*up))).collect();
         let _ = writeln!(text, "<path d=\"M{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", steps.join("L"));
         for (across, up) in &curve.points {
@@ -91,6 +95,16 @@ mod tests {
         assert!((nice([3.0, 112.0].into_iter()) - 150.0).abs() < 1e-9);
         assert!((nice([5000.0].into_iter()) - 5000.0).abs() < 1e-9);
         assert!((nice([0.9].into_iter()) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_curve_without_points_is_not_drawn() {
+        let curve = |points| Curve { name: "raw writer", points };
+        let draw = |curves| draw(&[Panel { title: "memory (MiB)", curves }]);
+        let nothing = draw(vec![curve(Vec::new())]);
+        assert!(!nothing.contains("d=\"M\"") && !nothing.contains("NaN") && !nothing.contains("raw writer"), "{nothing}");
+        let one = curve(vec![(100.0, 1.0)]);
+        assert_eq!(draw(vec![curve(Vec::new()), one.clone()]).matches("stroke=\"#e69f00\"").count(), 1, "each keeps its colour");
     }
 
     #[test]

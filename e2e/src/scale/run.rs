@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use super::contender::Contender;
 use super::figure::{Figure, Goal};
 use super::machine::Machine;
@@ -14,6 +16,28 @@ use super::stand::Stand;
 use crate::cluster::files;
 use crate::site::Outcome;
 
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The program, its start, and one instance at a time.
+    Small,
+    /// Many instances: requests, memory, passes without work, idle time, a restart, a change.
+    Many,
+    /// A burst by the operator, its twin and the raw writer.
+    Contest,
+    /// A new instance amid a burst.
+    Amid,
+    /// Instances that fail for ever amid a burst; half an hour.
+    Poison,
+    /// A cluster full of objects of others; half an hour.
+    Foreign,
+}
+
+impl Part {
+    /// What is measured unless somebody asks for something else.
+    pub const USUAL: [Self; 4] = [Self::Small, Self::Many, Self::Contest, Self::Amid];
+}
+
 /// How much of everything.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -23,8 +47,8 @@ pub struct Options {
     pub repeats: usize,
     /// How long the operator is watched doing nothing.
     pub idle: Duration,
-    /// Fill a cluster with objects of others, and have instances that fail.
-    pub foreign: bool,
+    /// What is measured.
+    pub parts: Vec<Part>,
     /// Where the figures are written as JSON.
     pub json: Option<PathBuf>,
     /// Where the curves are drawn.
@@ -78,15 +102,24 @@ pub async fn quick(operator: &Path) -> Outcome {
 /// # Errors
 /// When something could not be measured; what was is in the report's file.
 pub async fn full(operator: &Path, options: &Options) -> Outcome {
-    let mut report = Report { machine: Machine::default(), figures: Vec::new() };
-    small(operator, options, &mut report).await?;
-    for instances in &options.instances {
-        large(operator, *instances, options, &mut report).await?;
-        let contest = Contest::hold(operator, *instances, options.repeats).await?;
-        options.keep(&mut report, contest.figures(*instances))?;
+    let mut report = Report { machine: machine(&Stand::build(operator).await?).await?, figures: Vec::new() };
+    let asked = |part| options.parts.contains(&part);
+    if asked(Part::Small) {
+        small(operator, options, &mut report).await?;
     }
-    amid(operator, options, &mut report).await?;
-    if options.foreign {
+    for instances in &options.instances {
+        if asked(Part::Many) {
+            many(operator, *instances, options, &mut report).await?;
+        }
+        if asked(Part::Contest) {
+            let contest = Contest::hold(operator, *instances, options.repeats).await?;
+            options.keep(&mut report, contest.figures(*instances))?;
+        }
+    }
+    if asked(Part::Amid) || asked(Part::Poison) {
+        amid(operator, options, &mut report).await?;
+    }
+    if asked(Part::Foreign) {
         options.keep(&mut report, foreign::foreign(&mut Stand::build(operator).await?).await?)?;
     }
     print!("{}", report.table());
@@ -99,7 +132,6 @@ pub async fn full(operator: &Path, options: &Options) -> Outcome {
 /// What is measured with no instance and with one at a time.
 async fn small(operator: &Path, options: &Options, report: &mut Report) -> Outcome {
     let mut stand = Stand::build(operator).await?;
-    report.machine = machine(&stand).await?;
     options.keep(report, size::size(&stand, operator).await?)?;
     let running = stand.run(Contender::Operator, 0).await?;
     options.keep(report, [create::memory(&running, 0)])?;
@@ -110,7 +142,7 @@ async fn small(operator: &Path, options: &Options, report: &mut Report) -> Outco
 }
 
 /// What is measured with many instances.
-async fn large(operator: &Path, instances: usize, options: &Options, report: &mut Report) -> Outcome {
+async fn many(operator: &Path, instances: usize, options: &Options, report: &mut Report) -> Outcome {
     let mut stand = Stand::build(operator).await?;
     let running = stand.run(Contender::Operator, 0).await?;
     let mark = create::burst(&mut stand, &running, instances).await?;
@@ -131,7 +163,7 @@ async fn amid(operator: &Path, options: &Options, report: &mut Report) -> Outcom
     let (figure, clean) = single::amid(&mut stand, &running, BURST).await?;
     options.keep(report, [figure])?;
     drop((running, stand));
-    if options.foreign {
+    if options.parts.contains(&Part::Poison) {
         let mut stand = Stand::build(operator).await?;
         let running = stand.run(Contender::Operator, 0).await?;
         options.keep(report, poison::poison(&mut stand, &running, BURST, clean, options.idle).await?)?;

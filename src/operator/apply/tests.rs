@@ -82,8 +82,8 @@ async fn bring_until(there: Option<Value>, observed: Observed, last: usize) -> (
     };
     let (world, secrets, contests) = (World::default(), Secrets::default(), Contests::default());
     let key = Key { namespace: "demo".into(), name: "play".into() };
-    for ((kind, name), slot) in &observed.children {
-        world.put(&key, *kind, name, slot.clone());
+    for (kind, name, slot) in observed.children.iter() {
+        world.put(&key, kind, name, slot.clone());
     }
     let instance = fixture::plain();
     let writer = Writer {
@@ -116,8 +116,9 @@ async fn an_object_that_lost_its_label_is_repaired_where_it_is_met() {
     assert!(error.is_none(), "{error:?}");
     assert_eq!(requests, ["POST", "GET", "GET", "PATCH"]);
     let key = Key { namespace: "demo".into(), name: "play".into() };
-    let slot = world.children(&key).remove(&(Kind::Service, "play".to_owned())).unwrap();
-    assert_eq!(slot.satisfied, Some(service().digest()));
+    let children = world.children(&key);
+    let slot = children.get(Kind::Service, "play").unwrap();
+    assert_eq!(slot.satisfied.as_deref(), Some(&*service().digest()));
 }
 
 #[tokio::test]
@@ -142,7 +143,7 @@ async fn what_can_not_be_beside_our_fields_goes() {
     assert!(error.is_none(), "{error:?}");
     assert_eq!(requests, ["POST", "GET", "GET", "PATCH", "PATCH", "PATCH"]);
     let key = Key { namespace: "demo".into(), name: "play".into() };
-    assert!(world.children(&key).contains_key(&(Kind::Service, "play".to_owned())));
+    assert!(world.children(&key).get(Kind::Service, "play").is_some());
 }
 
 #[tokio::test]
@@ -158,7 +159,7 @@ async fn an_object_that_went_unseen_is_forgotten() {
         facts: Facts::Plain,
     };
     let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
-    observed.children.insert((Kind::Service, "play".into()), slot);
+    observed.children.insert(Kind::Service, "play", slot);
     let (error, _, world) = bring(None, observed).await;
     assert!(error.is_some_and(|error| error.passes()));
     let key = Key { namespace: "demo".into(), name: "play".into() };

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kube::{
     api::DynamicObject,
-    core::DeserializeGuard,
     runtime::{
         events::Reporter,
         reflector::{self, store::Writer},
@@ -17,6 +16,7 @@ use super::server::{NAMESPACE, Server, Told};
 use crate::{
     api::{Dhis2Instance, MANAGER},
     operator::{
+        arrived::Arrived,
         fleet::Fleet,
         kind::Kind,
         leader::Leadership,
@@ -34,7 +34,7 @@ pub struct Process {
     server: Server,
     context: Arc<Context>,
     arrival: Arrival,
-    writer: Writer<DeserializeGuard<Dhis2Instance>>,
+    writer: Writer<Arrived>,
 }
 
 impl Process {
@@ -72,7 +72,7 @@ impl Process {
     pub fn learn_resource(&mut self) {
         let resource = self.server.state().resource.clone();
         let resource: Dhis2Instance = serde_json::from_value(resource).unwrap();
-        self.writer.apply_watcher_event(&watcher::Event::Apply(DeserializeGuard(Ok(resource))));
+        self.writer.apply_watcher_event(&watcher::Event::Apply(Arrived(Ok(resource))));
     }
 
     /// The watch of a kind tells this.

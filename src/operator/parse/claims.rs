@@ -26,7 +26,7 @@ pub fn are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<(), Re
 fn loss(claim: &Made, observed: &Observed, adopt: bool) -> Option<&'static str> {
     match observed.slot(Kind::PersistentVolumeClaim, &claim.name) {
         None => Some("is gone"),
-        Some(slot) if slot.uid != claim.uid && !adopt => Some("was replaced by another one"),
+        Some(slot) if *slot.uid != *claim.uid && !adopt => Some("was replaced by another one"),
         Some(slot) if slot.deleting => Some("is being deleted"),
         Some(_) => None,
     }

@@ -61,7 +61,7 @@ fn with_claim(slot: Option<Slot>) -> (Dhis2Instance, Observed) {
     });
     let mut observed = Observed::default();
     if let Some(slot) = slot {
-        observed.children.insert((Kind::PersistentVolumeClaim, "play-database".into()), slot);
+        observed.children.insert(Kind::PersistentVolumeClaim, "play-database", slot);
     }
     (resource, observed)
 }

@@ -80,10 +80,10 @@ fn schedule(status: &mut BackupStatus, resource: &Dhis2Instance, now: Timestamp)
 
 /// Pods of backups: those that a Job made which is the instance's own, or its CronJob's.
 fn pods<'a>(resource: &Dhis2Instance, observed: &'a Observed) -> Vec<(&'a str, &'a Pod)> {
-    let cron = observed.slot(Kind::CronJob, &format!("{}-backup", resource.name_any())).map(|slot| slot.uid.as_str());
+    let cron = observed.slot(Kind::CronJob, &format!("{}-backup", resource.name_any())).map(|slot| &*slot.uid);
     let ours =
         |job: &Slot| job.owner.as_deref().is_some_and(|owner| Some(owner) == resource.metadata.uid.as_deref() || Some(owner) == cron);
-    let jobs: Vec<&str> = observed.slots(Kind::Job).filter(|(_, slot)| ours(slot)).map(|(_, slot)| slot.uid.as_str()).collect();
+    let jobs: Vec<&str> = observed.slots(Kind::Job).filter(|(_, slot)| ours(slot)).map(|(_, slot)| &*slot.uid).collect();
     observed
         .slots(Kind::Pod)
         .filter(|(_, slot)| slot.owner.as_deref().is_some_and(|owner| jobs.contains(&owner)))

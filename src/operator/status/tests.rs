@@ -40,14 +40,14 @@ fn seen() -> Observed {
 
 /// A step that ended well, with the report of its pod.
 fn step(observed: &mut Observed, job: &str, report: Report) {
-    observed.children.insert((Kind::Job, job.into()), slot(job, "uid-1", Facts::Job { finished: Some(true) }));
+    observed.children.insert(Kind::Job, job, slot(job, "uid-1", Facts::Job { finished: Some(true) }));
     let pod = Pod { ended: true, reports: vec![report], ..Pod::default() };
-    observed.children.insert((Kind::Pod, format!("{job}-x")), slot(&format!("{job}-x"), job, Facts::Pod(Box::new(pod))));
+    observed.children.insert(Kind::Pod, &format!("{job}-x"), slot(&format!("{job}-x"), job, Facts::Pod(Box::new(pod))));
 }
 
 fn server(observed: &mut Observed, set: &str, pod: Pod) {
-    observed.children.insert((Kind::StatefulSet, set.into()), slot(set, "uid-1", Facts::Plain));
-    observed.children.insert((Kind::Pod, format!("{set}-0")), slot(&format!("{set}-0"), set, Facts::Pod(Box::new(pod))));
+    observed.children.insert(Kind::StatefulSet, set, slot(set, "uid-1", Facts::Plain));
+    observed.children.insert(Kind::Pod, &format!("{set}-0"), slot(&format!("{set}-0"), set, Facts::Pod(Box::new(pod))));
 }
 
 fn ready_pod() -> Pod {
@@ -79,7 +79,7 @@ fn serving() -> Observed {
     step(&mut observed, "play-bootstrap", report(Verb::Bootstrap, Data::Bootstrap(bootstrapped)));
     server(&mut observed, "play-database", ready_pod());
     server(&mut observed, "play", ready_pod());
-    observed.children.insert((Kind::Ingress, "play".into()), slot("ingress", "uid-1", Facts::Plain));
+    observed.children.insert(Kind::Ingress, "play", slot("ingress", "uid-1", Facts::Plain));
     observed
 }
 
@@ -109,7 +109,9 @@ fn what_was_achieved_stays_recorded_when_its_step_is_gone() {
     let mut resource = resource();
     resource.status = Some(told(&resource, &serving()));
     let mut observed = serving();
-    observed.children.retain(|(kind, name), _| *kind != Kind::Job && !name.ends_with("-x"));
+    for (kind, name, _) in serving().children.iter().filter(|(kind, name, _)| *kind == Kind::Job || name.ends_with("-x")) {
+        observed.children.remove(kind, name);
+    }
     let status = told(&resource, &observed);
     assert_eq!(of(&status, "Ready"), ("True", "Serving"));
     assert!(status.admin.is_some() && status.database.is_some());
@@ -120,7 +122,7 @@ fn the_door_is_not_open_while_district_is_accepted() {
     let mut observed = serving();
     let bootstrapped = Bootstrapped { version: "2.42.4".parse().unwrap(), admin_password: AdminPassword::Foreign, district_refused: false };
     step(&mut observed, "play-bootstrap", report(Verb::Bootstrap, Data::Bootstrap(bootstrapped)));
-    observed.children.remove(&(Kind::Ingress, "play".into()));
+    observed.children.remove(Kind::Ingress, "play");
     let status = told(&resource(), &observed);
     assert_eq!(status.admin, None);
     assert_eq!(of(&status, "Ready"), ("False", "SecuringAdmin"));
@@ -167,7 +169,7 @@ fn the_first_thing_that_is_missing_is_the_reason() {
     resource.status = Some(Dhis2InstanceStatus { claims: Some(claims), ..Dhis2InstanceStatus::default() });
     let mut observed = seen();
     let claim = slot("play-database", "uid-1", Facts::Claim { requested: "20Gi".into(), capacity: None });
-    observed.children.insert((Kind::PersistentVolumeClaim, "play-database".into()), claim);
+    observed.children.insert(Kind::PersistentVolumeClaim, "play-database", claim);
     assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "BuildingDatabase"));
     resource.status.as_mut().unwrap().database = Some(DatabaseStatus { built: None, system_identifier: None });
     assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "StartingDatabase"));
@@ -275,7 +277,7 @@ fn a_pause_is_told_and_its_end_as_well() {
 fn a_growing_volume_is_work_under_way() {
     let mut observed = serving();
     let claim = slot("c", "uid-1", Facts::Claim { requested: "100Gi".into(), capacity: Some("20Gi".into()) });
-    observed.children.insert((Kind::PersistentVolumeClaim, "play-database".into()), claim);
+    observed.children.insert(Kind::PersistentVolumeClaim, "play-database", claim);
     let status = told(&resource(), &observed);
     assert_eq!(of(&status, "Reconciling"), ("True", "GrowingVolume"));
     assert_eq!(of(&status, "Ready").0, "True");
@@ -327,7 +329,7 @@ fn a_secret_that_may_not_be_looked_at_is_told_and_one_that_could_not_just_now_is
 fn an_address_of_another_instance_is_told_and_all_else_goes_on() {
     let refusal = Refusal::new(Reason::HostConflict, "play.example.org is the address of instance other");
     let mut observed = Observed { taken: Some(refusal), ..serving() };
-    observed.children.remove(&(Kind::Ingress, "play".into()));
+    observed.children.remove(Kind::Ingress, "play");
     let status = told(&resource(), &observed);
     for kind in ["Ready", "Exposed"] {
         assert_eq!(of(&status, kind), ("False", "HostConflict"));
@@ -347,7 +349,7 @@ fn an_instance_that_wants_a_taken_address_keeps_its_own() {
     let status = told(&resource, &Observed { taken, ..serving() });
     assert_eq!(status.url.as_deref(), Some("http://play.example.org"));
     let mut without = serving();
-    without.children.remove(&(Kind::Ingress, "play".into()));
+    without.children.remove(Kind::Ingress, "play");
     assert_eq!(told(&resource, &without).url.as_deref(), Some("http://play.example.org"), "an Ingress is made anew in a moment");
     assert_eq!(told(&resource, &serving()).url.as_deref(), Some("http://other.example.org"));
 }

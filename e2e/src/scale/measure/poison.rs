@@ -16,6 +16,7 @@ use crate::scale::spread::{Spread, percentile};
 use crate::scale::stand::Stand;
 use crate::scale::traffic::latencies;
 use crate::site::Outcome;
+use crate::site::audit::Request;
 
 /// One of so many fails.
 const ONE_OF: usize = 10;
@@ -43,13 +44,21 @@ pub async fn poison(stand: &mut Stand, running: &Running, instances: usize, clea
     let mark = stand.traffic.mark()?;
     tokio::time::sleep(WINDOW).await;
     stand.traffic.mark()?;
-    let asked = stand.traffic.by(running.user(), mark).len();
+    let of_bad = |request: &&Request| (0..bad).any(|number| owns(number, request));
+    let asked = stand.traffic.by(running.user(), mark).into_iter().filter(of_bad).count();
     Ok(vec![
         Figure::new("a tenth fails: p99 of the others, to that of a clean burst", instances, "", Spread::one(slow / clean))
             .goal(Goal::AtMost(1.2)),
         Figure::new("a tenth fails: requests of each in 5 min, after a while", instances, "", Spread::one(ratio(asked, bad)))
             .goal(Goal::AtMost(1.0)),
     ])
+}
+
+/// Is it about this instance, or something of its name?
+fn owns(number: usize, request: &Request) -> bool {
+    let object = request.object();
+    let rest = object.name.strip_prefix(&crowd::name(number));
+    object.namespace == crowd::namespace(number) && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']))
 }
 
 async fn block(stand: &Stand, bad: usize) -> Outcome {
@@ -60,4 +69,30 @@ async fn block(stand: &Stand, bad: usize) -> Outcome {
         Ok(())
     };
     stream::iter(0..bad).map(block).buffer_unordered(8).try_collect().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_belongs_to_the_instance_whose_name_it_bears() {
+        let request = |namespace: &str, name: &str| -> Request {
+            serde_json::from_value(json!({
+                "verb": "create", "stage": "ResponseComplete", "requestReceivedTimestamp": "2026-11-28T18:00:00Z",
+                "stageTimestamp": "2026-11-28T18:00:00Z", "objectRef": {"resource": "services", "namespace": namespace, "name": name}
+            }))
+            .unwrap()
+        };
+        for (namespace, name, is) in [
+            ("crowd-01", "i00001", true),
+            ("crowd-01", "i00001-database", true),
+            ("crowd-01", "i00001.18a2", true),
+            ("crowd-02", "i00001", false),
+            ("crowd-01", "i000010", false),
+            ("crowd-01", "", false),
+        ] {
+            assert_eq!(owns(1, &request(namespace, name)), is, "{namespace}/{name}");
+        }
+    }
 }

@@ -72,11 +72,11 @@ fn observed(pods: &[Pod]) -> Observed {
         satisfied: None,
         facts,
     };
-    observed.children.insert((Kind::CronJob, "play-backup".into()), slot("cron", "uid-1", Facts::Plain));
+    observed.children.insert(Kind::CronJob, "play-backup", slot("cron", "uid-1", Facts::Plain));
     for (number, pod) in pods.iter().enumerate() {
         let job = format!("play-backup-{number}");
-        observed.children.insert((Kind::Job, job.clone()), slot(&job, "cron", Facts::Job { finished: None }));
-        observed.children.insert((Kind::Pod, format!("{job}-x")), slot("pod", &job, Facts::Pod(Box::new(pod.clone()))));
+        observed.children.insert(Kind::Job, &job, slot(&job, "cron", Facts::Job { finished: None }));
+        observed.children.insert(Kind::Pod, &format!("{job}-x"), slot("pod", &job, Facts::Pod(Box::new(pod.clone()))));
     }
     observed
 }
