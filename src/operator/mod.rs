@@ -27,6 +27,7 @@ pub mod metrics;
 mod model;
 pub mod observe;
 pub mod ownership;
+pub mod pace;
 pub mod parse;
 pub mod patience;
 pub mod quantity;

@@ -104,7 +104,7 @@ mod tests {
                 count.fetch_add(1, Ordering::Relaxed);
                 stream::iter([Err(refused(code)), Ok(Event::<()>::Init)])
             });
-            assert!(std::pin::pin!(watch).next().await.is_some_and(|event| event.is_err()));
+            assert!(watch.take(1).collect::<Vec<_>>().await[0].is_err());
             assert_eq!(begun.load(Ordering::Relaxed), begins, "{code}");
         }
     }

@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     answers::GiveUp,
     args,
-    controller::{self, Pace, Scope},
+    controller::{self, Scope},
     fence,
     fleet::Fleet,
     leader::{Candidate, Leadership},
     metrics::Metrics,
+    pace::Pace,
     reconcile::Context,
     requests::CountRequests,
     serve::{self, Readiness},
@@ -99,7 +100,7 @@ pub async fn run(run: args::Run) -> Result<(), Error> {
     let mut work = JoinSet::new();
     for (number, (namespace, (resources, writer))) in scopes.into_iter().zip(stores).enumerate() {
         let scope = Scope { number, namespace, resources, writer };
-        let pace = Pace { concurrency: run.concurrency, relist: run.relist };
+        let pace = controller::Pace { concurrency: run.concurrency, relist: run.relist };
         work.spawn(controller::control(context.clone(), scope, pace, readiness.clone(), drain.clone()));
     }
     let ended = until_end(&mut held, &mut work, &mut term).await;
@@ -128,7 +129,7 @@ async fn client(metrics: &Arc<Metrics>) -> Result<Client, Error> {
     // The client's own retries take minutes; a pass that fails is begun again anyway, from what is then there.
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config).map_err(Error::Cluster)?;
-    Ok(builder.with_layer(&GiveUp).with_layer(&CountRequests::new(metrics.clone())).build())
+    Ok(builder.with_layer(&Pace::default()).with_layer(&GiveUp).with_layer(&CountRequests::new(metrics.clone())).build())
 }
 
 /// Waits until the cluster serves our kind: the operator may be installed before its definitions.
