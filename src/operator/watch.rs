@@ -173,9 +173,8 @@ impl Arrival {
             watcher::Event::Delete(object) => {
                 progress.moved();
                 let key = key_of(&object);
-                key.filter(|key| self.world.remove(key, kind, &object.name_any(), object.metadata.uid.as_deref().unwrap_or_default()))
-                    .into_iter()
-                    .collect()
+                let (name, uid) = (object.name_any(), object.metadata.uid.clone().unwrap_or_default());
+                key.filter(|key| self.world.ended(key, kind, &name, &uid, slot::version(&object))).into_iter().collect()
             }
         }
     }

@@ -21,9 +21,9 @@ pub struct Key {
 #[derive(Default)]
 pub struct World {
     instances: Mutex<HashMap<Key, Instance>>,
-    /// Uids of the last objects that are gone. An answer may be taken in after the watch has told that what it tells of is gone, and
-    /// no watch would ever tell that again. Locked only while the instances are.
-    gone: Mutex<VecDeque<String>>,
+    /// The last objects that a watch told the end of, and the version of that. An answer may be taken in after it that tells how the
+    /// object was before, and no watch would ever tell that again. Locked after the instances, where both are.
+    gone: Mutex<VecDeque<(String, u64)>>,
 }
 
 /// So many uids are remembered: between an answer and its being taken in there is next to no time.
@@ -73,7 +73,7 @@ impl World {
     /// Takes in a slot, unless a newer one of the same object is known. Says whether it tells something new.
     pub fn put(&self, key: &Key, kind: Kind, name: &str, slot: Slot) -> bool {
         let mut instances = self.lock();
-        if self.gone.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|gone| **gone == *slot.uid) {
+        if self.gone.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(uid, end)| **uid == *slot.uid && slot.version < *end) {
             return false;
         }
         let children = &mut instances.entry(key.clone()).or_default().children;
@@ -96,16 +96,21 @@ impl World {
         }
     }
 
-    /// Forgets an object that is gone. Says whether it was known.
-    pub fn remove(&self, key: &Key, kind: Kind, name: &str, uid: &str) -> bool {
-        let mut instances = self.lock();
+    /// A watch told the end of an object: it is gone, or has our labels no more, and may have them again. Says whether it was known.
+    pub fn ended(&self, key: &Key, kind: Kind, name: &str, uid: &str, version: u64) -> bool {
         {
             let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-            gone.push_back(uid.to_owned());
+            gone.push_back((uid.to_owned(), version));
             if gone.len() > REMEMBERED {
                 gone.pop_front();
             }
         }
+        self.remove(key, kind, name, uid)
+    }
+
+    /// Forgets an object that is gone. Says whether it was known.
+    pub fn remove(&self, key: &Key, kind: Kind, name: &str, uid: &str) -> bool {
+        let mut instances = self.lock();
         let Some(instance) = instances.get_mut(key) else { return false };
         let known = instance.children.get(kind, name).is_some_and(|slot| &*slot.uid == uid) && instance.children.remove(kind, name);
         instance.losses += u64::from(known && !matches!(kind, Kind::Job | Kind::Pod));
@@ -200,14 +205,23 @@ mod tests {
     #[test]
     fn what_is_gone_is_not_taken_in_by_a_late_answer() {
         let world = World::default();
-        assert!(!world.remove(&key(), Kind::Job, "play-bootstrap", "a"), "it was not known");
+        assert!(!world.ended(&key(), Kind::Job, "play-bootstrap", "a", 6), "it was not known");
         assert!(!world.put(&key(), Kind::Job, "play-bootstrap", slot("a", 5, "x")));
         assert!(world.children(&key()).is_empty());
-        assert!(world.put(&key(), Kind::Job, "play-bootstrap", slot("b", 6, "x")));
+        assert!(world.put(&key(), Kind::Job, "play-bootstrap", slot("b", 5, "x")));
         for number in 0..2 * REMEMBERED {
-            world.remove(&key(), Kind::Job, "another", &number.to_string());
+            world.ended(&key(), Kind::Job, "another", &number.to_string(), 9);
         }
         assert_eq!(world.gone.lock().unwrap().len(), REMEMBERED);
+    }
+
+    #[test]
+    fn what_lost_its_labels_and_has_them_again_is_known_again() {
+        let world = World::default();
+        world.put(&key(), Kind::Service, "play", slot("a", 5, "x"));
+        assert!(world.ended(&key(), Kind::Service, "play", "a", 6), "its change at 6 took them");
+        assert!(world.put(&key(), Kind::Service, "play", slot("a", 6, "y")), "as it is found");
+        assert!(world.put(&key(), Kind::Service, "play", slot("a", 7, "x")), "as it is mended");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::{
         metrics::Metrics,
         reconcile::{Context, reconcile},
         settings::Settings,
+        slot,
         watch::Arrival,
         world::Key,
     },
@@ -84,8 +85,9 @@ impl Process {
             Told::Is(object) => drop(self.arrival.arrive(kind, &read(object))),
             Told::Gone(object) => {
                 let object = read(object);
+                let version = slot::version(&object);
                 let (name, uid) = (object.metadata.name.unwrap_or_default(), object.metadata.uid.unwrap_or_default());
-                self.context.world.remove(&key(), kind, &name, &uid);
+                self.context.world.ended(&key(), kind, &name, &uid, version);
             }
         }
     }
