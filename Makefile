@@ -98,25 +98,6 @@ bench-quick: ## what a hundred instances cost, in a minute; fails when that is m
 soak: ## two hours with a thousand instances, a change a second, cut connections and other leaders (SOAK="--instances 100 --time 300 --term 60")
 	cargo run --quiet --release --package dhis2-e2e --bin dhis2-bench -- soak --json dist/soak.json $(SOAK)
 
-MUTANTS := $(CACHE)/tools/cargo-mutants-27.1.0
-
-.PHONY: mutants
-mutants: $(MUTANTS)/bin/cargo-mutants ## change what decides in each way that is known, and see a test fail; takes many hours (SHARD=0/40 does a part)
-	PROPTEST_CASES=16 $< mutants --package dhis2-operator --output dist $(if $(SHARD),--shard $(SHARD) --sharding round-robin)
-
-$(MUTANTS)/bin/cargo-mutants:
-	cargo install cargo-mutants --locked --version 27.1.0 --root $(MUTANTS)
-
-LLVM_COV := $(CACHE)/tools/cargo-llvm-cov-0.9.1
-
-.PHONY: coverage
-coverage: $(LLVM_COV)/bin/cargo-llvm-cov ## how much of what decides the tests without a cluster run through
-	rustup component add llvm-tools
-	$< llvm-cov test --package dhis2-operator --lib --test render --summary-only --ignore-filename-regex '(tests|fixture)\.rs|/model/'
-
-$(LLVM_COV)/bin/cargo-llvm-cov:
-	cargo install cargo-llvm-cov --locked --version 0.9.1 --root $(LLVM_COV)
-
 DENY := $(CACHE)/tools/cargo-deny-0.20.2
 
 .PHONY: deny
