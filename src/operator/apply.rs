@@ -20,6 +20,7 @@ use super::{
     leader::Leadership,
     observe::{Observed, Secrets},
     ownership::{self, Ownership},
+    restart::{Restart, restart},
     slot::{self, Slot},
     watch,
     world::{Key, World},
@@ -128,6 +129,17 @@ pub async fn apply(writer: &Writer<'_>, wanted: &[Wanted]) -> Applied {
         applied.take(result.map(|()| Brought { written: true, made: None }));
     }
     applied
+}
+
+/// Would a pass write anything? Pure.
+pub fn has_work(instance: &Instance, observed: &Observed, wanted: &[Wanted]) -> bool {
+    let as_wanted = |wish: &Wanted| match wish.policy {
+        Policy::Generate(_) => observed.secrets.contains_key(&wish.name),
+        _ => observed.slot(wish.kind, &wish.name).is_some_and(|slot| slot.satisfied.as_deref() == Some(&wish.digest())),
+    };
+    !wanted.iter().all(as_wanted)
+        || !ownership::superfluous(instance, observed, wanted).is_empty()
+        || matches!(restart(instance, observed, wanted), Restart::Next(_))
 }
 
 /// What became of one object.

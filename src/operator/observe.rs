@@ -119,12 +119,28 @@ impl Secrets {
     }
 }
 
-/// Is the resource still there? What collects garbage may be faster than the watch of the resources: who makes again what is gone has to know.
-pub async fn is_there(client: &Client, key: &Key, resource: &Dhis2Instance) -> Result<bool, kube::Error> {
+/// How the resource is, compared with what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As it is known.
+    Same,
+    /// It has changed since: the watch has yet to tell.
+    Changed,
+    /// It is gone or going.
+    Gone,
+}
+
+/// Is the resource as it is known? What collects garbage may be faster than the watch, and a list may be older than what happened since.
+pub async fn standing(client: &Client, key: &Key, resource: &Dhis2Instance) -> Result<Standing, kube::Error> {
     let api: Api<Dhis2Instance> = Api::namespaced(client.clone(), &key.namespace);
-    // A list, which the operator may ask for anyway.
+    // A list, which the operator may ask for anyway; it is never older than the question.
     let there = api.list_metadata(&ListParams::default().fields(&format!("metadata.name={}", key.name))).await?;
-    Ok(there.items.iter().any(|there| there.metadata.uid == resource.metadata.uid && there.metadata.deletion_timestamp.is_none()))
+    let there = there.items.iter().find(|there| there.metadata.uid == resource.metadata.uid && there.metadata.deletion_timestamp.is_none());
+    Ok(match there {
+        None => Standing::Gone,
+        Some(there) if there.metadata.resource_version == resource.metadata.resource_version => Standing::Same,
+        Some(_) => Standing::Changed,
+    })
 }
 
 /// Looks at an instance. Reads only; asks the API server for nothing but Secrets, recorded ones and those it names, that were not

@@ -21,7 +21,7 @@ use super::{
     kind::Kind,
     leader::Leadership,
     metrics::Metrics,
-    observe::{self, Observed, Secrets},
+    observe::{self, Observed, Secrets, Standing},
     parse::parse,
     patience::Patience,
     restart::{Restart, restart},
@@ -43,6 +43,9 @@ pub enum Error {
     /// Whether the resource is still there could not be asked.
     #[error("look for the resource")]
     Resource(#[source] kube::Error),
+    /// It has changed, which the watch has not told yet.
+    #[error("wait for the watch: the resource has changed since it told")]
+    Behind,
     /// Something could not be written; it was told in the status.
     #[error("apply")]
     Apply(#[from] apply::Error),
@@ -124,6 +127,7 @@ impl Context {
     /// Takes in what the watch of the resources tells.
     pub fn hear(&self, heard: Heard<'_>) {
         match heard {
+            Heard::Found(key) => self.world.doubt(key),
             Heard::Is(key) => self.fleet.changed(key),
             Heard::Gone(key) => {
                 self.forget(key);
@@ -187,12 +191,6 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
         let told = tell(resource, &key, context, &Observed { taken, ..watched(resource, &key, context) }, &Outcome::Paused).await?;
         return Ok(Action::requeue(told.revisit));
     }
-    if let Some(losses) = context.world.losses(&key) {
-        if !observe::is_there(&context.client, &key, resource).await.map_err(Error::Resource)? {
-            return Ok(Action::await_change());
-        }
-        context.world.explained(&key, losses);
-    }
     let observed = match observe::observe(&context.client, &context.world, &context.secrets, &key, resource).await {
         Ok(observed) => observed,
         Err(error) => {
@@ -202,7 +200,8 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
             return Err(error.into());
         }
     };
-    let Acted { outcome, now, errors, idle } = act(resource, &key, context, Observed { taken, ..observed }).await;
+    let Some(acted) = act(resource, &key, context, Observed { taken, ..observed }).await? else { return Ok(Action::await_change()) };
+    let Acted { outcome, now, errors, idle } = acted;
     let Told { revisit, written } = tell(resource, &key, context, &now, &outcome).await?;
     if let Some(picture) = idle.filter(|_| !written) {
         context.settled.found(&key, picture);
@@ -229,9 +228,19 @@ fn watched(resource: &Dhis2Instance, key: &Key, context: &Context) -> Observed {
     Observed { instance: resource.uid().unwrap_or_default(), children: context.world.children(key), ..Observed::default() }
 }
 
-/// Parses and applies.
-async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: Observed) -> Acted {
-    let nothing = |outcome, observed| Acted { outcome, now: observed, errors: Vec::new(), idle: None };
+/// Is the resource still there? It is asked for when something made that doubtful, and then only before something is written.
+async fn is_there(resource: &Dhis2Instance, key: &Key, context: &Context, doubts: u64) -> Result<bool, Error> {
+    match observe::standing(&context.client, key, resource).await.map_err(Error::Resource)? {
+        Standing::Same => context.world.settled(key, doubts),
+        Standing::Changed => return Err(Error::Behind),
+        Standing::Gone => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Parses and applies; nothing, when the resource is gone.
+async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: Observed) -> Result<Option<Acted>, Error> {
+    let nothing = |outcome, observed| Ok(Some(Acted { outcome, now: observed, errors: Vec::new(), idle: None }));
     let instance = match parse(resource, &observed, &context.settings) {
         Ok(instance) => instance,
         Err(refusal) => return nothing(Outcome::Refused(refusal), observed),
@@ -242,6 +251,12 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
         return nothing(Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new() }, observed);
     }
     let wanted = desired(&instance);
+    if let Some(doubts) = context.world.doubts(key)
+        && apply::has_work(&instance, &observed, &wanted)
+        && !is_there(resource, key, context, doubts).await?
+    {
+        return Ok(None);
+    }
     let writer = Writer {
         client: &context.client,
         world: &context.world,
@@ -273,7 +288,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
             None => Outcome::Interrupted { instance, made },
         },
     };
-    Acted { outcome, now, errors, idle: idle.then_some(picture) }
+    Ok(Some(Acted { outcome, now, errors, idle: idle.then_some(picture) }))
 }
 
 /// When a failing instance is tried again.

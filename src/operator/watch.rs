@@ -233,6 +233,8 @@ fn key_of(object: &DynamicObject) -> Option<Key> {
 /// What the watch of the resources tells, for those who keep something about them.
 #[derive(Clone, Copy, Debug)]
 pub enum Heard<'a> {
+    /// A list has this one, which was not known.
+    Found(&'a Key),
     /// This one is there, or has changed.
     Is(&'a Key),
     /// This one is gone.
@@ -270,6 +272,9 @@ pub fn resources(
                     let version = resource.resource_version();
                     let before = missing.remove(key);
                     known.insert(key.clone(), version.clone());
+                    if before.is_none() {
+                        hear(Heard::Found(key));
+                    }
                     before != Some(version)
                 }),
                 watcher::Event::Apply(resource) => {

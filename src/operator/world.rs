@@ -46,10 +46,10 @@ struct Instance {
     children: Children,
     /// resourceVersion of our own last write to the resource: older copies of it are not acted upon.
     written: u64,
-    /// How many of its children went that it does not end itself.
-    losses: u64,
-    /// How many of them there were when somebody looked whether the resource is still there.
-    explained: u64,
+    /// How often something made it doubtful whether the resource is there as it is known: it came with a list, or a child of it went.
+    doubts: u64,
+    /// How many of them there were when the API server was asked.
+    settled: u64,
 }
 
 impl World {
@@ -113,20 +113,25 @@ impl World {
         let mut instances = self.lock();
         let Some(instance) = instances.get_mut(key) else { return false };
         let known = instance.children.get(kind, name).is_some_and(|slot| &*slot.uid == uid) && instance.children.remove(kind, name);
-        instance.losses += u64::from(known && !matches!(kind, Kind::Job | Kind::Pod));
+        instance.doubts += u64::from(known && !matches!(kind, Kind::Job | Kind::Pod));
         known
     }
 
-    /// How many children of an instance went that it does not end itself, if nobody has looked since the last one whether the resource
-    /// is still there: then they are collected, and are not to be made again.
-    pub fn losses(&self, key: &Key) -> Option<u64> {
-        self.lock().get(key).filter(|known| known.losses > known.explained).map(|known| known.losses)
+    /// A list told of the resource: it may be older than what happened since, as after a restore or from a server that lags behind.
+    pub fn doubt(&self, key: &Key) {
+        self.lock().entry(key.clone()).or_default().doubts += 1;
     }
 
-    /// The resource was there after so many of them.
-    pub fn explained(&self, key: &Key, losses: u64) {
+    /// How many reasons there are to ask, before anything is written, whether the resource is there as it is known; none if it was asked
+    /// since the last one. A child that goes is such a reason: when it is collected with its owner, it is not to be made again.
+    pub fn doubts(&self, key: &Key) -> Option<u64> {
+        self.lock().get(key).filter(|known| known.doubts > known.settled).map(|known| known.doubts)
+    }
+
+    /// The resource was as it is known after so many of them.
+    pub fn settled(&self, key: &Key, doubts: u64) {
         if let Some(known) = self.lock().get_mut(key) {
-            known.explained = known.explained.max(losses);
+            known.settled = known.settled.max(doubts);
         }
     }
 
@@ -225,21 +230,23 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_asks_once_whether_the_resource_is_there() {
+    fn a_loss_or_a_list_asks_once_whether_the_resource_is_there() {
         let world = World::default();
         for (kind, name) in [(Kind::Service, "a"), (Kind::Ingress, "b"), (Kind::Job, "c"), (Kind::Pod, "d")] {
             world.put(&key(), kind, name, slot(name, 1, "x"));
         }
         world.remove(&key(), Kind::Job, "c", "c");
         world.remove(&key(), Kind::Pod, "d", "d");
-        assert_eq!(world.losses(&key()), None, "work that is over");
+        assert_eq!(world.doubts(&key()), None, "work that is over");
         world.remove(&key(), Kind::Service, "a", "a");
-        let losses = world.losses(&key()).unwrap();
+        let doubts = world.doubts(&key()).unwrap();
         world.remove(&key(), Kind::Ingress, "b", "b");
-        world.explained(&key(), losses);
-        let later = world.losses(&key()).expect("it went after the question");
-        world.explained(&key(), later);
-        assert_eq!(world.losses(&key()), None);
+        world.settled(&key(), doubts);
+        let later = world.doubts(&key()).expect("it went after the question");
+        world.settled(&key(), later);
+        assert_eq!(world.doubts(&key()), None);
+        world.doubt(&key());
+        assert!(world.doubts(&key()).is_some());
     }
 
     #[test]

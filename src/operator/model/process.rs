@@ -24,7 +24,7 @@ use crate::{
         reconcile::{Context, reconcile},
         settings::Settings,
         slot,
-        watch::Arrival,
+        watch::{Arrival, Heard},
         world::Key,
     },
 };
@@ -51,6 +51,7 @@ impl Process {
         let arrival = Arrival { world: context.world.clone(), resources: store, settings: Arc::new(settings) };
         let mut process = Self { server: server.clone(), context, arrival, writer };
         process.learn_resource();
+        process.context.hear(Heard::Found(&key()));
         let (mut objects, claims) = {
             let mut state = server.state();
             state.killed = false;
