@@ -13,6 +13,7 @@ pub mod compare;
 pub mod contest;
 pub mod controller;
 pub mod crd;
+pub mod cuts;
 pub mod desired;
 pub mod events;
 pub mod fence;

@@ -61,11 +61,14 @@ where
     }
 }
 
+/// The verb of a watch.
+pub(super) const WATCH: &str = "watch";
+
 /// As Kubernetes audit logs call it, as far as method and query tell (`get` includes `list`, `delete` includes `deletecollection`).
-fn verb<A>(request: &Request<A>) -> &'static str {
+pub(super) fn verb<A>(request: &Request<A>) -> &'static str {
     let watches = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
     match *request.method() {
-        Method::GET if watches => "watch",
+        Method::GET if watches => WATCH,
         Method::GET => "get",
         Method::POST => "create",
         Method::PUT => "update",

@@ -87,13 +87,19 @@ impl Progress {
 
     fn failed(&self, error: &watcher::Error) {
         tracing::warn!(watch = self.watch, %error, "watch");
-        self.metrics.watch_restarted(self.kind, reason(error));
+        // One that breaks in the middle is counted where its answer comes in: most of those are not told here.
+        if !matches!(error, watcher::Error::WatchFailed(kube::Error::ReadEvents(_))) {
+            self.metrics.watch_restarted(self.kind, reason(error));
+        }
         self.readiness.failed(&self.watch, error);
         if self.kind == RESOURCE && reason(error) == "NotFound" {
             self.readiness.missing(DEFINITION);
         }
     }
 }
+
+/// The connection was lost, or there was none.
+pub const DISCONNECTED: &str = "Disconnected";
 
 /// Why a watch has to begin again, in a word that `/metrics` may have as a label: no text of others.
 fn reason(error: &watcher::Error) -> &'static str {
@@ -103,7 +109,7 @@ fn reason(error: &watcher::Error) -> &'static str {
         | watcher::Error::WatchFailed(kube::Error::Api(status))
         | watcher::Error::WatchError(status) => status,
         watcher::Error::NoResourceVersion => return "Invalid",
-        _ => return "Disconnected",
+        _ => return DISCONNECTED,
     };
     match status.code {
         403 => "Forbidden",

@@ -138,6 +138,14 @@ mod tests {
     }
 
     #[test]
+    fn each_break_fits_the_operator_as_it_is() {
+        for broken in all().unwrap() {
+            let check = run::output(Command::new("git").current_dir(checkout(".")).args(["apply", "--check"]).arg(&broken.patch));
+            assert!(check.is_ok(), "{}: {}", broken.name, check.unwrap_err());
+        }
+    }
+
+    #[test]
     fn the_head_of_a_patch_is_read() {
         let parse = |head: &str| Break::parse("a", &format!("{head}\n\ndiff --git a/b b/b\n"), Path::new("a.patch"));
         let storm = parse("It sleeps.\nstorm: slow\nnotices: not as without").unwrap();

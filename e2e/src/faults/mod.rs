@@ -7,6 +7,7 @@ pub mod campaign;
 pub mod cast;
 pub mod flow;
 pub mod gate;
+pub mod ground;
 pub mod invariants;
 pub mod kubelet;
 pub mod ledger;

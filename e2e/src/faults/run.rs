@@ -5,39 +5,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
 use super::cast::{Cast, LEADS, STANDS_BY};
 use super::flow::{Flow, Goal};
 use super::gate::{Gate, Script};
+use super::ground::Ground;
 use super::invariants::Seen;
-use super::kubelet;
-use super::ledger::Ledger;
 use super::person::Person;
-use super::proxy::{Ends, Proxy};
+use super::proxy::Proxy;
 use super::snapshot::{self, Snapshot};
-use crate::product::binaries;
-use crate::rig::operator::Start;
-use crate::rig::release::{Chart, NAMESPACE, Release};
-use crate::rig::{Parts, Rig};
+use crate::rig::release::Release;
 use crate::site::{Outcome, chain};
 
 /// Where all runs take place.
 pub struct Stage {
-    rig: Rig,
-    chart: Chart,
-    ends: Ends,
-    ledger: Ledger,
-    program: PathBuf,
-    runs: AtomicUsize,
+    ground: Ground,
     room: Semaphore,
-    _kubelet: JoinHandle<()>,
 }
 
 /// What takes away what belongs to something that is gone, and lets go of volumes that no pod uses.
 const CONTROLLERS: &[&str] = &["garbage-collector-controller", "persistentvolumeclaim-protection-controller"];
+
+/// The pods that operators stand for.
+const FIRST: &str = "operator-0";
+const SECOND: &str = "operator-1";
 
 /// How long a step may take.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -65,16 +57,7 @@ impl Stage {
     /// # Errors
     /// When something can't be built or started.
     pub async fn build(operator: Option<PathBuf>, at_a_time: usize) -> Outcome<Self> {
-        let program = operator.map_or_else(|| binaries::build().map(|built| built.operator), Ok)?;
-        let rig = Rig::start(Parts { controllers: CONTROLLERS, scheduler: false }).await?;
-        kubelet::furnish(&rig.client()).await?;
-        kubelet::collects(&rig.client()).await?;
-        let chart = Chart::render(&json!({ "watchNamespaces": [NAMESPACE] }))?;
-        let (listener, records) = tokio::sync::mpsc::unbounded_channel();
-        let kubelet = tokio::spawn(kubelet::play(rig.client(), records));
-        let ledger = Ledger::keep(&rig.client(), &listener);
-        let ends = Ends::of(&rig)?;
-        Ok(Self { rig, chart, ends, ledger, program, runs: AtomicUsize::new(0), room: Semaphore::new(at_a_time), _kubelet: kubelet })
+        Ok(Self { ground: Ground::build(operator, CONTROLLERS, None).await?, room: Semaphore::new(at_a_time) })
     }
 
     /// Runs a flow with this script. With a `clean` run it is waited for until all is as it was there. When all is done it is watched for
@@ -84,10 +67,10 @@ impl Stage {
     /// When the flow does not get where it should without any fault, or the machine does not play along.
     pub async fn run(&self, flow: &Flow, script: Script, clean: Option<&Seen>, watched: Duration) -> Outcome<Run> {
         let place = self.room.acquire().await?;
-        let namespace = format!("{}-{}", flow.name, self.runs.fetch_add(1, Ordering::Relaxed));
-        self.ledger.open(&namespace);
+        let release = self.ground.release(flow.name).await?;
+        let namespace = release.namespace.clone();
         let play = async {
-            let (scene, from, stuck) = Box::pin(self.play(flow, script, clean, &namespace)).await?;
+            let (scene, from, stuck) = Box::pin(self.play(flow, script, clean, &release)).await?;
             let writes = scene.gate().seen();
             // Who only watches leaves the place to others.
             drop(place);
@@ -95,23 +78,23 @@ impl Stage {
             self.look(&scene, &namespace, from, writes, stuck).await
         };
         let run = play.await;
-        self.ledger.close(&namespace);
+        self.ground.ledger.close(&namespace);
         run
     }
 
     /// All that happens. Returns who is on the scene, the number of the first record of the part with faults, and what went wrong.
-    async fn play(&self, flow: &Flow, script: Script, clean: Option<&Seen>, namespace: &str) -> Outcome<(Scene, usize, Option<String>)> {
-        let release = self.rig.release(&self.chart, namespace).await?;
-        let person = Person { client: self.rig.client(), namespace: namespace.to_owned(), ledger: self.ledger.clone() };
-        let proxy = Proxy::start(self.ends.clone()).await?;
-        let cast = Arc::new(self.cast(&release, &proxy, "operator-0", !flow.standby)?);
+    async fn play(&self, flow: &Flow, script: Script, clean: Option<&Seen>, release: &Release) -> Outcome<(Scene, usize, Option<String>)> {
+        let namespace = release.namespace.as_str();
+        let person = Person { client: self.ground.rig.client(), namespace: namespace.to_owned(), ledger: self.ground.ledger.clone() };
+        let (cast, proxy) = self.cast(release, FIRST, !flow.standby).await?;
+        let cast = Arc::new(cast);
         cast.raise(LEADS).await?;
-        let second = if flow.standby { Some(self.standby(&release).await?) } else { None };
+        let second = if flow.standby { Some(self.standby(release).await?) } else { None };
         let scene = Scene { cast, _proxy: proxy, second };
         person.acts(&flow.given, &scene.cast).await?;
         self.rest(namespace, &scene).await?;
 
-        let from = self.ledger.length(namespace);
+        let from = self.ground.ledger.length(namespace);
         scene.gate().play(script);
         let keeper = tokio::spawn(Arc::clone(&scene.cast).keep(!flow.standby));
         person.acts(&flow.acts, &scene.cast).await?;
@@ -126,9 +109,10 @@ impl Stage {
 
     /// What there is to see in the end.
     async fn look(&self, scene: &Scene, namespace: &str, from: usize, writes: Vec<String>, stuck: Option<String>) -> Outcome<Run> {
-        let (records, present) = (self.ledger.records(namespace), self.ledger.present(namespace));
+        let (records, present) = (self.ground.ledger.records(namespace), self.ground.ledger.present(namespace));
         let snapshot = snapshot::of(namespace, &records, &present);
-        let said = std::fs::read_to_string(self.log(namespace)).unwrap_or_default() + &scene.cast.called().await;
+        let logs = [FIRST, SECOND].map(|pod| std::fs::read_to_string(self.ground.log(namespace, pod)).unwrap_or_default());
+        let said = logs.concat() + &scene.cast.called().await;
         let late = scene.gate().seen().split_off(writes.len());
         let late = late.into_iter().chain(scene.late()).collect();
         let (usage, ended) = (scene.acting().usage().await, scene.ended().await);
@@ -136,25 +120,17 @@ impl Stage {
         Ok(Run { writes, seen, met: scene.gate().met() })
     }
 
-    fn log(&self, namespace: &str) -> PathBuf {
-        self.rig.folder().join(format!("{namespace}.log"))
-    }
-
-    fn cast(&self, release: &Release, proxy: &Proxy, pod: &str, alone: bool) -> Outcome<Cast> {
-        let authority = crate::cluster::files::read(&self.rig.keys().path("ca.crt"))?;
-        let kubeconfig = self.rig.kubeconfig(release, &proxy.server(), &authority)?;
-        let start = Start::new(&self.program, release, &kubeconfig, pod, &self.log(&release.namespace));
+    async fn cast(&self, release: &Release, pod: &str, alone: bool) -> Outcome<(Cast, Proxy)> {
+        let (proxy, start) = self.ground.operator(release, pod).await?;
         // A machine under load takes longer than the shortest term to renew a Lease. Where nobody else stands for it, its length is nothing
         // that is waited for.
         let term = if alone { "300" } else { "15" };
-        let start = start.with("LEASE_TTL", term);
-        Ok(Cast::new(proxy.gate.clone(), start))
+        Ok((Cast::new(proxy.gate.clone(), start.with("LEASE_TTL", term)), proxy))
     }
 
     /// A second operator, with a proxy of its own that lets everything pass.
     async fn standby(&self, release: &Release) -> Outcome<Second> {
-        let proxy = Proxy::start(self.ends.clone()).await?;
-        let cast = self.cast(release, &proxy, "operator-1", false)?;
+        let (cast, proxy) = self.cast(release, SECOND, false).await?;
         cast.raise(STANDS_BY).await?;
         Ok(Second { cast, proxy, rested: AtomicUsize::new(0) })
     }
@@ -163,7 +139,7 @@ impl Stage {
     async fn rest(&self, namespace: &str, scene: &Scene) -> Outcome {
         let begun = Instant::now();
         loop {
-            let quiet = self.ledger.quiet_for(namespace).min(scene.quiet_for().await);
+            let quiet = self.ground.ledger.quiet_for(namespace).min(scene.quiet_for().await);
             if quiet >= REST {
                 return Ok(());
             }
@@ -180,7 +156,7 @@ impl Stage {
         loop {
             person.until(goal).await?;
             self.rest(namespace, scene).await?;
-            let now = snapshot::of(namespace, &self.ledger.records(namespace), &self.ledger.present(namespace));
+            let now = snapshot::of(namespace, &self.ground.ledger.records(namespace), &self.ground.ledger.present(namespace));
             let same = clean.is_none_or(|clean| snapshot::differences(clean, &now).is_empty());
             if same && person.is(goal) {
                 scene.rests();
@@ -190,7 +166,7 @@ impl Stage {
                 return Err("it comes to rest somewhere else".into());
             }
             // At rest somewhere else: until something happens again, nothing is to be seen.
-            self.ledger.until(namespace, REST, || self.ledger.quiet_for(namespace) < REST).await;
+            self.ground.ledger.until(namespace, REST, || self.ground.ledger.quiet_for(namespace) < REST).await;
         }
     }
 }

@@ -23,7 +23,7 @@ const MOST: usize = 150;
 pub fn quota(stage: &Stage) -> LocalBoxFuture<'_, Outcome<Report>> {
     async move {
         let (clean, mut scene) = play::scene(stage, &named("create")?, "quota").await?;
-        let quotas: Api<ResourceQuota> = Api::namespaced(stage.rig.client(), &scene.namespace);
+        let quotas: Api<ResourceQuota> = Api::namespaced(stage.ground.rig.client(), &scene.namespace);
         let quota = json!({ "metadata": { "name": "small" }, "spec": { "hard": { "persistentvolumeclaims": "2" } } });
         quotas.create(&PostParams::default(), &serde_json::from_value(quota)?).await?;
         let counted = |quota: &ResourceQuota| quota.status.as_ref().is_some_and(|status| status.used.is_some());
@@ -56,7 +56,7 @@ pub fn quota(stage: &Stage) -> LocalBoxFuture<'_, Outcome<Report>> {
 pub fn limits(stage: &Stage) -> LocalBoxFuture<'_, Outcome<Report>> {
     async move {
         let (clean, mut scene) = play::scene(stage, &named("create")?, "limits").await?;
-        let ranges: Api<LimitRange> = Api::namespaced(stage.rig.client(), &scene.namespace);
+        let ranges: Api<LimitRange> = Api::namespaced(stage.ground.rig.client(), &scene.namespace);
         let default = json!({ "type": "Container", "default": { "cpu": "4", "ephemeral-storage": "1Gi" }, "defaultRequest": { "ephemeral-storage": "1Mi" } });
         let range = json!({ "metadata": { "name": "default" }, "spec": { "limits": [default] } });
         ranges.create(&PostParams::default(), &serde_json::from_value(range)?).await?;

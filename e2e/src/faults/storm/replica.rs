@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use dhis2_operator::operator::ask;
 
 use super::stage::Stage;
-use crate::cluster::files;
 use crate::faults::proxy::Proxy;
 use crate::rig::operator::{Operator, Start};
 use crate::rig::process::Usage;
@@ -34,11 +33,8 @@ impl Replica {
     /// # Errors
     /// When a file can't be written.
     pub async fn new(stage: &Stage, release: &Release, pod: &str) -> Outcome<Self> {
-        let proxy = Proxy::start(stage.ends.clone()).await?;
-        let authority = files::read(&stage.rig.keys().path("ca.crt"))?;
-        let kubeconfig = stage.rig.kubeconfig(release, &proxy.server(), &authority)?;
-        let log = stage.rig.folder().join(format!("{}-{pod}.log", release.namespace));
-        let start = Start::new(&stage.program, release, &kubeconfig, pod, &log).with("LEASE_TTL", ALONE);
+        let (proxy, start) = stage.ground.operator(release, pod).await?;
+        let start = start.with("LEASE_TTL", ALONE);
         Ok(Self { proxy, start, operator: None, since: Instant::now() })
     }
 

@@ -82,9 +82,9 @@ impl<'s> Scene<'s> {
     /// # Errors
     /// What the API server says.
     pub async fn bare(stage: &'s Stage, flow: &Flow, name: &str) -> Outcome<Scene<'s>> {
-        let release = stage.release(name).await?;
+        let release = stage.ground.release(name).await?;
         let namespace = release.namespace.clone();
-        let person = Person { client: stage.rig.client(), namespace: namespace.clone(), ledger: stage.ledger.clone() };
+        let person = Person { client: stage.ground.rig.client(), namespace: namespace.clone(), ledger: stage.ground.ledger.clone() };
         let spare = Replica::new(stage, &release, "nobody").await?;
         let nobody = Cast::new(spare.proxy.gate.clone(), spare.start.clone());
         Ok(Self { stage, flow: flow.clone(), namespace, release, replicas: Vec::new(), person, nobody, begun: Instant::now(), from: 0 })
@@ -120,7 +120,7 @@ impl<'s> Scene<'s> {
 
     /// From now on it is the part with the storm.
     pub fn begin(&mut self) {
-        self.from = self.stage.ledger.length(&self.namespace);
+        self.from = self.stage.ground.ledger.length(&self.namespace);
         for replica in &self.replicas {
             replica.proxy.gate.play(Box::new(|_, _| crate::faults::gate::Fate::Pass));
         }
@@ -153,23 +153,23 @@ impl<'s> Scene<'s> {
 
     /// The instance, as it was last heard of.
     pub fn instance(&self) -> Option<Dhis2Instance> {
-        let object = self.stage.ledger.object(&self.namespace, INSTANCE, NAME)?;
+        let object = self.stage.ground.ledger.object(&self.namespace, INSTANCE, NAME)?;
         serde_json::from_value(serde_json::to_value(object.as_ref()).ok()?).ok()
     }
 
     /// Is there such an object?
     pub fn has(&self, kind: &'static str, name: &str) -> bool {
-        self.stage.ledger.object(&self.namespace, kind, name).is_some()
+        self.stage.ground.ledger.object(&self.namespace, kind, name).is_some()
     }
 
     /// One object.
     pub fn object(&self, kind: &'static str, name: &str) -> Option<std::sync::Arc<DynamicObject>> {
-        self.stage.ledger.object(&self.namespace, kind, name)
+        self.stage.ground.ledger.object(&self.namespace, kind, name)
     }
 
     fn quiet_for(&self) -> Duration {
         let writers = self.replicas.iter().map(|replica| replica.proxy.gate.quiet_for().min(replica.awake_for()));
-        writers.chain([self.stage.ledger.quiet_for(&self.namespace)]).min().unwrap_or_default()
+        writers.chain([self.stage.ground.ledger.quiet_for(&self.namespace)]).min().unwrap_or_default()
     }
 
     /// Waits until nothing happens.
@@ -221,7 +221,7 @@ impl<'s> Scene<'s> {
 
     fn differences(&self, clean: Option<&Seen>) -> Vec<String> {
         let Some(clean) = clean else { return Vec::new() };
-        let (records, present) = (self.stage.ledger.records(&self.namespace), self.stage.ledger.present(&self.namespace));
+        let (records, present) = (self.stage.ground.ledger.records(&self.namespace), self.stage.ground.ledger.present(&self.namespace));
         snapshot::differences(&clean.snapshot, &snapshot::of(&self.namespace, &records, &present))
     }
 
@@ -230,7 +230,7 @@ impl<'s> Scene<'s> {
         let before: Vec<usize> = self.replicas.iter().map(|replica| replica.proxy.gate.seen().len()).collect();
         tokio::time::sleep(WATCHED).await;
         let late = self.replicas.iter().zip(before).flat_map(|(replica, before)| replica.proxy.gate.seen().split_off(before)).collect();
-        let (records, present) = (self.stage.ledger.records(&self.namespace), self.stage.ledger.present(&self.namespace));
+        let (records, present) = (self.stage.ground.ledger.records(&self.namespace), self.stage.ground.ledger.present(&self.namespace));
         let snapshot = snapshot::of(&self.namespace, &records, &present);
         let said = self.replicas.iter_mut().map(Replica::said).collect();
         let ended = self.replicas.iter_mut().find_map(Replica::ended);
@@ -247,7 +247,7 @@ impl<'s> Scene<'s> {
 
     /// Names of all Jobs and Secrets that were ever made in the part with the storm.
     pub fn made(&self, kind: &str) -> Vec<String> {
-        let records = self.stage.ledger.records(&self.namespace);
+        let records = self.stage.ground.ledger.records(&self.namespace);
         let made =
             records.iter().skip(self.from).filter(|record| record.kind == kind && record.change == crate::faults::ledger::Change::Made);
         made.map(|record| record.object.name_any()).collect()
@@ -256,6 +256,6 @@ impl<'s> Scene<'s> {
 
 impl Drop for Scene<'_> {
     fn drop(&mut self) {
-        self.stage.ledger.close(&self.namespace);
+        self.stage.ground.ledger.close(&self.namespace);
     }
 }

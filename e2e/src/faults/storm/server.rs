@@ -29,13 +29,13 @@ const MOST: usize = 200;
 const DEFINITION: &str = "dhis2instances.dhis2.hosting";
 
 async fn undefine(stage: &Stage) -> Outcome {
-    let definitions: Api<CustomResourceDefinition> = Api::all(stage.rig.client());
+    let definitions: Api<CustomResourceDefinition> = Api::all(stage.ground.rig.client());
     definitions.delete(DEFINITION, &DeleteParams::default()).await?;
     Ok(wait::gone(&definitions, DEFINITION, LIMIT).await?)
 }
 
 async fn define(stage: &Stage) -> Outcome {
-    rig::define(&stage.rig.client(), &rig::definitions()?).await
+    rig::define(&stage.ground.rig.client(), &rig::definitions()?).await
 }
 
 async fn end(scene: &mut Scene<'_>, clean: &Seen, begun: Instant, mut report: Report) -> Report {
@@ -112,7 +112,7 @@ pub fn older(stage: &Stage) -> LocalBoxFuture<'_, Outcome<Report>> {
         let (clean, mut scene) = play::scene(stage, &named("configuration")?, "definition-older").await?;
         let (mut report, begun) = (Report::default(), Instant::now());
         let older = rig::definitions()?.into_iter().map(less).collect::<Result<Vec<_>, _>>()?;
-        rig::define(&stage.rig.client(), &older).await?;
+        rig::define(&stage.ground.rig.client(), &older).await?;
         scene.acts().await?;
         tokio::time::sleep(Duration::from_secs(15)).await;
         scene.rest().await.map_err(|error| format!("with an older definition {error}"))?;
@@ -121,7 +121,7 @@ pub fn older(stage: &Stage) -> LocalBoxFuture<'_, Outcome<Report>> {
         // The API server takes a while to go by it.
         tokio::time::sleep(Duration::from_secs(4)).await;
         // Nothing tells that the definition is another one: what it did not take is told with the next thing that happens, or within a day.
-        let instances: Api<Dhis2Instance> = Api::namespaced(stage.rig.client(), &scene.namespace);
+        let instances: Api<Dhis2Instance> = Api::namespaced(stage.ground.rig.client(), &scene.namespace);
         for touched in [json!("yes"), Value::Null] {
             let patch = Patch::Merge(json!({ "metadata": { "annotations": { "example.org/touched": touched } } }));
             instances.patch(NAME, &PatchParams::default(), &patch).await?;
@@ -158,9 +158,9 @@ pub fn restarted(stage: &Stage) -> LocalBoxFuture<'_, Outcome<Report>> {
         let begun = Instant::now();
         scene.acts().await?;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        stage.rig.kill_api_server();
+        stage.ground.rig.kill_api_server();
         tokio::time::sleep(Duration::from_secs(5)).await;
-        stage.rig.start_api_server().await?;
+        stage.ground.rig.start_api_server().await?;
         Ok(end(&mut scene, &clean, begun, Report::default()).await)
     }
     .boxed_local()
@@ -170,8 +170,8 @@ pub fn restarted(stage: &Stage) -> LocalBoxFuture<'_, Outcome<Report>> {
 pub fn full(stage: &Stage) -> LocalBoxFuture<'_, Outcome<Report>> {
     async move {
         let (clean, mut scene) = play::scene(stage, &named("create")?, "database-full").await?;
-        stage.rig.namespace("ballast").await?;
-        let ballast: Api<ConfigMap> = Api::namespaced(stage.rig.client(), "ballast");
+        stage.ground.rig.namespace("ballast").await?;
+        let ballast: Api<ConfigMap> = Api::namespaced(stage.ground.rig.client(), "ballast");
         // Nearly full: the rest is filled in a moment.
         let begun = Instant::now();
         let mut report = Report::default();
@@ -209,7 +209,7 @@ async fn room(stage: &Stage, ballast: &Api<ConfigMap>, pieces: usize) -> Outcome
     for piece in ballast.list_metadata(&ListParams::default()).await?.items.into_iter().take(pieces) {
         ballast.delete(&piece.metadata.name.unwrap_or_default(), &DeleteParams::default()).await?;
     }
-    let database = stage.rig.database().to_owned();
+    let database = stage.ground.rig.database().to_owned();
     tokio::task::spawn_blocking(move || {
         let ask = |path: &str, what: Value| -> Outcome<Value> {
             Ok(ureq::post(format!("{database}/v3/{path}")).send_json(what)?.body_mut().read_json()?)

@@ -44,7 +44,7 @@ fn instance(scene: &Scene<'_>, reason: &str, words: &[&str]) -> Option<String> {
     if !says {
         return Some(format!("Stalled is {} {}: {}", stalled.status, stalled.reason, stalled.message));
     }
-    let events = scene.stage.ledger.present(&scene.namespace);
+    let events = scene.stage.ground.ledger.present(&scene.namespace);
     let mut events = events.iter().filter(|((kind, _), _)| *kind == EVENT).filter_map(|(_, object)| {
         let value = serde_json::to_value(object.as_ref()).ok()?;
         serde_json::from_value::<Event>(value).ok()
