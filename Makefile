@@ -83,7 +83,7 @@ faults-breaks: ## break the operator on purpose, in each way that has a patch, a
 	@$(RUN) dhis2-faults -- --breaks $(BREAK)
 
 .PHONY: faults-sample
-faults-sample: ## some of these points, always the same ones
+faults-sample: ## some of these points and storms, always the same ones, and the rig that they stand on
 	cargo test --package dhis2-e2e --test faults
 
 .PHONY: bench

@@ -107,7 +107,7 @@ pub fn told(error: &apply::Error) -> Option<Refusal> {
         apply::Error::Conflict { kind, name, .. } => Some(Refusal::new(
             Reason::NameConflict,
             format!(
-                "{} {name} exists and belongs to somebody else. Delete or rename it, or use another name for the instance.",
+                "{} {name} exists and belongs to somebody else. Was an instance of this name deleted a moment ago, its objects go by themselves: wait. Otherwise use another name, or delete what is there if nobody needs it.",
                 kind.name()
             ),
         )),

@@ -74,29 +74,40 @@ fn kinds() -> Vec<(&'static str, ApiResource)> {
     children.chain([(INSTANCE, ApiResource::erase::<Dhis2Instance>(&())), (EVENT, ApiResource::erase::<Event>(&()))]).collect()
 }
 
+/// Watches these kinds in all namespaces, and hands on each object that is there or has changed, or, with `true`, is gone.
+pub fn follow(
+    client: &Client,
+    kinds: Vec<(&'static str, ApiResource)>,
+    tell: impl Fn(&'static str, DynamicObject, bool) + Clone + Send + 'static,
+) -> JoinSet<()> {
+    let mut watches = JoinSet::new();
+    for (kind, resource) in kinds {
+        let (api, tell) = (Api::<DynamicObject>::all_with(client.clone(), &resource), tell.clone());
+        watches.spawn(async move {
+            let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => tell(kind, object, false),
+                    Ok(watcher::Event::Delete(object)) => tell(kind, object, true),
+                    // A watch that broke is resumed by the next poll.
+                    Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => {}
+                }
+            }
+        });
+    }
+    watches
+}
+
 impl Ledger {
     /// Watches all namespaces. What comes is also sent to `listener`.
     pub fn keep(client: &Client, listener: &mpsc::UnboundedSender<Record>) -> Self {
         let books = Arc::new(Mutex::new(Books::new()));
-        let mut watches = JoinSet::new();
-        for (kind, resource) in kinds() {
-            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-            let (books, listener) = (Arc::clone(&books), listener.clone());
-            watches.spawn(async move {
-                let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-                while let Some(event) = events.next().await {
-                    let (object, gone) = match event {
-                        Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => (object, false),
-                        Ok(watcher::Event::Delete(object)) => (object, true),
-                        // A watch that broke is resumed by the next poll.
-                        Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => continue,
-                    };
-                    if let Some(record) = enter(&books, kind, object, gone) {
-                        let _ = listener.send(record);
-                    }
-                }
-            });
-        }
+        let (entered, listener) = (Arc::clone(&books), listener.clone());
+        let watches = follow(client, kinds(), move |kind, object, gone| {
+            if let Some(record) = enter(&entered, kind, object, gone) {
+                let _ = listener.send(record);
+            }
+        });
         Self { books, _watches: Arc::new(watches) }
     }
 

@@ -11,6 +11,7 @@ pub mod figure;
 pub mod machine;
 pub mod measure;
 pub mod plot;
+pub mod pods;
 pub mod raw;
 pub mod report;
 pub mod run;

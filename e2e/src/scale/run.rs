@@ -9,7 +9,7 @@ use super::contender::Contender;
 use super::figure::{Figure, Goal};
 use super::machine::Machine;
 use super::measure::contest::Contest;
-use super::measure::{change, create, foreign, idle, poison, restart, single, size};
+use super::measure::{change, create, foreign, idle, poison, restart, single, size, whole};
 use super::plot;
 use super::report::Report;
 use super::stand::Stand;
@@ -23,6 +23,8 @@ pub enum Part {
     Small,
     /// Many instances: requests, memory, passes without work, idle time, a restart, a change.
     Many,
+    /// Instances whose pods are played, until they serve and when they do.
+    Whole,
     /// A burst by the operator, its twin and the raw writer.
     Contest,
     /// A new instance amid a burst.
@@ -35,7 +37,7 @@ pub enum Part {
 
 impl Part {
     /// What is measured unless somebody asks for something else.
-    pub const USUAL: [Self; 4] = [Self::Small, Self::Many, Self::Contest, Self::Amid];
+    pub const USUAL: [Self; 5] = [Self::Small, Self::Many, Self::Whole, Self::Contest, Self::Amid];
 }
 
 /// How much of everything.
@@ -110,6 +112,9 @@ pub async fn full(operator: &Path, options: &Options) -> Outcome {
     for instances in &options.instances {
         if asked(Part::Many) {
             many(operator, *instances, options, &mut report).await?;
+        }
+        if asked(Part::Whole) {
+            options.keep(&mut report, whole::whole(&mut Stand::build(operator).await?, *instances, options.idle).await?)?;
         }
         if asked(Part::Contest) {
             let contest = Contest::hold(operator, *instances, options.repeats).await?;

@@ -3,3 +3,4 @@
 mod metrics;
 mod rig;
 mod sample;
+mod storms;

@@ -324,7 +324,8 @@ pub fn silences() -> Vec<Entry> {
             "slow",
             "F12",
             "every request takes two seconds, those of the election as well",
-            Sky { restart: true, lasts: seconds(40), calm: seconds(40), term: "15", ..Sky::over("configuration", slow) },
+            // Through: who waits for faster answers is to be noticed.
+            Sky { restart: true, through: true, calm: seconds(90), term: "15", ..Sky::over("configuration", slow) },
         ),
     ]
 }

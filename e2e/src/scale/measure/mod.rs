@@ -9,3 +9,4 @@ pub mod poison;
 pub mod restart;
 pub mod single;
 pub mod size;
+pub mod whole;
