@@ -44,7 +44,7 @@ pub fn all() -> Vec<Storm> {
     let told: [(_, _, _, Scripted); 10] = [
         ("silent-one", "F11", "what is asked about one instance is never answered; told is when another one is done", beside::silent),
         ("past-change", "F9", "after a start lists are as before a change that is done", past::before_change),
-        ("past-create", "F9", "after a start lists are as when the instance was new", past::before_steps),
+        ("past-create", "F9", "after a start lists are as before a step that is done", past::before_steps),
         ("past-delete", "F9", "after a start lists have an instance that is gone", past::before_delete),
         ("leader-killed", "F13", "the leader is killed at its third write", election::killed),
         ("leader-stopped", "F13", "the leader is stopped with a write under way, and goes on when another one leads", election::stopped),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -82,19 +83,37 @@ pub fn before_change(stage: &Stage) -> LocalBoxFuture<'_, Outcome<Report>> {
     .boxed_local()
 }
 
-/// As when the instance had only just been made.
+/// As when the first step after the database was about to be made, which is long done.
 pub fn before_steps(stage: &Stage) -> LocalBoxFuture<'_, Outcome<Report>> {
     async move {
         let flow = named("create")?;
         let begun = Instant::now();
         let (clean, mut scene) = play::scene(stage, &flow, "past-create").await?;
         let lists = lists(&scene, begun);
+        let weather = scene.first()?.proxy.weather.clone();
+        weather.turn(second_job_is_held());
         scene.acts().await?;
+        while weather.struck_since(begun) == 0 {
+            if begun.elapsed() > super::scene::LIMIT {
+                return Err("no second Job is made".into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let past = Past::of(&scene, &lists).await?;
+        weather.clear();
         scene.until_calm(Some(&clean), super::scene::LIMIT).await?;
         end(&mut scene, &clean, past).await
     }
     .boxed_local()
+}
+
+fn second_job_is_held() -> Rule {
+    const HELD: Duration = Duration::from_secs(2);
+    let jobs = AtomicUsize::new(0);
+    Arc::new(move |asked: &Asked| {
+        let held = asked.is_write() && asked.object() == "jobs" && jobs.fetch_add(1, Ordering::Relaxed) == 1;
+        if held { Fall::Slow(HELD) } else { Fall::Pass }
+    })
 }
 
 /// As when an instance of the same name was there that is gone.
