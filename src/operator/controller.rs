@@ -14,7 +14,7 @@ use kube::{
     },
 };
 use strum::IntoEnumIterator;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -22,6 +22,7 @@ use super::{
     backlog::Backlog,
     fleet::Resources,
     kind::Kind,
+    missed,
     queue::Queue,
     reconcile::{Context, error_policy, reconcile},
     relist::Relist,
@@ -35,6 +36,10 @@ pub fn watches(namespace: Option<&str>) -> Vec<String> {
 }
 
 const CLAIMS: Kind = Kind::PersistentVolumeClaim;
+
+/// So long the first list of a kind has the memory for itself: pages of all kinds at once are most of what a start takes. A list that
+/// takes longer, or is refused, holds up no other.
+const IN_TURN: Duration = Duration::from_secs(1);
 
 fn watch_name(kind: &str, namespace: Option<&str>) -> String {
     namespace.map_or_else(|| kind.to_owned(), |namespace| format!("{kind} in {namespace}"))
@@ -72,7 +77,14 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
     };
     let relist = |kind| Relist { every: pace.relist, watch: watch_name(kind, namespace.as_deref()) };
     let begin = move || watcher(api.clone(), watcher::Config::default().page_size(PAGE));
-    let stream = relist(RESOURCE).of(begin).default_backoff().modify(|resource| {
+    let check = {
+        let (client, namespace, store) = (client.clone(), namespace.clone(), store.clone());
+        move || {
+            let (client, namespace, store) = (client.clone(), namespace.clone(), store.clone());
+            async move { missed::resources(&client, namespace.as_deref(), &store).await }.boxed()
+        }
+    };
+    let stream = relist(RESOURCE).of(begin, check).default_backoff().modify(|resource| {
         // Neither is used, and they are most of an object's memory.
         resource.meta_mut().managed_fields = None;
         resource.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
@@ -104,6 +116,7 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
     readiness.until_synced_with(&watch_name(CLAIMS.name(), namespace.as_deref())).await;
     for kind in Kind::iter().filter(|kind| kind.watched() && *kind != CLAIMS) {
         tasks.spawn(forward(children(kind), asks.clone()));
+        let _ = timeout(IN_TURN, readiness.until_synced_with(&watch_name(kind.name(), namespace.as_deref()))).await;
     }
     // Deciding on half a picture could take what is there for missing.
     readiness.until_synced().await;

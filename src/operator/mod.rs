@@ -7,6 +7,7 @@ pub mod args;
 pub mod arrived;
 pub mod ask;
 mod backlog;
+mod brief;
 mod census;
 pub mod children;
 pub mod compare;
@@ -24,6 +25,7 @@ pub mod instance;
 pub mod kind;
 pub mod leader;
 pub mod metrics;
+mod missed;
 #[cfg(test)]
 mod model;
 pub mod observe;

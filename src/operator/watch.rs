@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::{Stream, StreamExt, stream::BoxStream};
+use futures::{FutureExt, Stream, StreamExt, stream::BoxStream};
 use kube::{
     Api, Client, ResourceExt,
     api::DynamicObject,
@@ -20,6 +20,7 @@ use super::{
     instance::{Instance, Stage},
     kind::Kind,
     metrics::Metrics,
+    missed,
     observe::Observed,
     parse::assume,
     relist::Relist,
@@ -32,6 +33,9 @@ use crate::api::{Dhis2Instance, MANAGER};
 
 /// Objects of a page of a list: small pages keep the first lists from filling the memory.
 pub const PAGE: u32 = 50;
+
+/// The label that all owned objects have.
+pub const OURS: &str = "app.kubernetes.io/managed-by=dhis2-operator";
 
 /// The main kind's name.
 pub const RESOURCE: &str = "Dhis2Instance";
@@ -134,11 +138,18 @@ pub fn children(
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}")).page_size(PAGE);
+    let ours = watcher::Config::default().labels(OURS).page_size(PAGE);
+    let check = {
+        let (client, namespace, arrival) = (client.clone(), namespace.clone(), arrival.clone());
+        move || {
+            let (client, namespace, arrival) = (client.clone(), namespace.clone(), arrival.clone());
+            async move { missed::children(&client, kind, namespace.as_deref(), &arrival).await }.boxed()
+        }
+    };
     let mut missing = HashSet::new();
     let failed = progress.clone();
     relist
-        .of(move || watcher(api.clone(), ours.clone()))
+        .of(move || watcher(api.clone(), ours.clone()), check)
         .default_backoff()
         // Most of an object, and of no use to whoever compares it.
         .modify(|object| object.metadata.managed_fields = None)
@@ -312,6 +323,11 @@ fn named(resource: &Arrived) -> Option<Key> {
 mod tests {
     use super::*;
     use crate::operator::desired::{desired, fixture};
+
+    #[test]
+    fn ours_are_those_that_are_written_as_ours() {
+        assert_eq!(OURS, format!("app.kubernetes.io/managed-by={MANAGER}"));
+    }
 
     #[test]
     fn what_a_start_finds_at_any_stage_is_known_as_wanted() {

@@ -43,7 +43,11 @@ impl Pods {
             if kind == INSTANCE {
                 let mut serves = serves.lock().unwrap_or_else(PoisonError::into_inner);
                 let name = object.name_any();
-                if !gone && is_ready(&object) { serves.insert(name) } else { serves.remove(&name) };
+                if !gone && is_ready(&object) {
+                    serves.insert(name)
+                } else {
+                    serves.remove(&name)
+                };
                 return;
             }
             let new = known.lock().unwrap_or_else(PoisonError::into_inner).insert(object.uid().unwrap_or_default());

@@ -17,15 +17,24 @@ use crate::{
 /// When the schedule or its time zone can't be read.
 pub fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
     let spec = &resource.spec.backup;
-    let schedule = spec.schedule.clone().unwrap_or_else(|| spread(&resource.namespace().unwrap_or_default(), &resource.name_any()));
-    fires(&schedule).map_err(|wrong| Refusal::new(Reason::InvalidSchedule, format!("spec.backup.schedule: {schedule:?} {wrong}")))?;
-    let time_zone = spec.time_zone.clone().unwrap_or_else(|| "Etc/UTC".into());
-    if !is_time_zone(&time_zone) {
-        return Err(Refusal::new(
-            Reason::InvalidSpec,
-            format!("spec.backup.timeZone: {time_zone:?} is no time zone; write one such as Africa/Kigali, with its capitals"),
-        ));
-    }
+    let schedule = match &spec.schedule {
+        Some(schedule) => {
+            let wrong = |wrong| Refusal::new(Reason::InvalidSchedule, format!("spec.backup.schedule: {schedule:?} {wrong}"));
+            fires(schedule).map_err(wrong)?;
+            schedule.clone()
+        }
+        None => spread(&resource.namespace().unwrap_or_default(), &resource.name_any()),
+    };
+    let time_zone = match &spec.time_zone {
+        Some(name) if !is_time_zone(name) => {
+            return Err(Refusal::new(
+                Reason::InvalidSpec,
+                format!("spec.backup.timeZone: {name:?} is no time zone; write one such as Africa/Kigali, with its capitals"),
+            ));
+        }
+        Some(name) => name.clone(),
+        None => "Etc/UTC".into(),
+    };
     Ok(Backup { schedule, time_zone: Some(time_zone), retention: spec.retention, suspend: spec.suspend })
 }
 
@@ -62,6 +71,7 @@ mod tests {
         assert!(times.iter().collect::<std::collections::BTreeSet<_>>().len() > 50);
         assert_eq!(spread("ns", "play"), spread("ns", "play"));
         for time in times {
+            assert_eq!(fires(&time), Ok(()), "it is not checked later");
             let hour: u32 = time.split(' ').nth(1).unwrap().parse().unwrap();
             assert!(hour < 5, "{time}");
         }

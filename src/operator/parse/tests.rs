@@ -144,3 +144,30 @@ fn the_base_url_follows_path_and_tls() {
         assert_eq!(instance.web.url(), url);
     }
 }
+
+#[test]
+fn an_instance_is_prepared_when_all_that_lasts_is_recorded() {
+    let made = |name: &str| Made { name: name.into(), uid: "1".into() };
+    let whole = || Dhis2InstanceStatus {
+        secrets: ["admin", "backup", "database", "encryption"].map(made).into(),
+        claims: Some(Claims { database: Some(made("d")), files: Some(made("f")), backups: Some(made("b")) }),
+        ..Dhis2InstanceStatus::default()
+    };
+    let without = |take: fn(&mut Dhis2InstanceStatus)| {
+        let mut status = whole();
+        take(&mut status);
+        let resource = Dhis2Instance { status: Some(status), ..minimal() };
+        stage(&resource, &Observed::default(), &EncryptionKey::Secret { name: "play-encryption".into(), generated: true }, version())
+            .prepared
+    };
+    assert!(without(|_| ()));
+    assert!(!without(|status| drop(status.secrets.pop())));
+    assert!(!without(|status| status.claims.as_mut().unwrap().database = None));
+    assert!(!without(|status| status.claims.as_mut().unwrap().files = None));
+    assert!(!without(|status| status.claims.as_mut().unwrap().backups = None));
+    assert!(!without(|status| status.claims = None));
+}
+
+fn version() -> Version {
+    "2.42.4".parse().unwrap()
+}
