@@ -39,7 +39,8 @@ struct Labels {
 #[derive(Debug, Deserialize)]
 struct Page {
     metadata: Position,
-    items: Vec<Brief>,
+    // Nothing at all is told as null.
+    items: Option<Vec<Brief>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,7 +91,7 @@ pub async fn each(
     let mut parameters = ListParams { label_selector: labels.map(Into::into), limit: Some(PAGE), ..ListParams::default() };
     loop {
         let page: Page = client.request(request.list_metadata(&parameters).map_err(kube::Error::BuildRequest)?).await?;
-        page.items.iter().for_each(&mut show);
+        page.items.iter().flatten().for_each(&mut show);
         parameters.continue_token = page.metadata.next.filter(|next| !next.is_empty());
         if parameters.continue_token.is_none() {
             return Ok(());
@@ -116,7 +117,9 @@ mod tests {
                 json!({ "metadata": { "namespace": "ns", "name": name, "uid": "1", "resourceVersion": "7", "labels": labels.unwrap_or(json!({})) } })
             };
             let page = if query.contains("continue=more") {
-                json!({ "metadata": { "continue": "" }, "items": [item("b", None)] })
+                json!({ "metadata": { "continue": "last" }, "items": [item("b", None)] })
+            } else if query.contains("continue=last") {
+                json!({ "metadata": {}, "items": null })
             } else {
                 assert!(query.contains("limit=500") && query.contains("labelSelector=a%3Db"), "{query}");
                 json!({ "metadata": { "continue": "more" }, "items": [item("a", Some("play"))] })

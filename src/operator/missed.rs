@@ -75,3 +75,92 @@ pub async fn resources(client: &Client, namespace: Option<&str>, store: &Resourc
     sleep(LAG).await;
     Ok(gone.iter().any(|(key, uid)| knows(key, uid, 0)) || untold.iter().any(|(key, uid, version)| !knows(key, uid, *version)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kube::runtime::{reflector, watcher};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::operator::{
+        settings::Settings,
+        slot::{Facts, Slot},
+        world::World,
+    };
+
+    fn slot(uid: &str, version: u64) -> Slot {
+        Slot { uid: uid.into(), version, owner: None, maker: None, applied: None, deleting: false, satisfied: None, facts: Facts::Plain }
+    }
+
+    fn instance(version: &str) -> Value {
+        json!({
+            "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance",
+            "metadata": { "name": "play", "namespace": "ns", "uid": "uid-1", "resourceVersion": version },
+            "spec": { "version": "2.42.4", "web": { "host": "play.example.org" } }
+        })
+    }
+
+    /// An API server that lists these objects.
+    fn server(items: &[Value]) -> Client {
+        let page = json!({ "metadata": {}, "items": items }).to_string();
+        let answers = tower::service_fn(move |_: axum::http::Request<kube::client::Body>| {
+            let answer = axum::http::Response::new(axum::body::Body::from(page.clone()));
+            async { Ok::<_, std::convert::Infallible>(answer) }
+        });
+        Client::new(answers, "ns")
+    }
+
+    fn item(name: &str, uid: &str, version: &str, instance: &str) -> Value {
+        json!({ "metadata": { "namespace": "ns", "name": name, "uid": uid, "resourceVersion": version, "labels": { "app.kubernetes.io/instance": instance } } })
+    }
+
+    /// One instance, and a CronJob of it that is known at version 5.
+    fn arrival() -> Arrival {
+        let (resources, mut writer) = reflector::store();
+        writer.apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(instance("7")).unwrap()));
+        let world = Arc::new(World::default());
+        world.put(&Key { namespace: "ns".into(), name: "play".into() }, Kind::CronJob, "play-backup", slot("1", 5));
+        Arrival { world, resources, settings: Arc::new(Settings::default()) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_watch_told_is_missed() {
+        let missed = async |items: &[Value]| children(&server(items), Kind::CronJob, Some("ns"), &arrival()).await.unwrap();
+        assert!(!missed(&[item("play-backup", "1", "5", "play")]).await);
+        assert!(!missed(&[item("play-backup", "1", "4", "play")]).await, "a later version is known already");
+        assert!(missed(&[]).await, "it is gone");
+        assert!(missed(&[item("play-backup", "1", "6", "play")]).await, "it has changed");
+        assert!(missed(&[item("play-backup", "2", "6", "play")]).await, "it is another one");
+        let beside = [item("play-backup", "1", "5", "play"), item("other", "3", "6", "play")];
+        assert!(missed(&beside).await, "it is new");
+        let foreign = [item("play-backup", "1", "5", "play"), item("other", "3", "6", "nobody")];
+        assert!(!missed(&foreign).await, "what belongs to no instance is not kept");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_watch_tells_a_moment_later_is_not_missed() {
+        let arrival = arrival();
+        let world = arrival.world.clone();
+        let late = async {
+            sleep(LAG / 2).await;
+            world.ended(&Key { namespace: "ns".into(), name: "play".into() }, Kind::CronJob, "play-backup", "1", 6);
+        };
+        let client = server(&[]);
+        let (missed, ()) = tokio::join!(children(&client, Kind::CronJob, Some("ns"), &arrival), late);
+        assert!(!missed.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn resources_are_held_against_the_store() {
+        let arrival = arrival();
+        let missed = async |items: &[Value]| resources(&server(items), None, &arrival.resources).await.unwrap();
+        assert!(!missed(&[instance("7")]).await && !missed(&[instance("6")]).await);
+        assert!(missed(&[instance("8")]).await, "it has changed");
+        assert!(missed(&[]).await, "it is gone");
+        let mut other = instance("8");
+        other["metadata"]["uid"] = json!("uid-2");
+        assert!(missed(&[other]).await, "it is another one of the same name");
+    }
+}

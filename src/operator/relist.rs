@@ -10,6 +10,8 @@ use futures::{Stream, StreamExt, future::BoxFuture, stream};
 use kube::runtime::watcher::{self, Event};
 use tokio::time::{Instant, sleep_until};
 
+use super::telemetry;
+
 /// Whether a watch has missed something.
 pub type Check = BoxFuture<'static, Result<bool, kube::Error>>;
 
@@ -47,8 +49,8 @@ impl Relist {
     {
         let begin = move || begin().boxed();
         let state = State { watch: begin(), due: Instant::now() + self.first(), checking: None };
-        stream::unfold((state, begin, check), move |(mut state, begin, check)| {
-            let every = self.every;
+        stream::unfold((state, begin, check, self), |(mut state, begin, check, this)| {
+            let every = this.every;
             async move {
                 let event = loop {
                     tokio::select! {
@@ -57,6 +59,9 @@ impl Relist {
                         () = sleep_until(state.due), if state.checking.is_none() => state.checking = Some(check()),
                         missed = over(&mut state.checking), if state.checking.is_some() => {
                             state.checking = None;
+                            if let Err(error) = &missed {
+                                tracing::warn!(watch = this.watch, error = telemetry::chain(error), "check what the watch told");
+                            }
                             let wait = if missed.as_ref().is_err_and(passes) { AGAIN.min(every) } else { every };
                             state.due = Instant::now() + wait;
                             if missed.as_ref().map_or_else(|error| !passes(error), |missed| *missed) {
@@ -68,7 +73,7 @@ impl Relist {
                 if event.as_ref().is_err_and(has_lost_its_place) {
                     state = State { watch: begin(), due: Instant::now() + every, checking: None };
                 }
-                Some((event, (state, begin, check)))
+                Some((event, (state, begin, check, this)))
             }
         })
     }
@@ -88,9 +93,14 @@ async fn over(check: &mut Option<Check>) -> Result<bool, kube::Error> {
     }
 }
 
-/// Does what refused a check pass by itself? A right or a kind that is missing does not: a list that begins anew tells that.
+/// Does what refused a check pass by itself? A right or a kind that is missing does not, and an answer that can't be read: a list that
+/// begins anew tells of it, or does without.
 fn passes(error: &kube::Error) -> bool {
-    !matches!(error, kube::Error::Api(status) if matches!(status.code, 403 | 404))
+    match error {
+        kube::Error::Api(status) => !matches!(status.code, 403 | 404),
+        kube::Error::SerdeError(_) => false,
+        _ => true,
+    }
 }
 
 /// The watcher itself tries the same place again and again.
