@@ -103,11 +103,16 @@ fn read<K: DeserializeOwned>(object: &Arc<DynamicObject>) -> Result<K, serde_jso
 
 /// The one pod of a StatefulSet, unless it is there.
 async fn server(client: &Client, namespace: &str, name: &str) -> Outcome {
+    let pod = format!("{name}-0");
+    // Before the set: with a pod there, the set may change and the pod go before one is made of what the set was.
+    if Api::<Pod>::namespaced(client.clone(), namespace).get_metadata_opt(&pod).await?.is_some() {
+        return Ok(());
+    }
     // Asked for, since another watch may not have told yet that it is gone.
     let Some(set) = Api::<StatefulSet>::namespaced(client.clone(), namespace).get_opt(name).await? else { return Ok(()) };
     let Some(owner) = set.controller_owner_ref(&()).filter(|_| set.metadata.deletion_timestamp.is_none()) else { return Ok(()) };
     let template = set.spec.map(|spec| spec.template).unwrap_or_default();
-    make_pod(client, namespace, &format!("{name}-0"), owner, template).await
+    make_pod(client, namespace, &pod, owner, template).await
 }
 
 async fn make_pod(client: &Client, namespace: &str, name: &str, owner: OwnerReference, template: PodTemplateSpec) -> Outcome {
