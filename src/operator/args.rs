@@ -49,7 +49,7 @@ pub struct Run {
     /// Namespaces whose instances are looked after, separated by commas; none means all.
     #[arg(long, env, value_delimiter = ',', value_parser = label)]
     pub watch_namespaces: Vec<String>,
-    /// How often everything is listed anew, in seconds: what a watch should have told and did not is found then.
+    /// How often, in seconds, the names and versions of everything are listed: what a watch should have told and did not is found then.
     #[arg(long, env, default_value = "3600", value_parser = interval)]
     pub relist: Duration,
     /// How many instances are worked on at a time.

@@ -62,7 +62,7 @@ pub struct Scope {
 pub struct Pace {
     /// So many instances are worked on at a time.
     pub concurrency: u16,
-    /// So often everything is listed anew.
+    /// So often it is checked that the watches told everything.
     pub relist: Duration,
 }
 

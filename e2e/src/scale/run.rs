@@ -9,7 +9,7 @@ use super::contender::Contender;
 use super::figure::{Figure, Goal};
 use super::machine::Machine;
 use super::measure::contest::Contest;
-use super::measure::{change, create, foreign, idle, poison, restart, single, size, whole};
+use super::measure::{change, check, create, foreign, idle, poison, restart, single, size, whole};
 use super::plot;
 use super::report::Report;
 use super::stand::Stand;
@@ -157,6 +157,7 @@ async fn many(operator: &Path, instances: usize, options: &Options, report: &mut
     options.keep(report, idle::idle(&mut stand, &running, instances, options.idle).await?)?;
     drop(running);
     options.keep(report, restart::restart(&mut stand, instances).await?)?;
+    options.keep(report, check::check(&mut stand, instances).await?)?;
     let running = stand.run(Contender::Operator, 0).await?;
     options.keep(report, change::field(&mut stand, &running, instances).await?)
 }

@@ -1,6 +1,7 @@
 //! What is measured, a file each.
 
 pub mod change;
+pub mod check;
 pub mod contest;
 pub mod create;
 pub mod foreign;
