@@ -80,6 +80,7 @@ storms: ## let answers, watches, the API server and leaders fail for a while; ST
 
 .PHONY: faults-breaks
 faults-breaks: ## break the operator on purpose, in each way that has a patch, and see that it is noticed; BREAK=deaf does one
+	cargo build --quiet --package dhis2-e2e --bin dhis2-bench
 	@$(RUN) dhis2-faults -- --breaks $(BREAK)
 
 .PHONY: faults-sample

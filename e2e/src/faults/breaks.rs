@@ -7,7 +7,7 @@
 //! notices: the words of a complaint
 //! ```
 //!
-//! or, for a write of a flow, `flow: create` and `point: 1+ POST secrets/play-admin`.
+//! or, for a write of a flow, `flow: create` and `point: 1+ POST secrets/play-admin`; or `soak: ` and the arguments of a soak.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,12 +22,18 @@ pub struct Break {
     pub name: String,
     /// What is wrong with it.
     pub what: String,
-    /// Arguments of the run that must notice.
+    /// The program that must notice, one of this package.
+    pub program: &'static str,
+    /// Its arguments.
     pub run: Vec<String>,
     /// Words that the run must say.
     pub notices: String,
     patch: PathBuf,
 }
+
+/// The programs that notice.
+const FAULTS: &str = "dhis2-faults";
+const BENCH: &str = "dhis2-bench";
 
 /// Where the patches are.
 const FOLDER: &str = "e2e/src/faults/breaks";
@@ -47,13 +53,14 @@ impl Break {
     fn parse(name: &str, text: &str, patch: &Path) -> Option<Self> {
         let (head, _) = text.split_once("\ndiff --git ")?;
         let said = |key: &str| head.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).map(str::to_owned);
-        let run = match (said("storm"), said("flow"), said("point")) {
-            (Some(storm), None, None) => vec!["--storm".to_owned(), storm],
-            (None, Some(flow), Some(point)) => vec!["--flow".to_owned(), flow, "--point".to_owned(), point],
+        let (program, run) = match (said("storm"), said("flow"), said("point"), said("soak")) {
+            (Some(storm), None, None, None) => (FAULTS, vec!["--storm".to_owned(), storm]),
+            (None, Some(flow), Some(point), None) => (FAULTS, vec!["--flow".to_owned(), flow, "--point".to_owned(), point]),
+            (None, None, None, Some(soak)) => (BENCH, ["soak"].into_iter().chain(soak.split(' ')).map(str::to_owned).collect()),
             _ => return None,
         };
         let (what, notices) = (head.lines().next()?.to_owned(), said("notices")?);
-        Some(Self { name: name.to_owned(), what, run, notices, patch: patch.to_owned() })
+        Some(Self { name: name.to_owned(), what, program, run, notices, patch: patch.to_owned() })
     }
 }
 
@@ -111,10 +118,10 @@ impl Copy {
         let built = self.build(jobs);
         self.patch(&broken.patch, &["--reverse"])?;
         let operator = built?;
-        let told = Command::new(std::env::current_exe()?).args(&broken.run).arg("--operator").arg(operator).output()?;
-        let said = String::from_utf8_lossy(&told.stdout).into_owned();
-        let noticed = told.status.code() == Some(1) && said.contains(&broken.notices);
-        Ok((noticed, said + &String::from_utf8_lossy(&told.stderr)))
+        let program = std::env::current_exe()?.with_file_name(broken.program);
+        let told = Command::new(program).args(&broken.run).arg("--operator").arg(operator).output()?;
+        let said = [told.stdout, told.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+        Ok((told.status.code() == Some(1) && said.contains(&broken.notices), said))
     }
 
     fn build(&self, jobs: usize) -> Outcome<PathBuf> {
@@ -152,6 +159,8 @@ mod tests {
         assert_eq!((storm.run, storm.what), (vec!["--storm".to_owned(), "slow".to_owned()], "It sleeps.".to_owned()));
         let flow = parse("It dies.\nflow: create\npoint: 1+ POST a/b\nnotices: ends").unwrap();
         assert_eq!(flow.run, ["--flow", "create", "--point", "1+ POST a/b"]);
+        let soak = parse("It grows.\nsoak: --time 300\nnotices: memory").unwrap();
+        assert_eq!((soak.program, soak.run), (BENCH, vec!["soak".to_owned(), "--time".to_owned(), "300".to_owned()]));
         for wrong in ["It sleeps.\nnotices: x", "It sleeps.\nstorm: slow", "It.\nstorm: a\nflow: b\npoint: c\nnotices: d"] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
