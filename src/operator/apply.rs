@@ -21,6 +21,7 @@ use super::{
     observe::{Observed, Secrets},
     ownership::{self, Ownership},
     restart::{Restart, restart},
+    secrets,
     slot::{self, Slot},
     watch,
     world::{Key, World},
@@ -134,7 +135,7 @@ pub async fn apply(writer: &Writer<'_>, wanted: &[Wanted]) -> Applied {
 /// Would a pass write anything? Pure.
 pub fn has_work(instance: &Instance, observed: &Observed, wanted: &[Wanted]) -> bool {
     let as_wanted = |wish: &Wanted| match wish.policy {
-        Policy::Generate(_) => observed.secrets.contains_key(&wish.name),
+        Policy::Generate(_) => observed.secrets.get(&wish.name).is_some_and(|seen| secrets::has_its_owner(seen, wish)),
         _ => observed.slot(wish.kind, &wish.name).is_some_and(|slot| slot.satisfied.as_deref() == Some(&wish.digest())),
     };
     !wanted.iter().all(as_wanted)

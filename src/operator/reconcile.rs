@@ -231,7 +231,7 @@ fn watched(resource: &Dhis2Instance, key: &Key, context: &Context) -> Observed {
 /// Is the resource still there? It is asked for when something made that doubtful, and then only before something is written.
 async fn is_there(resource: &Dhis2Instance, key: &Key, context: &Context, doubts: u64) -> Result<bool, Error> {
     match observe::standing(&context.client, key, resource).await.map_err(Error::Resource)? {
-        Standing::Same => context.world.settled(key, doubts),
+        Standing::Same => context.world.resolved(key, doubts),
         Standing::Changed => return Err(Error::Behind),
         Standing::Gone => return Ok(false),
     }

@@ -24,7 +24,7 @@ impl Writer<'_> {
     /// Makes a Secret, unless it is recorded: then it exists, or parsing has refused the instance, and its owner is kept as wanted.
     pub(super) async fn generate(&self, wish: &Wanted, values: &[Generated]) -> Result<Brought, Error> {
         if let Some(seen) = self.observed.secrets.get(&wish.name) {
-            if seen.owned.is_none_or(|owned| owned == is_owned(wish)) {
+            if has_its_owner(seen, wish) {
                 return Ok(made(wish, &seen.uid, false));
             }
             self.mark("change the owner of", wish, &seen.uid).await?;
@@ -97,6 +97,11 @@ impl Writer<'_> {
         self.secrets.learn(self.key, &wish.name, SecretSeen { uid: uid.to_owned(), owned: Some(owned) });
         made(wish, uid, written)
     }
+}
+
+/// Does a Secret go with the instance, or outlive it, as is wanted?
+pub(super) fn has_its_owner(seen: &SecretSeen, wish: &Wanted) -> bool {
+    seen.owned.is_none_or(|owned| owned == is_owned(wish))
 }
 
 fn owners(wish: &Wanted) -> Option<&Value> {

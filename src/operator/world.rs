@@ -49,7 +49,7 @@ struct Instance {
     /// How often something made it doubtful whether the resource is there as it is known: it came with a list, or a child of it went.
     doubts: u64,
     /// How many of them there were when the API server was asked.
-    settled: u64,
+    resolved: u64,
 }
 
 impl World {
@@ -125,13 +125,13 @@ impl World {
     /// How many reasons there are to ask, before anything is written, whether the resource is there as it is known; none if it was asked
     /// since the last one. A child that goes is such a reason: when it is collected with its owner, it is not to be made again.
     pub fn doubts(&self, key: &Key) -> Option<u64> {
-        self.lock().get(key).filter(|known| known.doubts > known.settled).map(|known| known.doubts)
+        self.lock().get(key).filter(|known| known.doubts > known.resolved).map(|known| known.doubts)
     }
 
     /// The resource was as it is known after so many of them.
-    pub fn settled(&self, key: &Key, doubts: u64) {
+    pub fn resolved(&self, key: &Key, doubts: u64) {
         if let Some(known) = self.lock().get_mut(key) {
-            known.settled = known.settled.max(doubts);
+            known.resolved = known.resolved.max(doubts);
         }
     }
 
@@ -241,9 +241,9 @@ mod tests {
         world.remove(&key(), Kind::Service, "a", "a");
         let doubts = world.doubts(&key()).unwrap();
         world.remove(&key(), Kind::Ingress, "b", "b");
-        world.settled(&key(), doubts);
+        world.resolved(&key(), doubts);
         let later = world.doubts(&key()).expect("it went after the question");
-        world.settled(&key(), later);
+        world.resolved(&key(), later);
         assert_eq!(world.doubts(&key()), None);
         world.doubt(&key());
         assert!(world.doubts(&key()).is_some());

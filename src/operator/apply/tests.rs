@@ -12,7 +12,7 @@ use axum::{
 use kube::client::Body;
 
 use super::*;
-use crate::operator::{desired::fixture, slot::Facts};
+use crate::operator::{desired::fixture, observe::SecretSeen, slot::Facts};
 
 type Store = Arc<Mutex<(Option<Value>, Vec<String>)>>;
 
@@ -180,4 +180,57 @@ async fn what_a_former_instance_leaves_to_be_collected_is_known_so_that_its_end_
         assert_eq!(requests, ["POST", "GET"], "nothing of it is touched");
         assert_eq!(world.remove(&key, Kind::Service, "play", "uid-of-former"), heard);
     }
+}
+
+/// All that is wanted is there and as it is wanted.
+fn complete(wanted: &[Wanted]) -> Observed {
+    let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
+    for wish in wanted {
+        match &wish.policy {
+            Policy::Generate(_) => {
+                observed.secrets.insert(
+                    wish.name.clone(),
+                    SecretSeen { uid: "1".into(), owned: Some(wish.object.pointer("/metadata/ownerReferences").is_some()) },
+                );
+            }
+            _ => observed.children.insert(wish.kind, &wish.name, known(&wish.digest())),
+        }
+    }
+    observed
+}
+
+fn known(satisfied: &str) -> Slot {
+    let owner = Some("uid-1".into());
+    Slot {
+        uid: "1".into(),
+        version: 1,
+        owner,
+        maker: None,
+        applied: None,
+        deleting: false,
+        satisfied: Some(satisfied.into()),
+        facts: Facts::Plain,
+    }
+}
+
+#[test]
+fn whoever_has_something_to_write_is_known_before() {
+    let instance = fixture::plain();
+    let wanted = crate::operator::desired::desired(&instance);
+    let work = |change: &dyn Fn(&mut Observed)| {
+        let mut observed = complete(&wanted);
+        change(&mut observed);
+        has_work(&instance, &observed, &wanted)
+    };
+    assert!(!work(&|_| ()));
+    assert!(work(&|observed| assert!(observed.children.remove(Kind::Service, "play"))), "one is missing");
+    assert!(work(&|observed| observed.children.insert(Kind::Service, "play", known("other"))), "one has changed");
+    assert!(work(&|observed| observed.children.insert(Kind::Job, "play-bootstrap", known("other"))), "a step is over");
+    assert!(work(&|observed| drop(observed.secrets.remove("play-admin"))), "a Secret is missing");
+    let stranger = |observed: &mut Observed| {
+        for seen in observed.secrets.values_mut() {
+            seen.owned = seen.owned.map(|owned| !owned);
+        }
+    };
+    assert!(work(&stranger), "a Secret has another owner");
 }
