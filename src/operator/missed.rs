@@ -53,10 +53,10 @@ pub async fn resources(client: &Client, namespace: Option<&str>, store: &Resourc
         let key = Key { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() };
         gone.insert(key, resource.uid().unwrap_or_default());
     }
-    let known = |key: &Key| store.get(&ObjectRef::new(&key.name).within(&key.namespace));
+    let there = |key: &Key| store.get(&ObjectRef::new(&key.name).within(&key.namespace));
     let knows = |key: &Key, uid: &str, version: u64| {
         let version_of = |text: String| text.parse::<u64>().unwrap_or_default();
-        known(key).is_some_and(|known| known.uid().as_deref() == Some(uid) && known.resource_version().map(version_of) >= Some(version))
+        there(key).is_some_and(|there| there.uid().as_deref() == Some(uid) && there.resource_version().map(version_of) >= Some(version))
     };
     let mut untold = Vec::new();
     let show = |object: &brief::Brief| {

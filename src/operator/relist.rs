@@ -165,14 +165,14 @@ mod tests {
             .boxed()
         };
         let first = relist("Pod").first();
-        let begin = move || {
+        let watch = move || {
             let later = stream::once(tokio::time::sleep(first + AGAIN / 2)).map(|()| Ok(Event::<()>::Init));
             later.chain(stream::pending())
         };
-        let begun = Instant::now();
-        let told: Vec<_> = relist("Pod").of(begin, slow).take(1).collect().await;
+        let start = Instant::now();
+        let told: Vec<_> = relist("Pod").of(watch, slow).take(1).collect().await;
         assert!(told[0].is_ok());
-        assert_eq!(begun.elapsed(), first + AGAIN / 2);
+        assert_eq!(start.elapsed(), first + AGAIN / 2);
     }
 
     #[test]
@@ -185,16 +185,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_that_is_no_longer_known_is_not_tried_again() {
-        for (code, begins) in [(410, 2), (404, 2), (503, 1)] {
+        for (code, times) in [(410, 2), (404, 2), (503, 1)] {
             let begun = Arc::new(AtomicUsize::new(0));
             let count = begun.clone();
-            let begin = move || {
+            let watch = move || {
                 count.fetch_add(1, Ordering::Relaxed);
                 stream::iter([Err(refused(code)), Ok(Event::<()>::Init)])
             };
-            let watch = relist("Pod").of(begin, || async { Ok(false) }.boxed());
-            assert!(watch.take(1).collect::<Vec<_>>().await[0].is_err());
-            assert_eq!(begun.load(Ordering::Relaxed), begins, "{code}");
+            let told = relist("Pod").of(watch, || async { Ok(false) }.boxed());
+            assert!(told.take(1).collect::<Vec<_>>().await[0].is_err());
+            assert_eq!(begun.load(Ordering::Relaxed), times, "{code}");
         }
     }
 }
