@@ -1,9 +1,11 @@
 //! One event for each transition of a condition that people watch.
 
+use std::sync::{Mutex, PoisonError};
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
-    Resource,
-    runtime::events::{Event, EventType, Recorder},
+    Client, Resource,
+    runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
 use super::leader::Leadership;
@@ -12,15 +14,45 @@ use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason};
 /// Conditions whose transitions are events.
 const TOLD: [&str; 4] = ["Ready", "Stalled", "AdminPasswordSet", "BackupHealthy"];
 
+/// A recorder keeps every event for minutes, to tell repetitions as such, and looks through all of them at each. After this many it is
+/// replaced: those of a burst would be most of the operator's memory.
+const KEPT: usize = 256;
+
+/// Publishes events.
+pub struct Events {
+    client: Client,
+    reporter: Reporter,
+    recorder: Mutex<(Recorder, usize)>,
+}
+
+impl Events {
+    /// In the name of this reporter.
+    pub fn new(client: Client, reporter: Reporter) -> Self {
+        let recorder = Mutex::new((Recorder::new(client.clone(), reporter.clone()), 0));
+        Self { client, reporter, recorder }
+    }
+
+    /// The recorder of the next event.
+    fn recorder(&self) -> Recorder {
+        let mut place = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        let (recorder, told) = &mut *place;
+        if *told == KEPT {
+            (*recorder, *told) = (Recorder::new(self.client.clone(), self.reporter.clone()), 0);
+        }
+        *told += 1;
+        recorder.clone()
+    }
+}
+
 /// Publishes the transitions between the resource's old status and the new one. An event that can't be
 /// published is logged and changes nothing.
-pub async fn publish(recorder: &Recorder, leadership: &Leadership, resource: &Dhis2Instance, told: &Dhis2InstanceStatus) {
+pub async fn publish(events: &Events, leadership: &Leadership, resource: &Dhis2Instance, told: &Dhis2InstanceStatus) {
     let reference = resource.object_ref(&());
     for event in transitions(resource.status.as_ref(), told) {
         if !leadership.still_leading() {
             return;
         }
-        if let Err(error) = recorder.publish(&event, &reference).await {
+        if let Err(error) = events.recorder().publish(&event, &reference).await {
             tracing::warn!(%error, "an event was not published");
         }
     }
@@ -110,5 +142,37 @@ mod tests {
         ] {
             assert_eq!(transitions(None, &status(ready, reason, "")).remove(0).type_, kind, "{reason}");
         }
+    }
+
+    #[tokio::test]
+    async fn repetitions_are_told_as_such_and_a_burst_is_not_kept() {
+        let asked = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let methods = asked.clone();
+        let server = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
+            methods.lock().unwrap().push(request.method().to_string());
+            async {
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let mut event: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                event["metadata"]["namespace"] = json!("ns");
+                Ok::<_, std::convert::Infallible>(axum::http::Response::new(axum::body::Body::from(event.to_string())))
+            }
+        });
+        let reporter = Reporter { controller: "operator".into(), instance: None };
+        let events = Events::new(Client::new(server, "ns"), reporter);
+        let reference = |name: String| k8s_openapi::api::core::v1::ObjectReference {
+            name: Some(name),
+            namespace: Some("ns".into()),
+            ..Default::default()
+        };
+        let told = event(&status("False", "Failed", "").conditions[0]);
+        let tell = async |name: String| drop(events.recorder().publish(&told, &reference(name)).await);
+        tell("play".into()).await;
+        tell("play".into()).await;
+        assert_eq!(*asked.lock().unwrap(), ["POST", "PATCH"]);
+        for number in 0..KEPT {
+            tell(number.to_string()).await;
+        }
+        tell("play".into()).await;
+        assert_eq!(asked.lock().unwrap().last().unwrap(), "POST", "the first one was forgotten");
     }
 }

@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube::{
     Client, ResourceExt,
-    runtime::{
-        controller::Action,
-        events::{Recorder, Reporter},
-    },
+    runtime::{controller::Action, events::Reporter},
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -17,6 +14,7 @@ use super::{
     arrived::Arrived,
     contest::Contests,
     desired::desired,
+    events::Events,
     fleet::Fleet,
     kind::Kind,
     leader::Leadership,
@@ -83,7 +81,7 @@ pub struct Context {
     /// May we write?
     pub leadership: Leadership,
     /// Events on the resources.
-    pub recorder: Recorder,
+    pub events: Events,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Passes in a row that failed.
@@ -101,7 +99,7 @@ impl Context {
         reporter: Reporter,
     ) -> Self {
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            events: Events::new(client.clone(), reporter),
             client,
             world: Arc::default(),
             secrets: Secrets::default(),

@@ -53,6 +53,6 @@ pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observ
     if let Some(version) = answer.resource_version().and_then(|version| version.parse().ok()) {
         context.world.wrote(key, version);
     }
-    events::publish(&context.recorder, &context.leadership, resource, &told).await;
+    events::publish(&context.events, &context.leadership, resource, &told).await;
     Ok(new)
 }
