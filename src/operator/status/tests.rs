@@ -284,6 +284,14 @@ fn a_growing_volume_is_work_under_way() {
 }
 
 #[test]
+fn an_ingress_that_is_on_its_way_out_exposes_nothing() {
+    let mut observed = serving();
+    assert_eq!(of(&told(&resource(), &observed), "Exposed"), ("True", "Done"));
+    observed.children.insert(Kind::Ingress, "play", Slot { deleting: true, ..slot("ingress", "uid-1", Facts::Plain) });
+    assert_eq!(of(&told(&resource(), &observed), "Exposed").0, "False");
+}
+
+#[test]
 fn a_certificate_that_is_missing_is_told() {
     let missing = Observed { missing: [(observe::CERTIFICATE, "cert".into())].into(), ..serving() };
     let status = told(&resource(), &missing);
