@@ -64,7 +64,7 @@ async fn the_metrics_tell_what_happened() -> Outcome {
     // The audit log leaves Leases out.
     let counts = |told: &str| value(told, "dhis2_operator_api_requests_total{verb=\"create\",code=\"201\"}");
     let begun = Instant::now();
-    while counts(&calm) != Some((created()? + 1) as f64) {
+    while counts(&calm) != Some(f64::from(u32::try_from(created()? + 1)?)) {
         assert!(begun.elapsed() < LIMIT, "{} were created, and these are told:\n{calm}", created()?);
         calm = told(address.clone()).await?;
     }
