@@ -14,7 +14,7 @@ pub mod compare;
 pub mod contest;
 pub mod controller;
 pub mod crd;
-pub mod cuts;
+mod cuts;
 pub mod desired;
 pub mod events;
 pub mod fence;

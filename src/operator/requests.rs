@@ -1,14 +1,17 @@
-//! Counts the requests that a Kubernetes client sends: the figure that shows whether an idle operator is idle.
+//! Counts the requests that a Kubernetes client sends, the figure that shows whether an idle operator is idle, and its watches that break.
 use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use axum::http::{Method, Request, Response};
-use tower::{Layer, Service};
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    http::{Method, Request, Response},
+};
+use tower::{BoxError, Layer, Service};
 
-use super::metrics::Metrics;
+use super::{cuts, metrics::Metrics};
 
 /// A layer for `kube::client::ClientBuilder::with_layer`.
 #[derive(Debug, Clone)]
@@ -40,10 +43,12 @@ impl<S, A, B> Service<Request<A>> for Counted<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
     S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Response = Response<B>;
+    type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, S::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -51,21 +56,25 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let verb = verb(&request);
+        let watched = (verb == WATCH).then(|| cuts::kind(request.uri()));
         let metrics = Arc::clone(&self.metrics);
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
             metrics.request(verb, answer.as_ref().map_or(0, |response| response.status().as_u16()));
-            answer
+            answer.map(|answer| match watched {
+                Some(kind) => cuts::counted(answer, kind, metrics),
+                None => answer.map(Body::new),
+            })
         })
     }
 }
 
 /// The verb of a watch.
-pub(super) const WATCH: &str = "watch";
+const WATCH: &str = "watch";
 
 /// As Kubernetes audit logs call it, as far as method and query tell (`get` includes `list`, `delete` includes `deletecollection`).
-pub(super) fn verb<A>(request: &Request<A>) -> &'static str {
+fn verb<A>(request: &Request<A>) -> &'static str {
     let watches = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
     match *request.method() {
         Method::GET if watches => WATCH,
@@ -85,13 +94,13 @@ mod tests {
     use kube::{
         Api,
         api::WatchParams,
-        client::{Body, ClientBuilder},
+        client::{Body as Sent, ClientBuilder},
     };
     use std::convert::Infallible;
 
     #[tokio::test]
     async fn requests_of_a_real_client_are_counted_by_verb_and_code() {
-        let server = tower::service_fn(|_: Request<Body>| async {
+        let server = tower::service_fn(|_: Request<Sent>| async {
             let refusal = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","reason":"NotFound","code":404}"#;
             Ok::<_, Infallible>(Response::builder().status(404).body(Body::from(refusal.as_bytes().to_vec())).unwrap())
         });

@@ -19,7 +19,6 @@ use super::{
     answers::GiveUp,
     args,
     controller::{self, Scope},
-    cuts::CountCuts,
     fence,
     fleet::Fleet,
     leader::{Candidate, Leadership},
@@ -130,8 +129,7 @@ async fn client(metrics: &Arc<Metrics>) -> Result<Client, Error> {
     // The client's own retries take minutes; a pass that fails is begun again anyway, from what is then there.
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config).map_err(Error::Cluster)?;
-    let builder = builder.with_layer(&Pace::default()).with_layer(&GiveUp).with_layer(&CountCuts::new(metrics.clone()));
-    Ok(builder.with_layer(&CountRequests::new(metrics.clone())).build())
+    Ok(builder.with_layer(&Pace::default()).with_layer(&GiveUp).with_layer(&CountRequests::new(metrics.clone())).build())
 }
 
 /// Waits until the cluster serves our kind: the operator may be installed before its definitions.
