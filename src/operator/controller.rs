@@ -14,7 +14,7 @@ use kube::{
     },
 };
 use strum::IntoEnumIterator;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -36,10 +36,6 @@ pub fn watches(namespace: Option<&str>) -> Vec<String> {
 }
 
 const CLAIMS: Kind = Kind::PersistentVolumeClaim;
-
-/// So long the first list of a kind has the memory for itself: pages of all kinds at once are most of what a start takes. A list that
-/// takes longer, or is refused, holds up no other.
-const IN_TURN: Duration = Duration::from_secs(1);
 
 fn watch_name(kind: &str, namespace: Option<&str>) -> String {
     namespace.map_or_else(|| kind.to_owned(), |namespace| format!("{kind} in {namespace}"))
@@ -116,7 +112,6 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
     readiness.until_synced_with(&watch_name(CLAIMS.name(), namespace.as_deref())).await;
     for kind in Kind::iter().filter(|kind| kind.watched() && *kind != CLAIMS) {
         tasks.spawn(forward(children(kind), asks.clone()));
-        let _ = timeout(IN_TURN, readiness.until_synced_with(&watch_name(kind.name(), namespace.as_deref()))).await;
     }
     // Deciding on half a picture could take what is there for missing.
     readiness.until_synced().await;

@@ -39,6 +39,10 @@ pub struct Options {
 /// A change so often.
 const CHANGE: Duration = Duration::from_secs(1);
 
+/// Of so many instances chance picks the one that changes, however many there are: in half a term each of them is changed a few times. What
+/// an instance takes when it is first touched after a start is none that is lost, and would hide what is.
+const CHANGING: usize = 100;
+
 /// Memory and queue are looked at so often.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -154,7 +158,7 @@ async fn change(stand: &Stand, options: &Options, diary: &Diary, end: Instant) -
         if Instant::now() >= end {
             break;
         }
-        let instance = chance.below(options.instances);
+        let instance = chance.below(options.instances.min(CHANGING));
         note(&diary.changes, Change { instance, at: Timestamp::now() });
         crowd::change(&client, instance..instance + 1, &patch(number)).await?;
     }
