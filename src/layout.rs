@@ -42,6 +42,12 @@ pub const BACKUPS: &str = "/backups";
 pub const REPOSITORY: &str = "/backups/repository";
 /// Held by whoever writes to the repository.
 pub const REPOSITORY_LOCK: &str = "/backups/.lock";
+/// Where a set is restored to see whether it can be.
+pub const SCRATCH: &str = "/scratch";
+/// A data directory on it.
+pub const SCRATCH_PGDATA: &str = "/scratch/pgdata";
+/// The file store on it.
+pub const SCRATCH_FILES: &str = "/scratch/files";
 /// The `Dhis2Instance` as JSON, for the manifest of a backup.
 pub const RESOURCE: &str = "/etc/dhis2-instance/resource.json";
 

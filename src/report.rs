@@ -49,6 +49,8 @@ pub enum Verb {
     Bootstrap,
     /// Makes a backup set.
     Backup,
+    /// Restores a backup set on scratch space and compares it with its manifest.
+    Verify,
 }
 
 /// How a verb ended.
@@ -109,6 +111,18 @@ pub enum Refusal {
     DiskFull,
     /// The dump of the database broke off.
     DumpFailed,
+    /// The repository does not give back what was written to it.
+    RepositoryDamaged,
+    /// A set lacks one of its parts.
+    SetIncomplete,
+    /// A set was made by a newer release.
+    SetNewer,
+    /// PostgreSQL does not take the dump.
+    RestoreFailed,
+    /// What was restored is not what the manifest says.
+    ContentsDiffer,
+    /// The scratch space is too small for what is restored.
+    ScratchTooSmall,
 }
 
 impl Refusal {
@@ -138,6 +152,24 @@ pub enum Data {
     Bootstrap(Bootstrapped),
     /// Of `backup`.
     Backup(BackedUp),
+    /// Of `verify`.
+    Verify(Verified),
+}
+
+/// A set that was restored and found to be as its manifest says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    /// Its name.
+    pub set: String,
+    /// The moment of which it is, RFC 3339.
+    pub created: String,
+    /// When it was restored, RFC 3339.
+    pub verified: String,
+    /// How long it took to restore and compare database and files, in seconds.
+    pub seconds: u64,
+    /// Bytes that were restored: the dump and the files.
+    pub bytes: u64,
 }
 
 /// A finished database volume.
@@ -223,6 +255,9 @@ pub struct BackedUp {
     pub repository_size: u64,
     /// What is free of it, in bytes.
     pub repository_free: u64,
+    /// The set that was restored last, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
 }
 
 /// What became of old sets after a new one was made.

@@ -11,93 +11,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use dhis2_operator::layout;
-use dhis2_operator::report::{BackedUp, Data, Refusal, Report, Retention};
+use dhis2_operator::report::{Refusal, Retention};
 use nix::sys::signal::Signal;
-use pod::{Ended, Pod};
-
-/// What DHIS2 would have put there, as far as a backup is concerned.
-const SCHEMA: &str = "
-    CREATE TABLE userinfo (userinfoid bigint PRIMARY KEY, username text, password text);
-    INSERT INTO userinfo SELECT i, 'user-' || i, md5(i::text) FROM generate_series(1, 500) i;
-    CREATE TABLE organisationunit (id int PRIMARY KEY, name text, geometry geometry);
-    INSERT INTO organisationunit SELECT i, 'Ébola ' || i, ST_SetSRID(ST_Point(i % 180, i % 90), 4326) FROM generate_series(1, 200) i;
-    CREATE TABLE datavalue (id int, value text);
-    INSERT INTO datavalue SELECT i, md5(i::text) FROM generate_series(1, 50000) i;
-    CREATE TABLE fileresource (uid text, storagekey text);
-    INSERT INTO fileresource VALUES ('a', 'dataValue/present'), ('b', 'dataValue/lost');
-    CREATE TABLE analytics_2026 (id int);
-    INSERT INTO analytics_2026 SELECT generate_series(1, 1000);
-    CREATE TABLE analytics (id int);
-    INSERT INTO analytics SELECT generate_series(1, 1000);
-    CREATE TABLE analyticstablehook (name text, sql text);
-    INSERT INTO analyticstablehook VALUES ('ours', 'update analytics_rs_orgunitstructure set level = 1');
-    CREATE VIEW _view_users AS SELECT username FROM userinfo;
-    CREATE MATERIALIZED VIEW _view_count AS SELECT count(*) AS users FROM userinfo;
-    CREATE TABLE flyway_schema_history (version text);
-    INSERT INTO flyway_schema_history VALUES ('2.42.5'), ('2.42.47');
-";
-
-fn ready() -> Pod {
-    let pod = Pod::new();
-    pod.install(&pod::restic(), layout::RESTIC);
-    pod.build(&[]).done();
-    pod
-}
-
-fn filled() -> Pod {
-    let pod = ready();
-    pod.write("/opt/dhis2/files/dataValue/present", "a file");
-    pod.write("/opt/dhis2/files/apps/one/index.html", "<html>");
-    pod
-}
-
-fn arguments<'a>(pod: &'a Pod, set: &'a str, keep: &'a str) -> Vec<&'a str> {
-    let mut arguments =
-        vec!["backup", "--set", set, "--host", &pod.address, "--instance", "uid-1", "--name", "demo/play", "--version", "2.42.4.1"];
-    arguments.extend(["--keep-last", keep, "--keep-daily", "0", "--keep-weekly", "0", "--keep-monthly", "0"]);
-    arguments
-}
-
-fn backup(pod: &Pod, set: &str, keep: &str) -> Ended {
-    pod.agent(&arguments(pod, set, keep))
-}
-
-fn backed_up(report: Report) -> BackedUp {
-    match report.data {
-        Some(Data::Backup(data)) => data,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// restic as a person runs it, with the repository and its key and nothing else.
-fn restic(pod: &Pod) -> Command {
-    let mut command = pod.program(&pod.path(layout::RESTIC));
-    command.arg("-r").arg(pod.path(layout::REPOSITORY)).arg("-p").arg(pod.path(layout::BACKUP_PASSWORD)).arg("--no-cache");
-    command
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn snapshots(pod: &Pod) -> Vec<serde_json::Value> {
-    serde_json::from_str(&output(restic(pod).args(["snapshots", "--json"]))).unwrap()
-}
-
-fn of_set(pod: &Pod, set: &str, part: &str) -> usize {
-    let tags = [format!("set={set}"), format!("part={part}")];
-    let has = |snapshot: &serde_json::Value| {
-        tags.iter().all(|tag| snapshot["tags"].as_array().unwrap().iter().any(|found| found == tag.as_str()))
-    };
-    snapshots(pod).iter().filter(|snapshot| has(snapshot)).count()
-}
-
-fn manifest(pod: &Pod, set: &str) -> serde_json::Value {
-    let tags = format!("set={set},part=manifest");
-    serde_json::from_str(&output(restic(pod).args(["dump", "--tag", &tags, "latest", "/manifest.json"]))).unwrap()
-}
+use pod::Pod;
+use pod::sets::{SCHEMA, arguments, backed_up, backup, filled, manifest, of_set, output, ready, restic, snapshots};
 
 #[test]
 fn a_set_is_restored_with_restic_and_pg_restore_alone() {
@@ -137,7 +54,7 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
 
     // The same verb tells what the restored database holds.
     backup(&other, "restored", "3").done();
-    assert_eq!(self::manifest(&other, "restored")["contents"], manifest["contents"]);
+    assert_eq!(pod::sets::manifest(&other, "restored")["contents"], manifest["contents"]);
     let users: i64 = other.owner().query_one("SELECT users FROM _view_count", &[]).unwrap().get(0);
     let rows = |table: &str| -> i64 { other.owner().query_one(&format!("SELECT count(*) FROM {table}"), &[]).unwrap().get(0) };
     let derived = (rows("analytics"), rows("analytics_2026"));
@@ -275,6 +192,14 @@ fn what_cannot_be_opened_is_left_as_it_is() {
     fs::remove_file(pod.path("/backups/repository/config")).unwrap();
     assert_eq!(backup(&pod, "set-2", "3").refused(), Refusal::RepositoryKeyMismatch);
     assert!(Path::new(&pod.path("/backups/repository/keys")).is_dir());
+}
+
+#[test]
+fn a_database_that_does_not_say_whose_it_is_is_not_backed_up() {
+    let pod = filled();
+    let _serving = pod.serve();
+    pod.superuser().batch_execute("DROP SCHEMA dhis2_operator CASCADE").unwrap();
+    assert_eq!(backup(&pod, "set-1", "3").refused(), Refusal::VolumeUnmarked);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub enum Command {
     Bootstrap(Bootstrap),
     /// Make a backup set of database and files in the instance's restic repository, then remove sets by age
     Backup(Backup),
+    /// Restore the newest backup set on scratch space, compare it with its manifest, and note in the repository that it is proven
+    Verify(Verify),
 }
 
 /// What can be done with the database.
@@ -170,6 +172,20 @@ pub struct Backup {
     /// Which sets are kept.
     #[command(flatten)]
     pub keep: Keep,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Uid of the instance
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+    /// Namespace and name of the instance: the host of its snapshots
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub name: String,
+    /// Name of the set [default: the newest]
+    #[arg(long, value_name = "ID", value_parser = set_id)]
+    pub set: Option<String>,
 }
 
 /// Which sets are kept: the newest of each of the last so many days, weeks, months and years. The newest set always is.

@@ -17,8 +17,10 @@ mod paths;
 mod postgres;
 mod program;
 mod secret;
+mod sets;
 mod startup;
 mod termination;
+mod verify;
 mod volume;
 pub mod watch;
 
@@ -74,6 +76,7 @@ fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Me
         Command::Watch(watched) => watch::watch(watched, paths, log)?,
         Command::Bootstrap(bootstrap) => bootstrap::bootstrap(bootstrap, paths, log, reports)?,
         Command::Backup(backup) => backup::backup(backup, paths, log, reports)?,
+        Command::Verify(verify) => verify::verify(verify, paths, log, reports)?,
     })
 }
 
@@ -89,6 +92,7 @@ impl Command {
             Self::Watch(_) => Verb::Watch,
             Self::Bootstrap(_) => Verb::Bootstrap,
             Self::Backup(_) => Verb::Backup,
+            Self::Verify(_) => Verb::Verify,
         }
     }
 }

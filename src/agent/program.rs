@@ -1,8 +1,8 @@
 //! Runs programs and keeps what they said last.
 
 use std::io::{self, Write};
-use std::process::{Command, ExitStatus, Output, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,8 +12,8 @@ use super::failure::Failure;
 /// How many of a program's last lines an error repeats.
 const LINES: usize = 4;
 
-/// The program that is running, so that a request to end can be passed on.
-static RUNNING: Mutex<Option<Pid>> = Mutex::new(None);
+/// The programs that are running, so that a request to end can be passed on.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// A program that did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -56,29 +56,66 @@ pub fn finish(command: &mut Command, input: Option<&[u8]>) -> Result<Output, Err
     let program = name(command);
     let failed = |source| Error::Start { program, source };
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
-    let spawned = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) => return Err(failed(error)),
-    };
-    note(i32::try_from(child.id()).ok().map(Pid::from_raw));
+    let mut child = spawn(command, stdin)?;
     if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
         // A program that ended early tells why by its status; that it no longer reads says less.
         let _ = stdin.write_all(input);
     }
+    let id = child.id();
     let output = child.wait_with_output();
-    note(None);
+    forget(id);
     output.map_err(failed)
 }
 
-fn note(pid: Option<Pid>) {
-    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = pid;
+/// Runs both to whatever ends, what the first one prints being what the second one reads.
+pub fn pipe(mut first: Command, mut second: Command) -> Result<(Output, Output), Error> {
+    let (giver, reader) = (name(&first), name(&second));
+    let mut giving = spawn(&mut first, Stdio::null())?;
+    let stdin = giving.stdout.take().map_or_else(Stdio::null, Stdio::from);
+    let reading = spawn(&mut second, stdin);
+    // It holds the end that is read: with it, the first one would wait for ever for somebody to read on.
+    drop(second);
+    let reading = match reading {
+        Ok(reading) => reading,
+        Err(error) => {
+            let _ = giving.kill();
+            let _ = giving.wait();
+            forget(giving.id());
+            return Err(error);
+        }
+    };
+    let ids = [giving.id(), reading.id()];
+    let given = std::thread::spawn(move || giving.wait_with_output());
+    let read = reading.wait_with_output();
+    let given = given.join().unwrap_or_else(|_| Err(io::Error::other("the thread that waits for it ended")));
+    ids.into_iter().for_each(forget);
+    let lost = |program| move |source| Error::Start { program, source };
+    Ok((given.map_err(lost(giver))?, read.map_err(lost(reader))?))
 }
 
-/// Passes a request to end on to the program that is running. False when there is none.
+fn spawn(command: &mut Command, stdin: Stdio) -> Result<Child, Error> {
+    let program = name(command);
+    let child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.map_err(|source| Error::Start { program, source })?;
+    running().extend(pid(child.id()));
+    Ok(child)
+}
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn pid(id: u32) -> Option<Pid> {
+    i32::try_from(id).ok().map(Pid::from_raw)
+}
+
+fn forget(id: u32) {
+    running().retain(|running| Some(*running) != pid(id));
+}
+
+/// Passes a request to end on to the programs that are running. False when there is none.
 pub fn end_running() -> bool {
-    let pid = *RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-    pid.is_some_and(|pid| kill(pid, Signal::SIGTERM).is_ok())
+    running().iter().filter(|pid| kill(**pid, Signal::SIGTERM).is_ok()).count() > 0
 }
 
 /// The program's name without its directory.

@@ -29,6 +29,28 @@ pub struct Backup {
     /// `true`: no scheduled backups. Default false.
     #[serde(default)]
     pub suspend: bool,
+    /// The restore test.
+    #[serde(default)]
+    pub verify: Verify,
+}
+
+/// The restore test: the newest set is restored on scratch space, beside the instance and without touching it, and compared
+/// with what it should be. Told in the condition `RestoreVerified`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Verify {
+    /// When, as five cron fields in the time zone of the backups. Default: weekly, on Saturday or Sunday
+    /// at a minute between 06:00 and 22:00 that follows from namespace and name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::schedule")]
+    pub schedule: Option<String>,
+    /// `true`: no scheduled restore tests. Default false.
+    #[serde(default)]
+    pub suspend: bool,
+    /// The scratch space, a volume that exists only as long as the test. Default size: that of the
+    /// volumes of database and files together.
+    #[serde(default)]
+    pub storage: Volume,
 }
 
 /// Where sets are kept.

@@ -35,6 +35,7 @@ use super::{
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version.running"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
     printcolumn(name = "Backup", type_ = "date", json_path = ".status.backup.last.time"),
+    printcolumn(name = "Verified", type_ = "date", json_path = ".status.backup.lastVerified.time"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")

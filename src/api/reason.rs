@@ -51,6 +51,26 @@ pub enum Reason {
     BackupSuspended,
     /// The last good backup is older than it should be.
     BackupOverdue,
+    /// No restore test was made yet.
+    NotVerifiedYet,
+    /// Scheduled restore tests are switched off.
+    VerifySuspended,
+    /// The last restore test is longer ago than it should be.
+    VerifyOverdue,
+    /// A restore test failed, and not since the set is bad.
+    RestoreTestFailed,
+    /// The repository does not give back what was written to it.
+    RepositoryDamaged,
+    /// A set lacks one of its parts.
+    SetIncomplete,
+    /// A set was made by a newer release of the operator.
+    SetNewer,
+    /// PostgreSQL does not take the dump of a set.
+    RestoreFailed,
+    /// What was restored is not what was backed up.
+    ContentsDiffer,
+    /// The scratch space of the restore test is too small.
+    ScratchTooSmall,
     /// The annotation `dhis2.hosting/paused` keeps the operator away.
     Paused,
     /// Not paused.
@@ -155,6 +175,8 @@ impl Reason {
                 | Self::NoBackupYet
                 | Self::BackupRunning
                 | Self::BackupSuspended
+                | Self::NotVerifiedYet
+                | Self::VerifySuspended
                 | Self::Unobstructed
         )
     }

@@ -13,7 +13,7 @@ pub struct Dhis2InstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`, `Paused`, `DatabaseReady`, `ApplicationReady`, `AdminPasswordSet`,
-    /// `Exposed`, `BackupHealthy`: each with a reason that docs/operate.md explains.
+    /// `Exposed`, `BackupHealthy`, `RestoreVerified`: each with a reason that docs/operate.md explains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -125,6 +125,35 @@ pub struct BackupStatus {
     /// The newest sets, newest first, at most five.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<SetStatus>,
+    /// The set that was restored last and found to be whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_verified: Option<VerifiedStatus>,
+    /// When the last restore test failed, if it did after the last one that did not, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_failure: Option<BackupFailure>,
+    /// The schedule of restore tests in force; none while they are suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_schedule: Option<ScheduleStatus>,
+}
+
+/// A set that was restored on scratch space and found to be as its manifest says: rows, content of tables, and files.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifiedStatus {
+    /// Its id.
+    pub set: String,
+    /// When it was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+    /// The moment of which the restored data is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_time: Option<Time>,
+    /// How long it took to restore and compare it, in seconds: about as long as a restore of the instance takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
+    /// Bytes that were restored, database and files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
 }
 
 /// One set: database, files and manifest, taken together.
@@ -167,7 +196,7 @@ pub struct BackupFailure {
     /// When it was started; a newer set makes the failure good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
-    /// Why, as in the condition `BackupHealthy`.
+    /// Why, as in the condition `BackupHealthy` or `RestoreVerified`.
     pub reason: String,
     /// In words.
     pub message: String,

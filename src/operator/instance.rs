@@ -36,6 +36,8 @@ pub struct Instance {
     pub files: Storage,
     /// Volume of the repository.
     pub backups: Storage,
+    /// Where a set is restored to see whether it can be.
+    pub scratch: Storage,
     /// The encryption key.
     pub encryption: EncryptionKey,
     /// Placement, further labels and annotations.
@@ -173,6 +175,10 @@ pub struct Backup {
     pub retention: Retention,
     /// No scheduled backups.
     pub suspend: bool,
+    /// When a set is restored to see whether it can be: five cron fields.
+    pub verify_schedule: String,
+    /// No scheduled restore tests.
+    pub verify_suspend: bool,
 }
 
 /// How far an instance is: which objects are due. Follows from what status recorded and what exists,

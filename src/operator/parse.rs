@@ -60,6 +60,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
     let name = resource.name_any();
     let version: Version = spec.version.parse().map_err(|error| Refusal::new(Reason::InvalidSpec, format!("spec.version: {error}")))?;
     let encryption = encryption(resource);
+    let (database, files) = (size::database(resource, observed)?, size::files(resource, observed)?);
     Ok(Instance {
         namespace: resource.namespace().unwrap_or_default(),
         uid: resource.uid().unwrap_or_default(),
@@ -68,8 +69,9 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         images: images(resource, version, settings),
         web: address::web(resource, settings),
         application: size::application(spec)?,
-        database: size::database(resource, observed)?,
-        files: size::files(resource, observed)?,
+        scratch: size::scratch(resource, &database.storage, &files)?,
+        database,
+        files,
         backups: size::backups(resource, observed)?,
         pod: spec.pod.clone().unwrap_or_default(),
         policies: spec.network.policies,

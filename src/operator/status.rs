@@ -4,6 +4,7 @@ mod backup;
 mod conditions;
 mod facts;
 mod runbook;
+mod verify;
 
 use std::time::Duration;
 
@@ -80,8 +81,8 @@ pub fn status(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, 
 /// lost may be back. A backup that is too old already is no reason: it was told, and the next one brings a pass.
 pub fn revisit(status: &Dhis2InstanceStatus, observed: &Observed, now: Timestamp) -> Duration {
     const DAY: Duration = Duration::from_hours(24);
-    let overdue = backup::overdue_in(status, now).filter(|wait| !wait.is_zero());
-    overdue.into_iter().chain(search(status, observed, now)).fold(DAY, Duration::min)
+    let overdue = [backup::overdue_in(status, now), verify::overdue_in(status, now)].into_iter().flatten().filter(|wait| !wait.is_zero());
+    overdue.chain(search(status, observed, now)).fold(DAY, Duration::min)
 }
 
 /// Secrets are not watched: one that is lost or missing is looked for, soon at first, every five minutes in the end. One that the

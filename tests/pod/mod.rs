@@ -22,6 +22,8 @@ const POSTGRESQL: &str = "/usr/lib/postgresql";
 /// The user that the programs run as when the tests run as root.
 const NOBODY: u32 = 65534;
 
+pub mod sets;
+
 pub const OWNER_PASSWORD: &str = "Owner-Secret-1234";
 pub const BACKUP_PASSWORD: &str = "Backup-Secret-1234";
 pub const ENCRYPTION: &str = "Encryption-Secret-123456789";
@@ -65,9 +67,17 @@ impl Pod {
         let pid = std::process::id().to_be_bytes();
         let address = format!("127.{}.{}.{}", 64 + pid[2] % 64, pid[3], NUMBER.fetch_add(1, Ordering::Relaxed));
         let pod = Self { root: tempfile::tempdir().unwrap(), address };
-        for directory in
-            ["data", "agent", "tmp", "backups", "opt/dhis2/files", "var/run/postgresql", "etc/dhis2-database", "etc/dhis2-instance"]
-        {
+        for directory in [
+            "data",
+            "agent",
+            "tmp",
+            "backups",
+            "scratch",
+            "opt/dhis2/files",
+            "var/run/postgresql",
+            "etc/dhis2-database",
+            "etc/dhis2-instance",
+        ] {
             fs::create_dir_all(pod.root.path().join(directory)).unwrap();
         }
         fs::create_dir_all(pod.path(layout::DHIS2_LIBRARIES)).unwrap();

@@ -273,5 +273,6 @@ fn set(pod: &Pod) -> BackedUp {
         oldest: now,
         repository_size: 1 << 30,
         repository_free: 1 << 29,
+        verified: None,
     }
 }

@@ -26,6 +26,7 @@ mod loss;
 mod neighbours;
 mod power;
 mod pressure;
+mod proof;
 mod refused_start;
 mod rights;
 mod rotation;

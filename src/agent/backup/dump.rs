@@ -10,11 +10,9 @@ use crate::agent::args::DatabaseAddress;
 use crate::agent::postgres::identity;
 use crate::agent::postgres::programs::Programs;
 use crate::agent::secret;
+use crate::agent::sets::manifest::DUMP;
 use crate::dhis2::derived::Family;
 use crate::layout;
-
-/// The dump's name in its snapshot.
-pub const FILE: &str = "dhis2.dump";
 
 /// PostGIS fills this table itself, and only a superuser could restore it: with it, a restore as the owner ends with an error
 /// (dhis2-core at 2.42.4.1, observed).
@@ -60,7 +58,7 @@ pub fn from_command(
     excluded: &[String],
 ) {
     let pg_dump = programs.command("pg_dump");
-    restic.env("PGPASSFILE", &password.0).args(["--stdin-filename", FILE, "--stdin-from-command", "--"]).arg(pg_dump.get_program());
+    restic.env("PGPASSFILE", &password.0).args(["--stdin-filename", DUMP, "--stdin-from-command", "--"]).arg(pg_dump.get_program());
     restic.arg(format!("--host={}", address.host)).arg(format!("--port={}", address.port));
     restic.arg(format!("--username={}", layout::BACKUP_ROLE)).arg(format!("--dbname={}", layout::DATABASE)).arg("--no-password");
     // Not compressed: restic finds what is new in it, and compresses that. Comments belong to extensions' owners.

@@ -3,12 +3,8 @@
 //! files → dump → files again → manifest. The manifest is last: a set that was interrupted has none and does not exist. A set
 //! that exists is reported again, not made again.
 
-mod database;
 mod dump;
-mod manifest;
-mod restic;
 mod retention;
-mod set;
 mod steps;
 
 use std::fmt::Write;
@@ -23,12 +19,12 @@ use super::failure::{Failure, told};
 use super::log::Log;
 use super::paths::Paths;
 use super::postgres::{programs, reach};
+use super::sets::restic::{self, Repository, Snapshot};
+use super::sets::{manifest, proof, set};
 use super::termination::Message;
 use super::{secret, volume};
 use crate::layout;
 use crate::report::{BackedUp, Data, Refusal};
-use manifest::Manifest;
-use restic::{Repository, Snapshot};
 
 /// Two backups of one instance never run side by side; a second one waits for the first.
 const LOCK_PATIENCE: Duration = Duration::from_mins(30);
@@ -74,9 +70,12 @@ pub enum Error {
     /// The password file can't be written.
     #[error("write the password file for pg_dump")]
     PasswordFile(#[source] std::io::Error),
-    /// The manifest can't be written or read.
-    #[error("write or read the manifest")]
+    /// The manifest can't be written.
+    #[error("write the manifest")]
     Manifest(#[source] serde_json::Error),
+    /// The manifest can't be read.
+    #[error(transparent)]
+    ReadManifest(#[from] manifest::Error),
 }
 
 impl Failure for Error {
@@ -87,6 +86,7 @@ impl Failure for Error {
             Self::Repository(error) => error.reason(),
             Self::Reach(error) => error.reason(),
             Self::Programs(error) => error.reason(),
+            Self::ReadManifest(error) => error.reason(),
             Self::Unmarked => Some(Refusal::VolumeUnmarked),
             Self::Foreign(_) => Some(Refusal::VolumeForeign),
             // A full or locked repository is told as such; anything else is the dump's own.
@@ -107,7 +107,7 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     let manifest = match made {
         Some(snapshot) => {
             log.info("the set exists already");
-            read(&repository, &snapshot.id)?
+            manifest::read(&repository, &snapshot.id)?
         }
         None => match steps::make(&repository, &set, arguments, paths, log, reports) {
             Err(error) if error.reason() == Some(Refusal::RepositoryFull) => {
@@ -123,7 +123,8 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     } else {
         retention::postpone(&repository)?
     };
-    let report = manifest.report(kept.retention, kept.sets, kept.oldest);
+    let verified = proof::newest(&repository, &snapshots).inspect_err(|error| log.warn(&told(error))).unwrap_or_default();
+    let report = manifest.report(kept.retention, kept.sets, kept.oldest, verified);
     Ok((message(&report, kept.trouble), Some(Data::Backup(report))))
 }
 
@@ -131,17 +132,11 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
 fn make_room(repository: &Repository, snapshots: &[Snapshot], arguments: &Backup, paths: &Paths, log: Log) {
     let newest = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).max_by_key(|snapshot| snapshot.time);
     // A set that lacks files pushes out no whole one, here neither: no rule keeps everything.
-    let whole = newest.is_none_or(|newest| read(repository, &newest.id).is_ok_and(|manifest| manifest.files.complete));
+    let whole = newest.is_none_or(|newest| manifest::read(repository, &newest.id).is_ok_and(|manifest| manifest.files.complete));
     let keep = if whole { &arguments.keep } else { &Keep::default() };
     if let Err(error) = retention::make_room(repository, keep, &arguments.name, &paths.of(PENDING_PRUNE), log) {
         log.warn(&format!("no room was made: {}", told(&error)));
     }
-}
-
-fn read(repository: &Repository, snapshot: &str) -> Result<Manifest, Error> {
-    let step = "read the manifest";
-    let path = format!("/{}", manifest::FILE);
-    Ok(repository.ask(step, |command| _ = command.args(["dump", snapshot, &path]))?)
 }
 
 fn message(report: &BackedUp, trouble: Option<String>) -> String {

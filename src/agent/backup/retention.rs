@@ -11,11 +11,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use super::restic::{self, Repository, Snapshot};
-use super::set::Part;
 use crate::agent::args::Keep;
 use crate::agent::failure::{Failure, told};
 use crate::agent::log::Log;
+use crate::agent::sets::restic::{self, Repository, Snapshot};
+use crate::agent::sets::set::Part;
 use crate::report::Retention;
 
 /// Parts without a manifest may belong to a set that is being made elsewhere, or whose Job is about to be tried again.
@@ -163,7 +163,11 @@ fn rules(keep: &Keep) -> Vec<String> {
 fn plan(snapshots: &[Snapshot], surplus: &[String], now: Timestamp) -> Plan {
     let manifests = || snapshots.iter().filter(|snapshot| snapshot.is_manifest());
     let newest = manifests().max_by_key(|manifest| manifest.time).map(|manifest| &manifest.id);
-    let goes = |manifest: &Snapshot| surplus.contains(&manifest.id) && Some(&manifest.id) != newest;
+    let is_proven = |manifest: &&Snapshot| snapshots.iter().any(|proof| proof.is(Part::Proof) && proof.set() == manifest.set());
+    let proven = manifests().filter(is_proven).map(|manifest| manifest.time).max();
+    // What is younger than the newest proven set may be damaged, that set itself is the one that is sure.
+    let sure = |manifest: &Snapshot| proven.is_some_and(|proven| manifest.time >= proven);
+    let goes = |manifest: &Snapshot| surplus.contains(&manifest.id) && Some(&manifest.id) != newest && !sure(manifest);
     let kept: BTreeSet<&str> = manifests().filter(|manifest| !goes(manifest)).filter_map(Snapshot::set).collect();
     let gone: BTreeSet<&str> = manifests().filter(|manifest| goes(manifest)).filter_map(Snapshot::set).collect();
     let part_goes = |part: &&Snapshot| {
@@ -183,7 +187,12 @@ mod tests {
     const NOW: &str = "2026-11-25T12:00:00Z";
 
     fn snapshot(id: &str, time: &str, tags: &[&str]) -> Snapshot {
-        Snapshot { id: id.to_owned(), time: time.parse().unwrap(), tags: tags.iter().map(|&tag| tag.to_owned()).collect() }
+        Snapshot {
+            id: id.to_owned(),
+            time: time.parse().unwrap(),
+            tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
+            paths: Vec::new(),
+        }
     }
 
     fn set(name: &str, time: &str) -> Vec<Snapshot> {
@@ -212,6 +221,19 @@ mod tests {
         let snapshots = [set("a", "2026-11-24T01:00:00Z"), set("b", "2026-11-25T01:00:00Z")].concat();
         assert_eq!(planned(&snapshots, &["a-manifest", "b-manifest"]).manifests, ["a-manifest"]);
         assert_eq!(planned(&set("a", "2020-01-01T00:00:00Z"), &["a-manifest"]), Plan::default());
+    }
+
+    #[test]
+    fn the_newest_proven_set_and_all_younger_ones_stay_whatever_the_rules_say() {
+        let day = |day: u32| format!("2026-11-{day:02}T01:00:00Z");
+        let sets = ["a", "b", "c", "d"].iter().zip(20..).flat_map(|(name, at)| set(name, &day(at))).collect::<Vec<_>>();
+        let proof = |name: &str, at: u32| snapshot(&format!("{name}-proof"), &day(at), &[&format!("set={name}"), "part=proof"]);
+        let all = ["a-manifest", "b-manifest", "c-manifest"];
+        assert_eq!(planned(&sets, &all).manifests, all, "nothing was proven yet");
+        let proven = [sets, vec![proof("a", 24), proof("b", 23)]].concat();
+        let plan = planned(&proven, &all);
+        assert_eq!(plan.manifests, ["a-manifest"]);
+        assert_eq!(plan.parts, ["a-files", "a-dump", "a-files-again", "a-proof"], "a proof goes with its set");
     }
 
     #[test]

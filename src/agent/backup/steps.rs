@@ -5,10 +5,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use super::database::{Facts, Moment};
-use super::manifest::{self, Dhis2, Dump, EncryptionKey, Files, Manifest, Postgresql};
-use super::restic::{Repository, Summary};
-use super::set::{Label, Part};
 use super::{Error, dump};
 use crate::agent::args::Backup;
 use crate::agent::log::Log;
@@ -16,6 +12,10 @@ use crate::agent::paths::Paths;
 use crate::agent::postgres::identity::{self, Identity};
 use crate::agent::postgres::programs::Programs;
 use crate::agent::postgres::reach;
+use crate::agent::sets::manifest::{self, Dhis2, Dump, EncryptionKey, Files, Manifest, Postgresql};
+use crate::agent::sets::moment::{Facts, Moment};
+use crate::agent::sets::restic::{Repository, Summary};
+use crate::agent::sets::set::{Label, Part};
 use crate::agent::termination::Message;
 use crate::agent::{secret, volume};
 use crate::dhis2::derived;
@@ -99,14 +99,14 @@ impl Making<'_> {
         let password = secret::read(&self.paths.of(layout::DATABASE_BACKUP_PASSWORD))?;
         let client = reach::wait(&arguments.database, layout::BACKUP_ROLE, &password, self.log, reports)?;
         let mut moment = Moment::begin(client).map_err(Error::Read)?;
-        let facts = moment.facts().map_err(Error::Read)?;
+        let families = derived::tables(arguments.version);
+        let facts = moment.facts(families).map_err(Error::Read)?;
         let identity = facts.identity.clone().ok_or(Error::Unmarked)?;
         if identity.instance != arguments.instance {
             return Err(Error::Foreign(identity.instance));
         }
         let programs = Programs::find(facts.major)?;
         let password_file = dump::PasswordFile::write(&password).map_err(Error::PasswordFile)?;
-        let families = derived::tables(arguments.version);
         let excluded = dump::excluded_data(families);
         let build = |restic: &mut Command| {
             self.label.mark(restic, Part::Dump);
@@ -137,7 +137,12 @@ impl Making<'_> {
             name: arguments.name.clone(),
             created: dumped.time,
             dhis2: Dhis2 { version: arguments.version, schema: facts.schema },
-            postgresql: Postgresql { version: facts.version, extensions: facts.extensions, bytes: facts.bytes },
+            postgresql: Postgresql {
+                version: facts.version,
+                extensions: facts.extensions,
+                bytes: facts.bytes,
+                dumped_bytes: Some(facts.dumped_bytes),
+            },
             encryption_key: EncryptionKey { salt: dumped.identity.key.salt, digest: dumped.identity.key.digest, in_secrets },
             dump: Dump {
                 snapshot: dumped.summary.snapshot_id,

@@ -35,7 +35,7 @@ pub enum Error {
     Sql(&'static str, #[source] SqlError),
     /// The image lacks an extension.
     #[error("create the extension {0}: the PostgreSQL image does not have it; use one with PostGIS, such as docker.io/postgis/postgis")]
-    Extension(&'static str, #[source] SqlError),
+    Extension(String, #[source] SqlError),
     /// No randomness.
     #[error("draw a salt from the operating system")]
     Salt(#[source] getrandom::Error),
@@ -65,14 +65,21 @@ pub struct Contents<'a> {
     pub key: Option<&'a secret::Value>,
 }
 
-/// Makes the database in `directory`, which does not exist yet. When it returns, everything is on disk.
-pub fn create(programs: &Programs, directory: &Path, contents: &Contents<'_>, log: Log) -> Result<(), Error> {
+/// Makes roles, database and extensions in `directory`, which does not exist yet. The server runs on; nothing is on disk for sure.
+pub fn begin(programs: &Programs, directory: &Path, credentials: &Credentials, log: Log) -> Result<Server, Error> {
     log.info("making the data directory");
     initialise(programs, directory)?;
     log.info("making roles, database and extensions");
     let server = Server::start(programs, directory, Durability::AtTheEnd)?;
-    database(&mut server.connect("postgres")?, contents.credentials)?;
-    fill(&mut server.connect(layout::DATABASE)?, contents)?;
+    database(&mut server.connect("postgres")?, credentials)?;
+    extensions(&mut server.connect(layout::DATABASE)?, EXTENSIONS)?;
+    Ok(server)
+}
+
+/// Makes the database in `directory`, which does not exist yet. When it returns, everything is on disk.
+pub fn create(programs: &Programs, directory: &Path, contents: &Contents<'_>, log: Log) -> Result<(), Error> {
+    let server = begin(programs, directory, contents.credentials, log)?;
+    mark(&mut server.connect(layout::DATABASE)?, contents)?;
     server.stop()?;
     log.info("writing everything to disk");
     program::run(programs.command("initdb").arg("--sync-only").arg("-D").arg(directory)).map(drop).map_err(Error::Program)
@@ -107,13 +114,22 @@ fn database(client: &mut Client, credentials: &Credentials) -> Result<(), Error>
     client.batch_execute(&grants).map_err(|error| Error::Sql("grant access", error))
 }
 
-fn fill(client: &mut Client, contents: &Contents<'_>) -> Result<(), Error> {
-    for extension in EXTENSIONS {
-        client.batch_execute(&format!("CREATE EXTENSION {extension}")).map_err(|error| match error.code() {
-            Some(code) if [SqlState::UNDEFINED_FILE, SqlState::FEATURE_NOT_SUPPORTED].contains(code) => Error::Extension(extension, error),
+/// Makes extensions that are not there yet, as superuser, with those that they need.
+pub fn extensions<'a>(client: &mut Client, names: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+    for extension in names {
+        client.batch_execute(&format!("CREATE EXTENSION IF NOT EXISTS {} CASCADE", identifier(extension))).map_err(|error| match error
+            .code()
+        {
+            Some(code) if [SqlState::UNDEFINED_FILE, SqlState::FEATURE_NOT_SUPPORTED].contains(code) => {
+                Error::Extension(extension.to_owned(), error)
+            }
             _ => Error::Sql("create the extensions", error),
         })?;
     }
+    Ok(())
+}
+
+fn mark(client: &mut Client, contents: &Contents<'_>) -> Result<(), Error> {
     let key = KeyDigest::of(contents.key, digest::salt().map_err(Error::Salt)?);
     let identity = Identity { instance: contents.instance.to_owned(), key, last_started: None };
     let failed = |error| Error::Sql("write whose the database is", error);

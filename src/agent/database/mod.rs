@@ -5,11 +5,11 @@ pub mod check;
 pub mod create;
 mod mark;
 mod postmaster;
-mod roles;
+pub mod roles;
 pub mod run;
 mod steward;
 
 /// Whether a message of PostgreSQL or of the kernel tells of a full disk.
-fn says_full(message: &str) -> bool {
+pub fn says_full(message: &str) -> bool {
     message.contains("No space left on device") || message.contains("Disk quota exceeded")
 }

@@ -40,6 +40,12 @@ impl Credentials {
         })
     }
 
+    /// Of another place than the mounted Secret.
+    pub fn of(owner: &str, owner_password: &str, backup_password: &str) -> Self {
+        let value = |text: &str| secret::Value::new(text);
+        Self { owner: owner.to_owned(), owner_password: value(owner_password), backup_password: value(backup_password) }
+    }
+
     fn pairs(&self) -> [(&str, &secret::Value); 2] {
         [(&self.owner, &self.owner_password), (layout::BACKUP_ROLE, &self.backup_password)]
     }

@@ -1,7 +1,6 @@
 //! What a database remembers about itself, in a schema of our own: whose it is, which encryption key it was made with, and the
 //! newest DHIS2 that was started on it.
 
-use ::postgres::error::SqlState;
 use ::postgres::{Error as SqlError, GenericClient};
 
 use crate::agent::digest::KeyDigest;
@@ -42,21 +41,18 @@ pub fn create(client: &mut impl GenericClient, owner: &str) -> Result<(), SqlErr
 
 /// Reads it. `None` when the schema is not there or incomplete.
 pub fn read(client: &mut impl GenericClient) -> Result<Option<Identity>, SqlError> {
-    let rows = match client.query(&format!("SELECT key, value FROM {SCHEMA}.instance"), &[]) {
-        Ok(rows) => rows,
-        Err(error) if absent(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    // Asked first: a failed query would end the transaction of whoever asks.
+    let there: bool = client.query_one(&format!("SELECT to_regclass('{SCHEMA}.instance') IS NOT NULL"), &[])?.try_get(0)?;
+    if !there {
+        return Ok(None);
+    }
+    let rows = client.query(&format!("SELECT key, value FROM {SCHEMA}.instance"), &[])?;
     let pairs: Vec<(String, String)> = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, SqlError>>()?;
     let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     Ok((|| {
         let key = KeyDigest { salt: value(SALT)?, digest: value(DIGEST)? };
         Some(Identity { instance: value(INSTANCE)?, key, last_started: value(LAST_STARTED).and_then(|text| text.parse().ok()) })
     })())
-}
-
-fn absent(error: &SqlError) -> bool {
-    error.code().is_some_and(|code| [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME].contains(code))
 }
 
 /// Writes whose the database is and which key it was made with.

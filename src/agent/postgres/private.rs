@@ -83,6 +83,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Where its socket is.
+    pub fn host(&self) -> &Path {
+        &self.directory
+    }
+
     /// Connects as superuser.
     pub fn connect(&self, database: &str) -> Result<Client, Error> {
         super::local(&self.directory, database, Duration::from_secs(10)).map_err(Error::Connect)
@@ -130,8 +135,11 @@ fn arguments(command: &mut Command, pgdata: &Path, directory: &Path, durability:
     // Enough for a whole DHIS2 schema in one transaction (observed: 3871 locks).
     command.arg(setting("max_locks_per_transaction", "256")).arg(setting("max_connections", "20"));
     command.arg(setting("logging_collector", "off")).arg(setting("log_destination", "stderr"));
+    // Indexes are made by several processes, and a container's /dev/shm has 64 MiB.
+    command.arg(setting("dynamic_shared_memory_type", "mmap"));
     if durability == Durability::AtTheEnd {
-        command.arg(setting("fsync", "off")).arg(setting("full_page_writes", "off"));
+        command.arg(setting("fsync", "off")).arg(setting("full_page_writes", "off")).arg(setting("autovacuum", "off"));
+        command.arg(setting("maintenance_work_mem", "256MB")).arg(setting("max_wal_size", "128MB"));
     }
 }
 

@@ -66,6 +66,9 @@ fn uses(verb: &Command) -> Vec<&'static str> {
             Subject::Files => vec![layout::FILES, layout::WATCH_TOLD],
         },
         Command::Bootstrap(_) => vec![layout::ADMIN_USERNAME, layout::ADMIN_PASSWORD],
+        Command::Verify(_) => {
+            vec![layout::RESTIC, layout::REPOSITORY, layout::BACKUP_PASSWORD, layout::SCRATCH_PGDATA, layout::SCRATCH_FILES, "/tmp/x"]
+        }
         Command::Backup(_) => vec![
             layout::RESTIC,
             layout::FILES,
@@ -99,8 +102,8 @@ fn the_agent_understands_its_commands_and_finds_what_it_uses() {
         }
         verbs += 1;
     }
-    // install four times, build, run, check, watch twice, bootstrap, backup twice; each set at two stages.
-    assert_eq!(verbs, 2 * 13);
+    // install, build, run, check, watch twice, bootstrap, backup twice, verify; each of two sets at its stages.
+    assert_eq!(verbs, 2 * 15);
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn attached(instance: &Instance) -> Vec<Attached> {
 }
 
 /// On the node of DHIS2's pod, whose volume of files can be mounted on one node only.
-fn beside_dhis2(instance: &Instance) -> Affinity {
+pub fn beside_dhis2(instance: &Instance) -> Affinity {
     let term = PodAffinityTerm {
         label_selector: Some(pods(instance, Part::Application)),
         topology_key: "kubernetes.io/hostname".into(),

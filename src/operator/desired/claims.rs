@@ -25,20 +25,21 @@ pub fn claims(instance: &Instance) -> Vec<Wanted> {
 
 fn claim(instance: &Instance, suffix: &str, part: Part, storage: &Storage) -> Wanted {
     let name = instance.child(suffix);
-    let claim = PersistentVolumeClaim {
-        metadata: kept(instance, &name, part),
-        spec: Some(PersistentVolumeClaimSpec {
-            access_modes: Some(vec!["ReadWriteOnce".into()]),
-            resources: Some(VolumeResourceRequirements {
-                requests: Some([("storage".to_owned(), Quantity(storage.size.clone()))].into()),
-                limits: None,
-            }),
-            storage_class_name: storage.class.clone(),
-            ..PersistentVolumeClaimSpec::default()
-        }),
-        status: None,
-    };
+    let claim = PersistentVolumeClaim { metadata: kept(instance, &name, part), spec: Some(spec(storage)), status: None };
     Wanted::new(Kind::PersistentVolumeClaim, &name, &claim, Policy::Claim)
+}
+
+/// What is asked of a volume.
+pub fn spec(storage: &Storage) -> PersistentVolumeClaimSpec {
+    PersistentVolumeClaimSpec {
+        access_modes: Some(vec!["ReadWriteOnce".into()]),
+        resources: Some(VolumeResourceRequirements {
+            requests: Some([("storage".to_owned(), Quantity(storage.size.clone()))].into()),
+            limits: None,
+        }),
+        storage_class_name: storage.class.clone(),
+        ..PersistentVolumeClaimSpec::default()
+    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ fn modest(template: &Value) -> Result<(), String> {
     holds(pod.get("serviceAccountName").is_none() && pod.get("hostUsers").is_none(), "no account of its own, no users of the node")?;
     holds(pod["automountServiceAccountToken"] == false && pod["enableServiceLinks"] == false, "no token, no service links")?;
     for volume in list(pod, "/volumes") {
-        let known = ["configMap", "emptyDir", "secret", "persistentVolumeClaim"];
+        let known = ["configMap", "emptyDir", "ephemeral", "persistentVolumeClaim", "secret"];
         holds(
             volume.as_object().unwrap().keys().all(|key| key == "name" || known.contains(&key.as_str())),
             "volumes of types that we use",

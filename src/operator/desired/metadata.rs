@@ -24,6 +24,8 @@ pub enum Part {
     Bootstrap,
     /// What makes backups.
     Backup,
+    /// What restores them to see whether they can be.
+    Verify,
 }
 
 /// Labels of everything that belongs to a part.

@@ -19,6 +19,7 @@ mod restart;
 mod secrets;
 mod services;
 mod stateful_set;
+mod verify;
 mod volume;
 mod watch;
 
@@ -52,7 +53,7 @@ pub fn of_kind(instance: &Instance, kind: Kind) -> impl Iterator<Item = Wanted> 
 /// What makes up the objects of a kind.
 type Part = (Kind, fn(&Instance) -> Vec<Wanted>);
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     (Kind::NetworkPolicy, policies::policies),
     (Kind::Secret, secrets::secrets),
     (Kind::ConfigMap, configuration::configuration),
@@ -65,6 +66,7 @@ const PARTS: [Part; 12] = [
     (Kind::Ingress, |instance| Vec::from_iter(ingress::ingress(instance))),
     (Kind::CronJob, |instance| Vec::from_iter(backup::schedule(instance))),
     (Kind::Job, |instance| Vec::from_iter(backup::first(instance))),
+    (Kind::CronJob, |instance| Vec::from_iter(verify::schedule(instance))),
 ];
 
 /// An object that should exist, and how it is brought about.
@@ -167,7 +169,14 @@ mod tests {
         assert_eq!(started, ["StatefulSet play-database", "StatefulSet play", "Job play-bootstrap"]);
         assert_eq!(
             secured,
-            ["StatefulSet play-database", "StatefulSet play", "Ingress play", "CronJob play-backup", "Job play-backup-first"]
+            [
+                "StatefulSet play-database",
+                "StatefulSet play",
+                "Ingress play",
+                "CronJob play-backup",
+                "Job play-backup-first",
+                "CronJob play-verify"
+            ]
         );
     }
 

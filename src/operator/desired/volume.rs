@@ -1,13 +1,14 @@
 //! A volume together with the place where a container sees it, so that no mount is without its volume.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapVolumeSource, EmptyDirVolumeSource, EphemeralVolumeSource, KeyToPath, PersistentVolumeClaimTemplate,
+    PersistentVolumeClaimVolumeSource, SecretVolumeSource, Volume, VolumeMount,
 };
 
-use super::resources::mebibytes;
+use super::{claims, resources::mebibytes};
 use crate::{
     layout,
-    operator::instance::{EncryptionKey, Instance},
+    operator::instance::{EncryptionKey, Instance, Storage},
 };
 
 /// Read by owner and group, which is the pod's `fsGroup`.
@@ -52,6 +53,13 @@ pub fn memory(name: &str, path: &str, limit: i64) -> Attached {
 
 fn empty(name: &str, path: &str, source: EmptyDirVolumeSource) -> Attached {
     Attached::new(path, Volume { name: name.to_owned(), empty_dir: Some(source), ..Volume::default() })
+}
+
+/// A volume of its own that is made for a pod and gone with it. It carries no labels: it is none of the instance's claims.
+pub fn ephemeral(name: &str, path: &str, storage: &Storage) -> Attached {
+    let template = PersistentVolumeClaimTemplate { metadata: None, spec: claims::spec(storage) };
+    let source = EphemeralVolumeSource { volume_claim_template: Some(template) };
+    Attached::new(path, Volume { name: name.to_owned(), ephemeral: Some(source), ..Volume::default() })
 }
 
 /// `/tmp`.

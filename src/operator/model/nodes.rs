@@ -162,6 +162,7 @@ fn report(job: &str, owner: &Value) -> Value {
         oldest: time,
         repository_size: 2,
         repository_free: 1,
+        verified: None,
     };
     ended(Verb::Backup, Data::Backup(set))
 }

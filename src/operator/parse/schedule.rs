@@ -17,14 +17,9 @@ use crate::{
 /// When the schedule or its time zone can't be read.
 pub fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
     let spec = &resource.spec.backup;
-    let schedule = match &spec.schedule {
-        Some(schedule) => {
-            let wrong = |wrong| Refusal::new(Reason::InvalidSchedule, format!("spec.backup.schedule: {schedule:?} {wrong}"));
-            fires(schedule).map_err(wrong)?;
-            schedule.clone()
-        }
-        None => spread(&resource.namespace().unwrap_or_default(), &resource.name_any()),
-    };
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let schedule = asked("spec.backup.schedule", spec.schedule.as_ref(), || spread(&namespace, &name))?;
+    let verify_schedule = asked("spec.backup.verify.schedule", spec.verify.schedule.as_ref(), || spread_weekly(&namespace, &name))?;
     let time_zone = match &spec.time_zone {
         Some(name) if !is_time_zone(name) => {
             return Err(Refusal::new(
@@ -35,14 +30,38 @@ pub fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
         Some(name) => name.clone(),
         None => "Etc/UTC".into(),
     };
-    Ok(Backup { schedule, time_zone: Some(time_zone), retention: spec.retention, suspend: spec.suspend })
+    Ok(Backup {
+        schedule,
+        time_zone: Some(time_zone),
+        retention: spec.retention,
+        suspend: spec.suspend,
+        verify_schedule,
+        verify_suspend: spec.verify.suspend,
+    })
+}
+
+fn asked(field: &str, schedule: Option<&String>, default: impl FnOnce() -> String) -> Result<String, Refusal> {
+    let Some(schedule) = schedule else { return Ok(default()) };
+    fires(schedule).map_err(|wrong| Refusal::new(Reason::InvalidSchedule, format!("{field}: {schedule:?} {wrong}")))?;
+    Ok(schedule.clone())
 }
 
 /// A minute between 00:00 and 05:00 that follows from the name, so that a fleet does not start at once.
 pub(super) fn spread(namespace: &str, name: &str) -> String {
-    let digest = digest(&json!([namespace, name]));
-    let minute = u64::from_str_radix(&digest, 16).unwrap_or_default() % 300;
+    let minute = number(namespace, name) % 300;
     format!("{} {} * * *", minute % 60, minute / 60)
+}
+
+/// A minute of a Saturday or Sunday that follows from the name, between 06:00 and 22:00: when few people work, and no backup is made.
+pub(super) fn spread_weekly(namespace: &str, name: &str) -> String {
+    // Beside what the backups are spread by: those of one hour are not all tested in one hour.
+    let minute = number(namespace, name) / 300 % (2 * 960);
+    let (day, minute) = (if minute < 960 { 6 } else { 0 }, minute % 960);
+    format!("{} {} * * {day}", minute % 60, 6 + minute / 60)
+}
+
+fn number(namespace: &str, name: &str) -> u64 {
+    u64::from_str_radix(&digest(&json!([namespace, name])), 16).unwrap_or_default()
 }
 
 fn fires(schedule: &str) -> Result<(), String> {

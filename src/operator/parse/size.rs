@@ -116,6 +116,19 @@ pub fn backups(resource: &Dhis2Instance, observed: &Observed) -> Result<Storage,
     storage(&resource.spec.backup.repository.volume, preset(resource.spec.size).backups_volume, resource, observed, "backups")
 }
 
+/// The scratch space of the restore test: without a size of its own, as much as the volumes that a set is restored to.
+///
+/// # Errors
+/// `InvalidSpec` when the size can't be read.
+pub fn scratch(resource: &Dhis2Instance, database: &Storage, files: &Storage) -> Result<Storage, Refusal> {
+    let volume = &resource.spec.backup.verify.storage;
+    let bytes: i128 = [database, files].iter().filter_map(|storage| quantity::bytes(&storage.size)).sum();
+    let asked = volume.size.clone().unwrap_or_else(|| format!("{}Mi", (bytes + (1 << 20) - 1) >> 20));
+    let size = quantity::canonical(&asked)
+        .ok_or_else(|| Refusal::new(Reason::InvalidSpec, format!("spec.backup.verify.storage.size: {asked:?} is no quantity")))?;
+    Ok(Storage { size, class: volume.class_name.clone() })
+}
+
 /// A volume never shrinks: a smaller preset leaves what is there.
 fn storage(volume: &Volume, preset: &str, resource: &Dhis2Instance, observed: &Observed, part: &str) -> Result<Storage, Refusal> {
     let asked = volume.size.as_deref().unwrap_or(preset);

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Outcome, conditions::Told};
+use super::{Outcome, conditions::Told, verify};
 use crate::{
     api::{
         Dhis2Instance, Dhis2InstanceStatus, Reason,
@@ -25,6 +25,8 @@ use crate::{
     report::{BackedUp, Data, Retention},
 };
 
+/// The component of pods that make backups.
+const PART: &str = "backup";
 /// Sets that the status remembers.
 const HISTORY: usize = 5;
 /// How late a backup may be before it counts as overdue: it takes time itself, and a node may have been away.
@@ -37,9 +39,8 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 /// goes on while an instance is paused or waits for a person.
 pub fn recorded(old: Option<BackupStatus>, resource: &Dhis2Instance, observed: &Observed, now: Timestamp) -> Option<BackupStatus> {
     let mut status = old.unwrap_or_default();
-    let pods = pods(resource, observed);
-    let goes_on = |failure: &BackupFailure| pods.iter().any(|(name, pod)| *name == failure.pod && !pod.ended && pod.trouble.is_none());
-    let mut failures: Vec<BackupFailure> = status.failure.take().into_iter().filter(|failure| !goes_on(failure)).collect();
+    let pods = runs(resource, observed, PART);
+    let mut failures = standing(status.failure.take(), &pods);
     for (name, pod) in pods {
         for report in &pod.reports {
             if let Some(Data::Backup(set)) = &report.data {
@@ -47,20 +48,37 @@ pub fn recorded(old: Option<BackupStatus>, resource: &Dhis2Instance, observed: &
                 failures.extend(shortcoming(name, set));
             }
         }
-        failures.extend(pod.trouble.as_ref().map(|trouble| BackupFailure {
-            pod: name.to_owned(),
-            time: pod.created.map(Time),
-            reason: trouble.reason.as_str().to_owned(),
-            message: trouble.message.clone(),
-        }));
+        failures.extend(failure(name, pod));
     }
-    // A failure counts until a newer set makes it good, also when its pod is gone.
     let last = status.last.as_ref().and_then(when);
-    // Of two of one pod the later word holds.
-    let newest = failures.into_iter().max_by_key(time_of_failure);
-    status.failure = newest.filter(|failure| last.is_none() || time_of_failure(failure) >= last);
-    schedule(&mut status, resource, now);
+    status.failure = newest(failures, last);
+    if let Ok(backup) = parse::backup(resource) {
+        keep(&mut status.schedule, &backup.schedule, &backup, backup.suspend, now);
+    }
+    verify::record(&mut status, resource, observed, now);
     (status != BackupStatus::default()).then_some(status)
+}
+
+/// The failure that is known already, unless its pod goes on.
+pub(super) fn standing(known: Option<BackupFailure>, pods: &[(&str, &Pod)]) -> Vec<BackupFailure> {
+    let goes_on = |failure: &BackupFailure| pods.iter().any(|(name, pod)| *name == failure.pod && !pod.ended && pod.trouble.is_none());
+    known.into_iter().filter(|failure| !goes_on(failure)).collect()
+}
+
+/// What is wrong with a pod.
+pub(super) fn failure(name: &str, pod: &Pod) -> Option<BackupFailure> {
+    pod.trouble.as_ref().map(|trouble| BackupFailure {
+        pod: name.to_owned(),
+        time: pod.created.map(Time),
+        reason: trouble.reason.as_str().to_owned(),
+        message: trouble.message.clone(),
+    })
+}
+
+/// The failure that counts: until something newer makes it good, also when its pod is gone. Of two of one pod the later word holds.
+pub(super) fn newest(failures: Vec<BackupFailure>, good: Option<Timestamp>) -> Option<BackupFailure> {
+    let newest = failures.into_iter().max_by_key(time_of_failure);
+    newest.filter(|failure| good.is_none() || time_of_failure(failure) >= good)
 }
 
 fn time_of_failure(failure: &BackupFailure) -> Option<Timestamp> {
@@ -68,19 +86,17 @@ fn time_of_failure(failure: &BackupFailure) -> Option<Timestamp> {
 }
 
 /// The schedule in force. One that can't be read leaves the old one: the CronJob was not changed.
-fn schedule(status: &mut BackupStatus, resource: &Dhis2Instance, now: Timestamp) {
-    if resource.spec.backup.suspend {
-        status.schedule = None;
-    } else if let Ok(Backup { schedule: cron, time_zone, .. }) = parse::backup(resource)
-        && status.schedule.as_ref().is_none_or(|known| (&known.cron, &known.time_zone) != (&cron, &time_zone))
-    {
-        status.schedule = Some(ScheduleStatus { cron, time_zone, since: Some(Time(now)) });
+pub(super) fn keep(known: &mut Option<ScheduleStatus>, cron: &str, Backup { time_zone, .. }: &Backup, suspend: bool, now: Timestamp) {
+    if suspend {
+        *known = None;
+    } else if known.as_ref().is_none_or(|known| (known.cron.as_str(), &known.time_zone) != (cron, time_zone)) {
+        *known = Some(ScheduleStatus { cron: cron.to_owned(), time_zone: time_zone.clone(), since: Some(Time(now)) });
     }
 }
 
-/// Pods of backups: those that a Job made which is the instance's own, or its CronJob's.
-fn pods<'a>(resource: &Dhis2Instance, observed: &'a Observed) -> Vec<(&'a str, &'a Pod)> {
-    let cron = observed.slot(Kind::CronJob, &format!("{}-backup", resource.name_any())).map(|slot| &*slot.uid);
+/// Pods of backups, or of restore tests: those that a Job made which is the instance's own, or its CronJob's.
+pub(super) fn runs<'a>(resource: &Dhis2Instance, observed: &'a Observed, part: &str) -> Vec<(&'a str, &'a Pod)> {
+    let cron = observed.slot(Kind::CronJob, &format!("{}-{part}", resource.name_any())).map(|slot| &*slot.uid);
     let ours =
         |job: &Slot| job.owner.as_deref().is_some_and(|owner| Some(owner) == resource.metadata.uid.as_deref() || Some(owner) == cron);
     let jobs: Vec<&str> = observed.slots(Kind::Job).filter(|(_, slot)| ours(slot)).map(|(_, slot)| &*slot.uid).collect();
@@ -88,7 +104,7 @@ fn pods<'a>(resource: &Dhis2Instance, observed: &'a Observed) -> Vec<(&'a str, &
         .slots(Kind::Pod)
         .filter(|(_, slot)| slot.owner.as_deref().is_some_and(|owner| jobs.contains(&owner)))
         .filter_map(|(name, slot)| Some((name, slot.pod()?)))
-        .filter(|(_, pod)| pod.component == "backup")
+        .filter(|(_, pod)| pod.component == part)
         .collect()
 }
 
@@ -136,6 +152,12 @@ fn time_of(set: &BackedUp) -> Option<Timestamp> {
     set.created.parse().ok()
 }
 
+/// Is one under way, and not for so long that it must be stuck?
+pub(super) fn is_running(resource: &Dhis2Instance, observed: &Observed, part: &str, now: Timestamp) -> bool {
+    let pods = runs(resource, observed, part);
+    pods.iter().any(|(_, pod)| !pod.ended && pod.created.is_none_or(|created| now.duration_since(created) < LONGEST))
+}
+
 /// The condition `BackupHealthy`.
 pub fn healthy(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, outcome: &Outcome, observed: &Observed, now: Timestamp) -> Told {
     let told = |holds, reason, message: String| Told { kind: "BackupHealthy", holds, reason, message };
@@ -150,9 +172,7 @@ pub fn healthy(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, outcome: 
     if resource.spec.backup.suspend {
         return told(false, Reason::BackupSuspended, "spec.backup.suspend: scheduled backups are off.".into());
     }
-    let running = pods(resource, observed)
-        .iter()
-        .any(|(_, pod)| !pod.ended && pod.created.is_none_or(|created| now.duration_since(created) < LONGEST));
+    let running = is_running(resource, observed, PART, now);
     let Some(last) = backup.last else {
         return if running {
             told(false, Reason::BackupRunning, "The first backup is running.".into())
@@ -173,12 +193,16 @@ pub fn healthy(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, outcome: 
 /// force was never promised.
 pub fn overdue_in(status: &Dhis2InstanceStatus, now: Timestamp) -> Option<Duration> {
     let backup = status.backup.as_ref()?;
-    let schedule = backup.schedule.as_ref()?;
-    let last = when(backup.last.as_ref()?)?.max(schedule.since.as_ref().map_or(Timestamp::MIN, |since| since.0));
+    due_in(backup.schedule.as_ref()?, when(backup.last.as_ref()?)?, GRACE, now)
+}
+
+/// How long until what comes after `last` by this schedule is late by more than the grace.
+pub(super) fn due_in(schedule: &ScheduleStatus, last: Timestamp, grace: SignedDuration, now: Timestamp) -> Option<Duration> {
+    let last = last.max(schedule.since.as_ref().map_or(Timestamp::MIN, |since| since.0));
     let cron = CronParser::new().parse(&schedule.cron).ok()?;
     let zone = schedule.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
     let due = cron.find_next_occurrence(&last.to_zoned(zone), false).ok()?.timestamp();
-    let deadline = due.checked_add(GRACE).ok()?;
+    let deadline = due.checked_add(grace).ok()?;
     Some(Duration::try_from(deadline.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 

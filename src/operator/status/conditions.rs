@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Outcome, backup};
+use super::{Outcome, backup, verify};
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceStatus, Reason},
     operator::{
@@ -59,6 +59,7 @@ pub fn conditions(
     });
     told.extend(parts);
     told.push(backup::healthy(resource, status, outcome, observed, now));
+    told.push(verify::verified(resource, status, observed, now));
     told.into_iter().map(|told| written(told, resource, now)).collect()
 }
 

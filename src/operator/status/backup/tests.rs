@@ -37,6 +37,7 @@ fn set(name: &str, created: &str) -> BackedUp {
         oldest: created.into(),
         repository_size: 2,
         repository_free: 1,
+        verified: None,
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Part {
     FilesAgain,
     /// What the set holds. Made last: only a set with a manifest exists.
     Manifest,
+    /// That the set was restored, and how. Made later, each time that it is.
+    Proof,
 }
 
 impl Part {
@@ -24,6 +26,7 @@ impl Part {
             Self::Dump => "dump",
             Self::FilesAgain => "files-again",
             Self::Manifest => "manifest",
+            Self::Proof => "proof",
         }
     }
 
@@ -95,7 +98,7 @@ mod tests {
 
     fn snapshot(set: &str, part: Part, instance: &str) -> Snapshot {
         let tags = vec![format!("set={set}"), part.tag(), format!("instance={instance}")];
-        Snapshot { id: "1".into(), time: jiff::Timestamp::UNIX_EPOCH, tags }
+        Snapshot { id: "1".into(), time: jiff::Timestamp::UNIX_EPOCH, tags, paths: Vec::new() }
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Facts {
     pub extensions: BTreeMap<String, String>,
     /// Size of the database in bytes.
     pub bytes: u64,
+    /// Size of the tables whose data is in the dump, with their indexes, in bytes.
+    pub dumped_bytes: u64,
 }
 
 impl Moment {
@@ -69,13 +71,19 @@ impl Moment {
         Ok(Self { snapshot: row.try_get(0)?, time: row.try_get(1)?, client })
     }
 
-    /// What the server and the database are.
-    pub fn facts(&mut self) -> Result<Facts, SqlError> {
+    /// What the server and the database are; `derived` is not dumped.
+    pub fn facts(&mut self, derived: &[Family]) -> Result<Facts, SqlError> {
         let statement = "SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, pg_database_size(current_database())";
         let row = self.client.query_one(statement, &[])?;
         let (version, major, bytes): (String, i32, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let extensions = self.client.query("SELECT extname::text, extversion FROM pg_extension", &[])?;
+        let sizes = format!(
+            "SELECT coalesce(sum(pg_total_relation_size(format('%I.%I', t.schema, t.name)::regclass)), 0)::bigint FROM ({}) t (schema, name)",
+            dumped_tables(derived)
+        );
+        let dumped_bytes: i64 = self.client.query_one(&sizes, &[])?.try_get(0)?;
         Ok(Facts {
+            dumped_bytes: u64::try_from(dumped_bytes).unwrap_or_default(),
             identity: identity::read(&mut self.client)?,
             schema: identity::newest_schema(&mut self.client)?,
             version: version.split(' ').next().unwrap_or_default().to_owned(),

@@ -7,14 +7,59 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::restic::{self, Repository};
+use crate::agent::failure::Failure;
 use crate::agent::volume::Space;
 use crate::dhis2::version::Version;
-use crate::report::{BackedUp, Retention};
+use crate::report::{BackedUp, Refusal, Retention, Verified};
 
 /// The form of the manifest that this agent writes.
 pub const FORMAT: u32 = 1;
 /// The manifest's name in its snapshot.
 pub const FILE: &str = "manifest.json";
+/// The dump's name in its snapshot.
+pub const DUMP: &str = "dhis2.dump";
+
+/// A manifest that can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// restic does not give it.
+    #[error(transparent)]
+    Restic(#[from] restic::Error),
+    /// It makes no sense.
+    #[error("understand the manifest")]
+    Understand(#[source] serde_json::Error),
+    /// A later form.
+    #[error(
+        "the manifest has format {0}, this release knows {FORMAT}: the set was made by a newer release of the operator, which has to read it"
+    )]
+    Newer(u32),
+}
+
+impl Failure for Error {
+    fn reason(&self) -> Option<Refusal> {
+        match self {
+            Self::Restic(error) => error.reason(),
+            Self::Understand(_) => None,
+            Self::Newer(_) => Some(Refusal::SetNewer),
+        }
+    }
+}
+
+/// Reads the manifest of this snapshot.
+pub fn read(repository: &Repository, snapshot: &str) -> Result<Manifest, Error> {
+    #[derive(Deserialize)]
+    struct Form {
+        format: u32,
+    }
+    let path = format!("/{FILE}");
+    let text = repository.output("read the manifest", |command| _ = command.args(["dump", snapshot, &path]))?;
+    // A later form need not have the fields of this one.
+    match serde_json::from_slice(&text).map_err(Error::Understand)? {
+        Form { format } if format > FORMAT => Err(Error::Newer(format)),
+        Form { .. } => serde_json::from_slice(&text).map_err(Error::Understand),
+    }
+}
 
 /// All that is known of a set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +119,9 @@ pub struct Postgresql {
     pub extensions: BTreeMap<String, String>,
     /// Size of the database in bytes, with what is not in the dump.
     pub bytes: u64,
+    /// Size of the tables whose data is in the dump, with their indexes, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dumped_bytes: Option<u64>,
 }
 
 /// The key that encrypted values were written with.
@@ -136,7 +184,7 @@ pub struct Files {
 
 impl Manifest {
     /// What the operator is told, with what the repository holds by now.
-    pub fn report(&self, retention: Retention, sets_kept: u64, oldest: String) -> BackedUp {
+    pub fn report(&self, retention: Retention, sets_kept: u64, oldest: String, verified: Option<Verified>) -> BackedUp {
         let repository = self.volumes.get("backups").copied();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // sums of elapsed times
         let seconds = self.seconds.values().sum::<f64>().ceil() as u64;
@@ -156,6 +204,7 @@ impl Manifest {
             oldest,
             repository_size: repository.map_or(0, |space| space.size),
             repository_free: repository.map_or(0, |space| space.free),
+            verified,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -31,6 +31,9 @@ pub enum Error {
         "make a repository in {0}: the directory holds something that is no restic repository; it is left as it is, move it away by hand"
     )]
     Foreign(PathBuf),
+    /// There is none.
+    #[error("{0} holds no restic repository: was a backup made, and is it the right volume?")]
+    Absent(PathBuf),
     /// The directory can't be prepared.
     #[error("make a repository in {0}")]
     Prepare(PathBuf, #[source] io::Error),
@@ -65,7 +68,7 @@ impl Failure for Error {
             Self::Locked(_) => Some(Refusal::RepositoryLocked),
             Self::Full(..) => Some(Refusal::RepositoryFull),
             Self::Prepare(_, error) if error.kind() == io::ErrorKind::StorageFull => Some(Refusal::RepositoryFull),
-            Self::Start(..) | Self::Prepare(..) | Self::Failed { .. } | Self::Understand(..) => None,
+            Self::Absent(_) | Self::Start(..) | Self::Prepare(..) | Self::Failed { .. } | Self::Understand(..) => None,
         }
     }
 }
@@ -80,6 +83,9 @@ pub struct Snapshot {
     /// What it is part of.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// What was backed up.
+    #[serde(default)]
+    pub paths: Vec<String>,
 }
 
 /// What restic tells about a snapshot that it has just made.
@@ -113,17 +119,31 @@ pub struct Repository {
 impl Repository {
     /// The instance's repository; made when the volume has none yet.
     pub fn open(paths: &Paths) -> Result<Self, Error> {
-        let repository = Self {
-            program: paths.of(layout::RESTIC),
-            directory: paths.of(layout::REPOSITORY),
-            password_file: paths.of(layout::BACKUP_PASSWORD),
-        };
+        let repository = Self::at(paths);
         if !repository.directory.join("config").is_file() {
             repository.initialise()?;
         }
         // What a killed pod has left is taken away before it costs a wait.
         repository.unlock_stale("remove stale locks")?;
         Ok(repository)
+    }
+
+    /// The instance's repository, which is never made here.
+    pub fn existing(paths: &Paths) -> Result<Self, Error> {
+        let repository = Self::at(paths);
+        if !repository.directory.join("config").is_file() {
+            return Err(Error::Absent(repository.directory));
+        }
+        repository.unlock_stale("remove stale locks")?;
+        Ok(repository)
+    }
+
+    fn at(paths: &Paths) -> Self {
+        Self {
+            program: paths.of(layout::RESTIC),
+            directory: paths.of(layout::REPOSITORY),
+            password_file: paths.of(layout::BACKUP_PASSWORD),
+        }
     }
 
     /// Makes it beside its place and renames it: killed meanwhile, there is no half repository. Never over anything that is there.
@@ -178,8 +198,24 @@ impl Repository {
 
     /// What restic answers to a question, as JSON.
     pub fn ask<T: DeserializeOwned>(&self, step: &'static str, build: impl Fn(&mut Command)) -> Result<T, Error> {
-        let (stdout, _) = self.run(step, build, None, UNTIL_STALE)?;
-        serde_json::from_slice(&stdout).map_err(|error| Error::Understand(step, error))
+        serde_json::from_slice(&self.output(step, build)?).map_err(|error| Error::Understand(step, error))
+    }
+
+    /// What restic prints.
+    pub fn output(&self, step: &'static str, build: impl Fn(&mut Command)) -> Result<Vec<u8>, Error> {
+        self.run(step, build, None, UNTIL_STALE).map(|(stdout, _)| stdout)
+    }
+
+    /// Runs restic with what it prints as the input of `reader`. Tells how the reader ended once restic has ended well.
+    pub fn pipe(&self, step: &'static str, build: impl Fn(&mut Command), reader: Command) -> Result<Output, Error> {
+        let mut command = self.command();
+        build(command.arg(format!("--retry-lock={}s", UNTIL_STALE.as_secs())));
+        let (output, read) = program::pipe(command, reader).map_err(|error| Error::Start(step, error))?;
+        // A reader that ended early stops restic as well: then its own end tells why.
+        if read.status.success() || output.status.code() == Some(0) || !ended_by_pipe(&output) {
+            judge(step, output.status.code(), &output.stderr)?;
+        }
+        Ok(read)
     }
 
     /// Runs restic, waiting at most `patience` for the repository's lock. Locks whose owner has given no sign of life for half an
@@ -209,6 +245,12 @@ impl Repository {
         let output = program::finish(self.command().arg("unlock"), None).map_err(|error| Error::Start(step, error))?;
         judge(step, output.status.code(), &output.stderr).map(drop)
     }
+}
+
+/// Did it end since nobody read on?
+fn ended_by_pipe(output: &Output) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    output.status.signal() == Some(nix::libc::SIGPIPE) || String::from_utf8_lossy(&output.stderr).contains("broken pipe")
 }
 
 /// What an end of restic means (restic 0.18: 3 = something could not be read, 11 = locked, 12 = wrong key). True = everything was read.

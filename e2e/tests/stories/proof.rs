@@ -1,0 +1,132 @@
+//! Proof: a set is restored on scratch space while the instance serves, and what is proven is told; damage to the repository is found
+//! before the set is needed; and what the runbook says leads back to a proven set.
+
+use std::time::{Duration, Instant};
+
+use dhis2_e2e::cluster::run;
+use dhis2_e2e::site::data;
+use dhis2_e2e::site::door::{Door, Scheme};
+use dhis2_e2e::site::instance::{self, Instance};
+use dhis2_e2e::site::operator::Operator;
+use dhis2_e2e::site::{Outcome, Story, wait};
+use dhis2_operator::api::Dhis2Instance;
+use dhis2_operator::api::status::BackupStatus;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+const LIMIT: Duration = Duration::from_mins(3);
+/// A schedule that does not come while the story is told.
+const SOME_DAY: &str = "0 0 29 2 *";
+
+#[test]
+fn proof() {
+    crate::tell("proof", |story| async move {
+        Operator::install(&story).await?;
+        let instance = story.instance("play");
+        instance.apply(&story.manifest("play", &json!({ "backup": { "verify": { "schedule": SOME_DAY } } }))).await?;
+        instance.settled().await?;
+        instance.until("BackupHealthy").await?;
+        let door = Door::new(&story.site, &instance.host);
+        door.opens(Scheme::Http, Duration::from_secs(20)).await?;
+        let (admin, first) = (instance.admin().await?, served(&story).await?);
+        data::put(&door, &admin).await?;
+        nothing_is_proven_yet(&story, &instance).await?;
+        backed_up(&story, &instance, "kept").await?;
+        is_proven(&story, &instance, "kept", "test-1").await?;
+        scratch_goes(&story, "test-1").await?;
+        damage_is_found(&story, &instance).await?;
+        begun_anew(&story, &instance).await?;
+        assert_eq!(served(&story).await?, first, "the servers were started again");
+        Ok(())
+    });
+}
+
+/// The uids of the servers' pods.
+async fn served(story: &Story) -> Outcome<Vec<Option<String>>> {
+    let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
+    Ok(vec![pods.get("play-0").await?.metadata.uid, pods.get("play-database-0").await?.metadata.uid])
+}
+
+fn backup(seen: &Dhis2Instance) -> BackupStatus {
+    seen.status.as_ref().and_then(|status| status.backup.clone()).unwrap_or_default()
+}
+
+fn start(story: &Story, of: &str, name: &str) -> Outcome {
+    let from = format!("--from=cronjob/play-{of}");
+    run::output(story.site.kubectl().args(["--namespace", &story.namespace, "create", "job", &from, name]))?;
+    Ok(())
+}
+
+async fn backed_up(story: &Story, instance: &Instance, name: &str) -> Outcome {
+    start(story, "backup", name)?;
+    let told = |seen: &Dhis2Instance| backup(seen).last.is_some_and(|last| last.set == name);
+    instance.when(&format!("set {name} in the status"), told).await?;
+    Ok(())
+}
+
+async fn nothing_is_proven_yet(story: &Story, instance: &Instance) -> Outcome {
+    let seen = instance.api.get(&instance.name).await?;
+    let told = instance::condition(&seen, "RestoreVerified").ok_or("RestoreVerified is not told")?;
+    assert_eq!((told.status.as_str(), told.reason.as_str()), ("False", "NotVerifiedYet"));
+    let schedules: Api<CronJob> = Api::namespaced(story.client.clone(), &story.namespace);
+    let schedule = schedules.get("play-verify").await?.spec.unwrap_or_default();
+    assert_eq!(schedule.schedule, SOME_DAY);
+    let told = backup(&seen).verify_schedule.map(|schedule| schedule.cron);
+    assert_eq!(told.as_deref(), Some(SOME_DAY), "the schedule in the status");
+    Ok(())
+}
+
+/// What the CronJob does at the weekend, now.
+async fn is_proven(story: &Story, instance: &Instance, set: &str, job: &str) -> Outcome {
+    let begun = Instant::now();
+    start(story, "verify", job)?;
+    let proven = |seen: &Dhis2Instance| {
+        instance::holds(seen, "RestoreVerified") && backup(seen).last_verified.is_some_and(|verified| verified.set == set)
+    };
+    let seen = instance.when(&format!("set {set} proven"), proven).await?;
+    let verified = backup(&seen).last_verified.unwrap_or_default();
+    assert!(verified.bytes.is_some_and(|bytes| bytes > 10_000), "{verified:?}");
+    let took = begun.elapsed().as_secs_f32();
+    story.tell(&format!("set {set} was proven in {took:.1} s with its pod's start; restored and compared in {:?} s", verified.seconds));
+    Ok(())
+}
+
+/// The volume of the test is gone with its Job.
+async fn scratch_goes(story: &Story, job: &str) -> Outcome {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(story.client.clone(), &story.namespace);
+    let of_test = |claim: &PersistentVolumeClaim| claim.name_any().starts_with(job);
+    let scratch = claims.list(&ListParams::default()).await?.items.into_iter().find(of_test).ok_or("the test had no volume")?;
+    let jobs: Api<Job> = Api::namespaced(story.client.clone(), &story.namespace);
+    assert!(jobs.get(job).await?.spec.is_some_and(|spec| spec.ttl_seconds_after_finished.is_some()), "nobody would take it away");
+    jobs.delete(job, &DeleteParams::background()).await?;
+    wait::gone(&claims, &scratch.name_any(), LIMIT).await?;
+    Ok(())
+}
+
+/// Every pack is changed in the middle, as by a disk that loses what it was given.
+async fn damage_is_found(story: &Story, instance: &Instance) -> Outcome {
+    story.shell(&story.namespace, "hand", &["sleep", "infinity"], &["play-backups"]).await?;
+    let damage = "cd /play-backups/repository/data; for pack in */*; do chmod u+w $pack; \
+                  dd if=/dev/urandom of=$pack bs=1 count=8 seek=$(($(wc -c < $pack) / 2)) conv=notrunc 2>/dev/null; done";
+    story.inside("hand", damage)?;
+    start(story, "verify", "test-2")?;
+    let found = |seen: &Dhis2Instance| instance::condition(seen, "RestoreVerified").is_some_and(|told| told.reason == "RepositoryDamaged");
+    let seen = instance.when("RepositoryDamaged", found).await?;
+    assert!(instance::holds(&seen, "Ready"), "the instance serves all the same");
+    let told = instance::condition(&seen, "RestoreVerified").map(|told| told.message.clone()).unwrap_or_default();
+    assert!(told.contains("runbooks/RepositoryDamaged.md") || told.contains("RepositoryDamaged"), "{told}");
+    let verified = backup(&seen).last_verified.map(|verified| verified.set);
+    assert_eq!(verified.as_deref(), Some("kept"), "the last proof is told still");
+    story.tell(&format!("damage was told as: {told}"));
+    Ok(())
+}
+
+/// The last step of the runbook.
+async fn begun_anew(story: &Story, instance: &Instance) -> Outcome {
+    story.inside("hand", "mv /play-backups/repository /play-backups/repository.damaged")?;
+    backed_up(story, instance, "anew").await?;
+    is_proven(story, instance, "anew", "test-3").await
+}

@@ -1,0 +1,86 @@
+//! `verify`: restores a set on scratch space, with a private PostgreSQL, and compares it with its manifest.
+//!
+//! database → compare → files → compare → a share of the repository → proof. Nothing but the proof is written outside the scratch space,
+//! which is empty again at the end.
+
+mod compare;
+mod error;
+mod restore;
+mod scratch;
+
+use std::time::Instant;
+
+use super::Ended;
+use super::args::Verify;
+use super::failure::told;
+use super::log::Log;
+use super::paths::Paths;
+use super::sets::manifest::{self, Manifest};
+use super::sets::proof;
+use super::sets::restic::{Repository, Snapshot};
+use super::sets::set::Label;
+use super::termination::Message;
+use crate::report::{Data, Verified};
+pub use error::Error;
+use restore::Restore;
+use scratch::Scratch;
+
+/// The repository is read in so many shares, one each week: all of it within five months.
+const SHARES: i64 = 20;
+
+/// Restores the set, compares it and notes that it is proven.
+pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
+    reports.waiting("restoring a backup set on scratch space", log);
+    let repository = Repository::existing(paths)?;
+    let snapshots = repository.snapshots()?;
+    let chosen = choose(&snapshots, arguments.set.as_deref())?;
+    let manifest = manifest::read(&repository, &chosen.id).map_err(Error::manifest)?;
+    let scratch = Scratch::take(paths)?;
+    let start = Instant::now();
+    let restore = Restore { repository: &repository, snapshots: &snapshots, manifest: &manifest, scratch: &scratch, log };
+    let bytes = restore.all()?;
+    let seconds = start.elapsed().as_secs();
+    drop(scratch);
+    read_a_share(&repository, log)?;
+    let proof = Verified {
+        set: manifest.set.clone(),
+        created: manifest.created.clone(),
+        verified: format!("{:.0}", jiff::Timestamp::now()),
+        seconds,
+        bytes,
+    };
+    let mut message = message(&manifest, &proof);
+    let label = Label { set: &manifest.set, instance: &arguments.instance, name: &arguments.name };
+    if let Err(error) = proof::write(&repository, &label, &proof) {
+        // It is proven all the same; only whoever removes old sets does not know.
+        message.push_str(&format!("; the proof could not be noted in the repository: {}", told(&error)));
+    }
+    Ok((message, Some(Data::Verify(proof))))
+}
+
+/// The manifest of the set that is asked for, or of the newest.
+fn choose<'a>(snapshots: &'a [Snapshot], set: Option<&str>) -> Result<&'a Snapshot, Error> {
+    let manifests = snapshots.iter().filter(|snapshot| snapshot.is_manifest());
+    let asked = manifests.filter(|manifest| set.is_none() || manifest.set() == set);
+    asked.max_by_key(|manifest| manifest.time).ok_or_else(|| Error::NoSet(set.map(str::to_owned)))
+}
+
+/// Each week another share of everything that the repository holds, whatever set it belongs to: what is damaged where it lies is found
+/// before it is needed.
+fn read_a_share(repository: &Repository, log: Log) -> Result<(), Error> {
+    let share = jiff::Timestamp::now().as_second() / (7 * 24 * 3600) % SHARES + 1;
+    log.info(&format!("reading share {share} of {SHARES} of the repository"));
+    let share = format!("--read-data-subset={share}/{SHARES}");
+    repository.output("read a share of the repository", |command| _ = command.args(["check", &share])).map(drop).map_err(Error::damaged)
+}
+
+fn message(manifest: &Manifest, proof: &Verified) -> String {
+    let rows: u64 = manifest.contents.rows.values().sum();
+    format!(
+        "set {} can be restored: {rows} rows in {} tables and {} files, as its manifest says, in {} s",
+        proof.set,
+        manifest.contents.rows.len(),
+        manifest.files.count,
+        proof.seconds
+    )
+}

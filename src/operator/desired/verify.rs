@@ -1,0 +1,83 @@
+//! The restore test: the newest set, restored on scratch space.
+
+use k8s_openapi::api::{
+    batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec},
+    core::v1::{Container, PodSpec},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{
+    Policy, Wanted,
+    backup::beside_dhis2,
+    job::{self, Retry},
+    metadata::{Part, labels, owned},
+    pod::{self, Placement, Step, agent, variable},
+    resources,
+    volume::{self, Attached},
+};
+use crate::{
+    layout,
+    operator::{instance::Instance, kind::Kind},
+};
+
+/// The scratch volume goes with the pod, and the pod with its Job: nobody pays longer for it than a person needs to read a log.
+const KEPT: i32 = 6 * 3600;
+
+/// The scheduled restore tests, once the instance is secured.
+pub fn schedule(instance: &Instance) -> Option<Wanted> {
+    let name = instance.child("verify");
+    let spec = JobSpec {
+        ttl_seconds_after_finished: Some(KEPT),
+        // Each try has a scratch volume of its own, and what is damaged stays damaged.
+        backoff_limit: Some(1),
+        ..job::spec(instance, Part::Verify, pod(instance), Retry::NewPod)
+    };
+    let cron_job = CronJob {
+        metadata: owned(instance, &name, Part::Verify),
+        spec: Some(CronJobSpec {
+            schedule: instance.backup.verify_schedule.clone(),
+            time_zone: instance.backup.time_zone.clone(),
+            suspend: Some(instance.backup.verify_suspend),
+            concurrency_policy: Some("Forbid".into()),
+            starting_deadline_seconds: Some(24 * 3600),
+            successful_jobs_history_limit: Some(1),
+            failed_jobs_history_limit: Some(1),
+            job_template: JobTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(labels(instance, Part::Verify)), ..ObjectMeta::default() }),
+                spec: Some(spec),
+            },
+        }),
+        status: None,
+    };
+    instance.stage.secured.then(|| Wanted::new(Kind::CronJob, &name, &cron_job, Policy::Keep))
+}
+
+fn pod(instance: &Instance) -> PodSpec {
+    let name = format!("{}/{}", instance.namespace, instance.name);
+    let container = Container {
+        env: Some(vec![variable("HOME", "/tmp")]),
+        resources: Some(resources::step(512, (instance.database.memory_mib / 2).clamp(1024, 4096))),
+        ..pod::container(
+            "verify",
+            &instance.images.postgres,
+            "IfNotPresent",
+            agent(&["verify", "--instance", &instance.uid, "--name", &name]),
+        )
+    };
+    let main = Step { container, attached: attached(instance) };
+    // Where backups are made: the volume of the repository can be mounted on one node only.
+    let placement = Placement::Near(Some(Box::new(beside_dhis2(instance))));
+    pod::spec(instance, pod::DHIS2, placement, vec![pod::install(instance)], vec![main])
+}
+
+/// The repository, its key, and space: a set has to be enough without anything else of the instance.
+fn attached(instance: &Instance) -> Vec<Attached> {
+    vec![
+        volume::agent().read_only(),
+        volume::claim(instance, "backups", layout::BACKUPS),
+        volume::backup_secret(instance),
+        volume::ephemeral("scratch", layout::SCRATCH, &instance.scratch),
+        // restic's cache, and the private server's shared memory segments.
+        volume::tmp(10 << 10),
+    ]
+}

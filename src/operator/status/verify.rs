@@ -1,0 +1,112 @@
+//! Restore tests as they are told: the set that is proven, failures after that, and whether the last test is recent enough.
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
+
+use super::{backup, conditions::Told};
+use crate::{
+    api::{
+        Dhis2Instance, Dhis2InstanceStatus, Reason,
+        status::{BackupFailure, BackupStatus, VerifiedStatus},
+    },
+    operator::{observe::Observed, parse},
+    report::{Data, Verified},
+};
+
+/// The component of their pods.
+const PART: &str = "verify";
+/// How late a test may be: it takes as long as a restore, and its node may have been away.
+const GRACE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Takes in what the pods that are still there tell, of restore tests and, from the repository, of backups.
+pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Observed, now: Timestamp) {
+    for (_, pod) in backup::runs(resource, observed, "backup") {
+        for report in &pod.reports {
+            if let Some(Data::Backup(set)) = &report.data {
+                set.verified.iter().for_each(|proof| take(status, proof));
+            }
+        }
+    }
+    let pods = backup::runs(resource, observed, PART);
+    let mut failures = backup::standing(status.verify_failure.take(), &pods);
+    for (name, pod) in pods {
+        for report in &pod.reports {
+            if let Some(Data::Verify(proof)) = &report.data {
+                take(status, proof);
+            }
+        }
+        failures.extend(backup::failure(name, pod).map(named));
+    }
+    let proven = when(status);
+    status.verify_failure = backup::newest(failures, proven);
+    if let Ok(schedules) = parse::backup(resource) {
+        // None is due before there is a set.
+        let suspend = schedules.verify_suspend || status.last.is_none();
+        backup::keep(&mut status.verify_schedule, &schedules.verify_schedule, &schedules, suspend, now);
+    }
+}
+
+/// A failure without a reason of its own says nothing about the set.
+fn named(failure: BackupFailure) -> BackupFailure {
+    let unnamed = failure.reason == Reason::Failed.as_str();
+    if unnamed { BackupFailure { reason: Reason::RestoreTestFailed.as_str().to_owned(), ..failure } } else { failure }
+}
+
+fn take(status: &mut BackupStatus, proof: &Verified) {
+    let time = proof.verified.parse::<Timestamp>().ok();
+    if time >= when(status) {
+        status.last_verified = Some(VerifiedStatus {
+            set: proof.set.clone(),
+            time: time.map(Time),
+            set_time: proof.created.parse().ok().map(Time),
+            seconds: i64::try_from(proof.seconds).ok(),
+            bytes: i64::try_from(proof.bytes).ok(),
+        });
+    }
+}
+
+fn when(status: &BackupStatus) -> Option<Timestamp> {
+    status.last_verified.as_ref()?.time.as_ref().map(|time| time.0)
+}
+
+/// The condition `RestoreVerified`.
+pub fn verified(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &Observed, now: Timestamp) -> Told {
+    let told = |holds, reason, message: String| Told { kind: "RestoreVerified", holds, reason, message };
+    let late = overdue_in(status, now) == Some(Duration::ZERO);
+    let backup = status.backup.clone().unwrap_or_default();
+    if let Some(failure) = backup.verify_failure {
+        let reason = failure.reason.parse().unwrap_or(Reason::RestoreTestFailed);
+        return told(false, reason, format!("{}: {}", failure.pod, failure.message));
+    }
+    if resource.spec.backup.verify.suspend {
+        return told(false, Reason::VerifySuspended, "spec.backup.verify.suspend: scheduled restore tests are off.".into());
+    }
+    let running = backup::is_running(resource, observed, PART, now);
+    match backup.last_verified {
+        None if running => told(false, Reason::NotVerifiedYet, "The first restore test is running.".into()),
+        None if late => told(false, Reason::VerifyOverdue, "The first restore test should have been made by now.".into()),
+        None => told(false, Reason::NotVerifiedYet, "No set was restored yet to see whether it can be.".into()),
+        Some(proof) if late && !running => told(
+            false,
+            Reason::VerifyOverdue,
+            format!("The last set that was restored is {}; the next test should have been made by now.", proof.set),
+        ),
+        Some(proof) => {
+            let seconds = proof.seconds.unwrap_or_default();
+            told(true, Reason::Done, format!("Set {} was restored in {seconds} s, and is as its manifest says.", proof.set))
+        }
+    }
+}
+
+/// How long until the last restore test counts as overdue; zero when it does.
+pub fn overdue_in(status: &Dhis2InstanceStatus, now: Timestamp) -> Option<Duration> {
+    let backup = status.backup.as_ref()?;
+    backup::due_in(backup.verify_schedule.as_ref()?, when(backup).unwrap_or(Timestamp::MIN), GRACE, now)
+}
+
+#[cfg(test)]
+mod tests;

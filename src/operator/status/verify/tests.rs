@@ -1,0 +1,172 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    api::status::SetStatus,
+    operator::{
+        kind::Kind,
+        slot::{Facts, Pod, Slot},
+        trouble::Trouble,
+    },
+    report::{BackedUp, Outcome, Report, Retention, Verb},
+};
+
+fn resource(verify: &serde_json::Value) -> Dhis2Instance {
+    let mut resource: Dhis2Instance = serde_json::from_value(json!({
+        "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance",
+        "metadata": {"name": "play", "namespace": "ns", "uid": "uid-1", "generation": 1},
+        "spec": {"version": "2.42.4", "web": {"host": "play.example.org"}, "backup": {"verify": verify}}
+    }))
+    .unwrap();
+    let set = SetStatus { set: "a".into(), time: Some(Time(at("2026-11-01T01:00:00Z"))), ..SetStatus::default() };
+    let backup = BackupStatus { last: Some(set), ..BackupStatus::default() };
+    resource.status = Some(Dhis2InstanceStatus { backup: Some(backup), ..Dhis2InstanceStatus::default() });
+    resource
+}
+
+/// Saturdays at seven; November 7th, 2026 is one.
+fn weekly() -> Dhis2Instance {
+    resource(&json!({"schedule": "0 7 * * 6"}))
+}
+
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
+fn proof(set: &str, verified: &str) -> Verified {
+    Verified { set: set.into(), created: "2026-11-01T01:00:00Z".into(), verified: verified.into(), seconds: 90, bytes: 5 }
+}
+
+fn pod(component: &str, created: &str) -> Pod {
+    Pod { component: component.into(), created: Some(at(created)), ..Pod::default() }
+}
+
+fn ended(pod: Pod, verb: Verb, data: Data) -> Pod {
+    let report = Report { verb, outcome: Outcome::Done, reason: None, message: String::new(), data: Some(data) };
+    Pod { ended: true, reports: vec![report], ..pod }
+}
+
+fn proven(set: &str, verified: &str) -> Pod {
+    ended(pod("verify", verified), Verb::Verify, Data::Verify(proof(set, verified)))
+}
+
+fn failed(created: &str, reason: Reason) -> Pod {
+    Pod { ended: true, trouble: Some(Trouble { reason, message: "it is bad".into() }), ..pod("verify", created) }
+}
+
+fn observed(pods: &[Pod]) -> Observed {
+    let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
+    let slot = |uid: &str, owner: &str, facts| Slot {
+        uid: uid.into(),
+        version: 1,
+        owner: Some(owner.into()),
+        maker: None,
+        applied: None,
+        deleting: false,
+        satisfied: None,
+        facts,
+    };
+    for part in ["backup", "verify"] {
+        observed.children.insert(Kind::CronJob, &format!("play-{part}"), slot(&format!("cron-{part}"), "uid-1", Facts::Plain));
+    }
+    for (number, pod) in pods.iter().enumerate() {
+        let (job, cron) = (format!("play-{}-{number}", pod.component), format!("cron-{}", pod.component));
+        observed.children.insert(Kind::Job, &job, slot(&job, &cron, Facts::Job { finished: None }));
+        observed.children.insert(Kind::Pod, &format!("{job}-x"), slot("pod", &job, Facts::Pod(Box::new(pod.clone()))));
+    }
+    observed
+}
+
+/// The restore tests of a resource that had these before, told at a time.
+fn told(resource: &mut Dhis2Instance, pods: &[Pod], now: &str) -> (bool, Reason) {
+    let (observed, now) = (observed(pods), at(now));
+    let mut status = resource.status.clone().unwrap_or_default();
+    let mut backup = status.backup.take().unwrap_or_default();
+    record(&mut backup, resource, &observed, now);
+    status.backup = Some(backup);
+    let told = verified(resource, &status, &observed, now);
+    resource.status = Some(status);
+    (told.holds, told.reason)
+}
+
+const DONE: (bool, Reason) = (true, Reason::Done);
+
+#[test]
+fn the_first_test_is_awaited_and_told_when_it_does_not_come() {
+    let mut resource = weekly();
+    assert_eq!(told(&mut resource, &[], "2026-11-02T01:00:00Z"), (false, Reason::NotVerifiedYet));
+    let running = [pod("verify", "2026-11-07T07:00:00Z")];
+    assert_eq!(told(&mut resource, &running, "2026-11-07T07:01:00Z"), (false, Reason::NotVerifiedYet));
+    let status = resource.status.clone().unwrap();
+    assert_eq!(overdue_in(&status, at("2026-11-08T06:59:00Z")), Some(Duration::from_mins(1)), "a day is granted");
+    assert_eq!(told(&mut resource, &[], "2026-11-08T07:00:00Z"), (false, Reason::VerifyOverdue));
+}
+
+#[test]
+fn none_is_due_before_there_is_a_set() {
+    let mut resource = Dhis2Instance { status: None, ..weekly() };
+    assert_eq!(told(&mut resource, &[], "2026-11-02T01:00:00Z"), (false, Reason::NotVerifiedYet));
+    assert_eq!(told(&mut resource, &[], "2026-12-24T01:00:00Z"), (false, Reason::NotVerifiedYet));
+}
+
+#[test]
+fn a_proof_holds_until_the_next_one_is_late() {
+    let mut resource = weekly();
+    assert_eq!(told(&mut resource, &[proven("a", "2026-11-07T07:10:00Z")], "2026-11-07T07:11:00Z"), DONE);
+    assert_eq!(told(&mut resource, &[], "2026-11-15T06:59:00Z"), DONE, "though its pod is gone");
+    let status = resource.status.clone().unwrap();
+    let verified = status.backup.clone().unwrap().last_verified.unwrap();
+    assert_eq!((verified.set.as_str(), verified.seconds, verified.bytes), ("a", Some(90), Some(5)));
+    assert_eq!(super::super::revisit(&status, &Observed::default(), at("2026-11-15T06:59:00Z")), Duration::from_mins(1));
+    assert_eq!(told(&mut resource, &[], "2026-11-15T07:00:00Z"), (false, Reason::VerifyOverdue));
+    assert_eq!(told(&mut resource, &[pod("verify", "2026-11-15T07:00:00Z")], "2026-11-15T07:01:00Z"), DONE, "the next one is under way");
+}
+
+#[test]
+fn a_failure_counts_until_a_newer_proof() {
+    let mut resource = weekly();
+    let (first, second) = (proven("a", "2026-11-07T07:10:00Z"), failed("2026-11-14T07:00:00Z", Reason::RepositoryDamaged));
+    assert_eq!(told(&mut resource, &[first.clone(), second], "2026-11-14T07:10:00Z"), (false, Reason::RepositoryDamaged));
+    assert_eq!(told(&mut resource, &[first], "2026-11-14T08:00:00Z"), (false, Reason::RepositoryDamaged), "though its pod is gone");
+    assert_eq!(told(&mut resource, &[proven("b", "2026-11-14T09:00:00Z")], "2026-11-14T09:01:00Z"), DONE);
+    assert_eq!(resource.status.unwrap().backup.unwrap().verify_failure, None);
+}
+
+#[test]
+fn what_has_no_reason_says_nothing_about_the_set() {
+    assert_eq!(told(&mut weekly(), &[failed("2026-11-14T07:00:00Z", Reason::Failed)], "2026-11-14T07:10:00Z").1, Reason::RestoreTestFailed);
+}
+
+#[test]
+fn a_proof_that_only_the_repository_knows_is_told_by_the_next_backup() {
+    let created = "2026-11-15T01:00:00Z".to_owned();
+    let set = BackedUp {
+        set: "b".into(),
+        created: created.clone(),
+        bytes_added: 1,
+        files: 1,
+        file_bytes: 1,
+        files_incomplete: false,
+        references_without_file: 0,
+        tables: 1,
+        rows: 1,
+        seconds: 1,
+        retention: Retention::Done,
+        sets_kept: 1,
+        oldest: created,
+        repository_size: 2,
+        repository_free: 1,
+        verified: Some(proof("a", "2026-11-14T07:10:00Z")),
+    };
+    let backup = ended(pod("backup", "2026-11-15T01:00:00Z"), Verb::Backup, Data::Backup(set));
+    let mut resource = weekly();
+    assert_eq!(told(&mut resource, &[backup.clone()], "2026-11-15T01:05:00Z"), DONE);
+    let newer = [backup, proven("b", "2026-11-15T07:10:00Z")];
+    assert_eq!(told(&mut resource, &newer, "2026-11-15T07:11:00Z"), DONE);
+    assert_eq!(resource.status.unwrap().backup.unwrap().last_verified.unwrap().set, "b", "the older word changes nothing");
+}
+
+#[test]
+fn switched_off_tests_are_told() {
+    assert_eq!(told(&mut resource(&json!({"suspend": true})), &[], "2026-12-24T01:00:00Z"), (false, Reason::VerifySuspended));
+}

@@ -1,0 +1,247 @@
+//! Backup sets that are restored to see whether they can be, with a real PostgreSQL and a real restic: whole ones, and ones that are
+//! damaged in every way that we could think of.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
+
+mod pod;
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use dhis2_operator::layout;
+use dhis2_operator::report::{Data, Refusal, Report, Verified};
+use nix::sys::signal::Signal;
+use pod::sets::{SCHEMA, backed_up, backup, filled, manifest, of_set, output, restic, snapshots};
+use pod::{Ended, Pod};
+use serde_json::{Value, json};
+
+const VERIFY: [&str; 5] = ["verify", "--instance", "uid-1", "--name", "demo/play"];
+
+fn verify(pod: &Pod) -> Ended {
+    pod.agent(&VERIFY)
+}
+
+fn verify_set(pod: &Pod, set: &str) -> Ended {
+    pod.agent(&[&VERIFY[..], &["--set", set]].concat())
+}
+
+fn verified(report: Report) -> Verified {
+    match report.data {
+        Some(Data::Verify(data)) => data,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An instance with one set, and its database stopped: a proof needs the repository and its key, nothing else.
+fn backed_up_once() -> Pod {
+    let pod = filled();
+    let serving = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    backup(&pod, "set-1", "3").done();
+    drop(serving);
+    pod
+}
+
+fn scratch_is_empty(pod: &Pod) -> bool {
+    fs::read_dir(pod.path(layout::SCRATCH)).unwrap().next().is_none()
+}
+
+/// A newer set with another manifest, its parts those of `set-1`.
+fn forge(pod: &Pod, change: impl FnOnce(&mut Value)) {
+    let mut forged = manifest(pod, "set-1");
+    forged["set"] = "forged".into();
+    change(&mut forged);
+    let mut command = restic(pod);
+    command.args(["backup", "--host", "demo/play", "--tag", "set=forged", "--tag", "part=manifest"]);
+    command.args(["--stdin", "--stdin-filename", "manifest.json"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(forged.to_string().as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+fn largest(pod: &Pod, what: &str) -> PathBuf {
+    let files = walkdir(&pod.path(layout::REPOSITORY).join(what));
+    files.into_iter().max_by_key(|file| fs::metadata(file).unwrap().len()).unwrap()
+}
+
+fn walkdir(directory: &std::path::Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walkdir(&path) } else { vec![path] }).collect()
+}
+
+/// restic writes its files without the right to write them.
+fn writable(file: &PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_set_is_proven_with_the_repository_and_its_key_alone() {
+    let pod = filled();
+    let serving = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    // One that only a superuser can make.
+    pod.superuser().batch_execute("CREATE EXTENSION dblink").unwrap();
+    backup(&pod, "set-1", "3").done();
+    drop(serving);
+    for secret in ["database", "encryption", "admin"] {
+        fs::remove_dir_all(pod.path(layout::SECRETS).join(secret)).unwrap();
+    }
+    let report = verify(&pod).done();
+    assert!(report.message.contains("50705 rows in 6 tables and 2 files"), "{}", report.message);
+    let proof = verified(report);
+    let manifest = manifest(&pod, "set-1");
+    assert_eq!((proof.set.as_str(), proof.created.as_str()), ("set-1", manifest["created"].as_str().unwrap()));
+    assert!(proof.bytes > 1_000_000, "{proof:?}");
+    assert!(scratch_is_empty(&pod));
+    assert_eq!(of_set(&pod, "set-1", "proof"), 1);
+}
+
+#[test]
+fn the_next_backup_tells_what_was_proven_and_keeps_it() {
+    let pod = filled();
+    let serving = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    assert_eq!(backed_up(backup(&pod, "set-1", "1").done()).verified, None);
+    let proof = verified(verify(&pod).done());
+    // Three more, of which the rules keep one.
+    for set in ["set-2", "set-3", "set-4"] {
+        assert_eq!(backed_up(backup(&pod, set, "1").done()).verified.as_ref(), Some(&proof));
+    }
+    assert_eq!(
+        ["set-1", "set-2", "set-3", "set-4"].map(|set| of_set(&pod, set, "manifest")),
+        [1, 1, 1, 1],
+        "none younger than it is proven"
+    );
+    verify(&pod).done();
+    backup(&pod, "set-5", "1").done();
+    assert_eq!(["set-1", "set-2", "set-3", "set-4", "set-5"].map(|set| of_set(&pod, set, "manifest")), [0, 0, 0, 1, 1]);
+    assert_eq!(of_set(&pod, "set-1", "proof"), 0, "a proof goes with its set");
+    drop(serving);
+}
+
+#[test]
+fn a_set_that_is_not_as_its_manifest_says_is_refused_and_the_others_stay() {
+    let pod = backed_up_once();
+    let dump = |pod: &Pod| manifest(pod, "set-1")["dump"]["snapshot"].as_str().unwrap().to_owned();
+    let cases: [(&str, Refusal, &str, &dyn Fn(&mut Value)); 9] = [
+        ("a row more", Refusal::ContentsDiffer, "table public.datavalue has 50000 rows of 50001", &|m| {
+            m["contents"]["rows"]["public.datavalue"] = json!(50_001);
+        }),
+        ("another user", Refusal::ContentsDiffer, "table userinfo has other content", &|m| {
+            m["contents"]["sums"]["userinfo"] = json!("0");
+        }),
+        ("a table less", Refusal::ContentsDiffer, "public.fileresource has 2 rows and is not in the manifest", &|m| {
+            m["contents"]["rows"].as_object_mut().unwrap().remove("public.fileresource");
+        }),
+        ("a file more", Refusal::ContentsDiffer, "2 files of", &|m| m["files"]["count"] = json!(3)),
+        ("a dump without its files", Refusal::SetIncomplete, "the snapshot of its files is not in", &|m| {
+            m["files"]["after"] = json!("0000")
+        }),
+        ("files that could not be read", Refusal::SetIncomplete, "could not be read", &|m| m["files"]["complete"] = json!(false)),
+        ("another key", Refusal::EncryptionKeyMismatch, "another encryption key", &|m| {
+            m["secrets"]["encryption/password"] = json!("Another-Key-1234");
+        }),
+        ("a later form", Refusal::SetNewer, "has format 2", &|m| m["format"] = json!(2)),
+        ("too large", Refusal::ScratchTooSmall, "spec.backup.verify.storage.size", &|m| {
+            m["postgresql"]["dumpedBytes"] = json!(1_u64 << 60);
+        }),
+    ];
+    for (case, refusal, words, change) in cases {
+        forge(&pod, change);
+        let ended = verify(&pod);
+        let said = ended.report.clone().unwrap().message;
+        assert_eq!(ended.refused(), refusal, "{case}: {said}");
+        assert!(said.contains(words), "{case}: {said}");
+        assert!(scratch_is_empty(&pod), "{case}");
+        output(restic(&pod).args(["forget", "--tag", "set=forged", "--unsafe-allow-remove-all"]));
+    }
+    // A dump that is none: the files' snapshot has no such file, the manifest's own has another one.
+    let other = snapshots(&pod).iter().find(|snapshot| snapshot["id"] != dump(&pod).as_str()).unwrap()["id"].clone();
+    forge(&pod, |m| m["dump"]["snapshot"] = other);
+    assert_eq!(verify(&pod).refused(), Refusal::RepositoryDamaged);
+    assert_eq!(verified(verify_set(&pod, "set-1").done()).set, "set-1");
+}
+
+#[test]
+fn a_dump_that_postgresql_does_not_take_is_told_with_what_it_says() {
+    let pod = filled();
+    let serving = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    // Works as long as the search path has public in it, and pg_restore's has not.
+    let function = "CREATE FUNCTION users(int) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT count(*) FROM userinfo'";
+    pod.owner().batch_execute(&format!("{function}; CREATE INDEX ON datavalue (users(id))")).unwrap();
+    backup(&pod, "set-1", "3").done();
+    drop(serving);
+    let ended = verify(&pod);
+    let said = ended.report.clone().unwrap().message;
+    assert_eq!(ended.refused(), Refusal::RestoreFailed, "{said}");
+    assert!(said.contains("relation \"userinfo\" does not exist"), "{said}");
+}
+
+#[test]
+fn a_damaged_repository_is_told_as_such() {
+    let flip = |file: PathBuf| {
+        let mut bytes = fs::read(&file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        writable(&file);
+        fs::write(file, bytes).unwrap();
+    };
+    let cut = |file: PathBuf| {
+        writable(&file);
+        let length = fs::metadata(&file).unwrap().len();
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_len(length / 2).unwrap();
+    };
+    let damages: [(&str, &dyn Fn(&Pod)); 4] = [
+        ("a flipped byte", &|pod| flip(largest(pod, "data"))),
+        ("a truncated pack", &|pod| cut(largest(pod, "data"))),
+        ("a lost pack", &|pod| fs::remove_file(largest(pod, "data")).unwrap()),
+        ("a lost index", &|pod| {
+            walkdir(&pod.path(layout::REPOSITORY).join("index")).iter().for_each(|file| fs::remove_file(file).unwrap())
+        }),
+    ];
+    for (damage, done) in damages {
+        let pod = backed_up_once();
+        done(&pod);
+        let ended = verify(&pod);
+        let said = ended.report.clone().unwrap().message;
+        assert_eq!(ended.refused(), Refusal::RepositoryDamaged, "{damage}: {said}");
+        assert!(scratch_is_empty(&pod), "{damage}");
+        assert_eq!(of_set(&pod, "set-1", "proof"), 0, "{damage}");
+    }
+}
+
+#[test]
+fn without_a_set_or_its_key_nothing_is_proven() {
+    let pod = filled();
+    let said = verify(&pod).failed().message;
+    assert!(said.contains("holds no restic repository"), "{said}");
+    assert!(!pod.path(layout::REPOSITORY).exists(), "none is made");
+    let pod = backed_up_once();
+    let said = verify_set(&pod, "set-9").failed().message;
+    assert!(said.contains("the repository has no set set-9"), "{said}");
+    pod.write(layout::BACKUP_PASSWORD, "Another-Key-1234");
+    assert_eq!(verify(&pod).refused(), Refusal::RepositoryKeyMismatch);
+}
+
+#[test]
+fn one_that_is_killed_is_simply_repeated() {
+    let pod = backed_up_once();
+    for after in [300, 900, 1500] {
+        let running = pod.start(&VERIFY);
+        std::thread::sleep(Duration::from_millis(after));
+        running.kill();
+    }
+    let running = pod.start(&VERIFY);
+    std::thread::sleep(Duration::from_millis(700));
+    running.signal(Signal::SIGTERM);
+    running.wait();
+    assert_eq!(verified(verify(&pod).done()).set, "set-1");
+    assert!(scratch_is_empty(&pod));
+    let locks = fs::read_dir(pod.path(layout::REPOSITORY).join("locks")).unwrap().count();
+    assert_eq!(locks, 0, "a lock that stays keeps others waiting");
+}
