@@ -255,6 +255,9 @@ pub struct BackedUp {
     pub repository_size: u64,
     /// What is free of it, in bytes.
     pub repository_free: u64,
+    /// What it has much less of than a set before it, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk: Option<String>,
     /// The set that was restored last, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,

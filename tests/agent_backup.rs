@@ -136,7 +136,7 @@ fn a_set_that_lacks_files_pushes_out_no_whole_one() {
     permit(0o000);
     for attempt in ["made", "found made"] {
         let report = backup(&pod, "set-2", "1").done();
-        assert!(report.message.contains("until a set holds all files"), "{attempt}: {}", report.message);
+        assert!(report.message.contains("since this one lacks files"), "{attempt}: {}", report.message);
         let second = backed_up(report);
         assert_eq!((second.files_incomplete, second.retention, second.sets_kept), (true, Retention::Postponed, 2), "{attempt}");
     }
@@ -192,6 +192,26 @@ fn what_cannot_be_opened_is_left_as_it_is() {
     fs::remove_file(pod.path("/backups/repository/config")).unwrap();
     assert_eq!(backup(&pod, "set-2", "3").refused(), Refusal::RepositoryKeyMismatch);
     assert!(Path::new(&pod.path("/backups/repository/keys")).is_dir());
+}
+
+#[test]
+fn a_set_that_has_much_less_pushes_out_no_other_until_it_is_accepted() {
+    let pod = filled();
+    let _serving = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    let made = |set: &str, more: &[&str]| backed_up(pod.agent(&[&arguments(&pod, set, "1")[..], more].concat()).done());
+    assert_eq!(made("set-1", &[]).shrunk, None, "there is nothing to hold it against");
+    pod.owner().batch_execute("DELETE FROM datavalue WHERE id <= 1000").unwrap();
+    let second = made("set-2", &[]);
+    assert_eq!((second.shrunk, second.sets_kept), (None, 1), "a fiftieth is tidied up");
+    pod.owner().batch_execute("DELETE FROM datavalue WHERE id <= 30000; DELETE FROM userinfo WHERE userinfoid > 20").unwrap();
+    for (set, sets) in [("set-3", 2), ("set-4", 3)] {
+        let third = made(set, &[]);
+        assert_eq!(third.shrunk.as_deref(), Some("20000 data values of 49000, 20 users of 500 in set set-2"), "{set}");
+        assert_eq!((third.retention, third.sets_kept), (Retention::Postponed, sets), "{set}");
+    }
+    let accepted = made("set-5", &["--accept", "set-3"]);
+    assert_eq!((accepted.shrunk, accepted.retention, accepted.sets_kept), (None, Retention::Done, 1));
 }
 
 #[test]

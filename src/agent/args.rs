@@ -169,6 +169,9 @@ pub struct Backup {
     /// DHIS2's version, which says what tables it can make again
     #[arg(long)]
     pub version: Version,
+    /// A set that has much less than those before it, and is right all the same: sets are held against it from now on
+    #[arg(long, value_name = "ID", value_parser = set_id)]
+    pub accept: Option<String>,
     /// Which sets are kept.
     #[command(flatten)]
     pub keep: Keep,

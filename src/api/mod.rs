@@ -27,6 +27,9 @@ pub const MANAGER: &str = "dhis2-operator";
 /// Annotation: `"true"`, or anything but `"false"`, makes the operator leave this instance alone, at once.
 pub const PAUSED: &str = "dhis2.hosting/paused";
 
+/// Annotation: the name of a backup set that holds much less than those before it, and is right all the same.
+pub const ACCEPTED_SET: &str = "dhis2.hosting/accepted-set";
+
 /// Annotation on objects that may lack an owner reference: uid of the instance that made them.
 pub const INSTANCE: &str = "dhis2.hosting/instance";
 

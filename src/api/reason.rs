@@ -51,6 +51,8 @@ pub enum Reason {
     BackupSuspended,
     /// The last good backup is older than it should be.
     BackupOverdue,
+    /// The newest set holds much less than the one before it.
+    ContentShrunk,
     /// No restore test was made yet.
     NotVerifiedYet,
     /// Scheduled restore tests are switched off.

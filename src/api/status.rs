@@ -13,7 +13,7 @@ pub struct Dhis2InstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`, `Paused`, `DatabaseReady`, `ApplicationReady`, `AdminPasswordSet`,
-    /// `Exposed`, `BackupHealthy`, `RestoreVerified`: each with a reason that docs/operate.md explains.
+    /// `Exposed`, `BackupHealthy`, `ContentSane`, `RestoreVerified`: each with a reason that docs/operate.md explains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -125,6 +125,9 @@ pub struct BackupStatus {
     /// The newest sets, newest first, at most five.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<SetStatus>,
+    /// What the newest set has much less of than the one before it; old sets are kept meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk: Option<ShrunkStatus>,
     /// The set that was restored last and found to be whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_verified: Option<VerifiedStatus>,
@@ -134,6 +137,16 @@ pub struct BackupStatus {
     /// The schedule of restore tests in force; none while they are suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_schedule: Option<ScheduleStatus>,
+}
+
+/// A set that holds much less than the one before it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShrunkStatus {
+    /// Its id.
+    pub set: String,
+    /// Of what it has less, and than which set.
+    pub message: String,
 }
 
 /// A set that was restored on scratch space and found to be as its manifest says: rows, content of tables, and files.

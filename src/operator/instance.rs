@@ -175,6 +175,8 @@ pub struct Backup {
     pub retention: Retention,
     /// No scheduled backups.
     pub suspend: bool,
+    /// A set that has much less than those before it, and is right all the same.
+    pub accepted: Option<String>,
     /// When a set is restored to see whether it can be: five cron fields.
     pub verify_schedule: String,
     /// No scheduled restore tests.

@@ -32,8 +32,8 @@ pub enum Act {
     Edit(&'static str, &'static str, Value),
     /// Deletes an object.
     Remove(&'static str, &'static str),
-    /// Makes a Job of this name from the backup's CronJob, as `kubectl create job --from` does.
-    Backup(&'static str),
+    /// Makes a Job from the CronJob of this part, as `kubectl create job --from` does.
+    Start(&'static str),
     /// Ends the operator and starts it with another value of one of its variables.
     Upgrade(&'static str, &'static str),
     /// Waits.
@@ -153,7 +153,8 @@ fn others() -> Vec<Flow> {
     ];
     let gone = gone.into_iter().map(|(kind, name)| Act::Remove(kind, name)).collect();
     vec![
-        flow("backup", ready(json!({})), vec![Act::Backup("by-hand")]),
+        flow("backup", ready(json!({})), vec![Act::Start("backup")]),
+        flow("verify", ready(json!({})), vec![Act::Start("verify")]),
         flow("drift", ready(json!({})), drift),
         flow("gone", ready(json!({})), gone),
         flow("upgrade", ready(json!({})), vec![Act::Upgrade("OPERATOR_IMAGE", "dhis2-operator:next")]),

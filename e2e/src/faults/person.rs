@@ -66,10 +66,10 @@ impl Person {
                 self.api(kind)?.patch(name, &edited, &Patch::Merge(patch)).await?;
             }
             Act::Remove(kind, name) => drop(self.api(kind)?.delete(name, &DeleteParams::background()).await?),
-            Act::Backup(name) => {
-                let schedule = Api::<CronJob>::namespaced(self.client.clone(), &self.namespace).get(&format!("{NAME}-backup")).await?;
+            Act::Start(part) => {
+                let schedule = Api::<CronJob>::namespaced(self.client.clone(), &self.namespace).get(&format!("{NAME}-{part}")).await?;
                 let jobs: Api<Job> = Api::namespaced(self.client.clone(), &self.namespace);
-                jobs.create(&PostParams::default(), &job(name, schedule)).await?;
+                jobs.create(&PostParams::default(), &job("by-hand", schedule)).await?;
             }
             Act::Upgrade(variable, value) => cast.upgrade(variable, value).await?,
             Act::Until(goal) => self.until(*goal).await?,
@@ -151,9 +151,10 @@ fn is_settled(instance: &DynamicObject) -> bool {
         && says("Reconciling", "False")
 }
 
-/// The instance with these fields beside those that it must have, and a schedule: the default one depends on its uid.
+/// The instance with these fields beside those that it must have, and schedules: the default ones depend on its namespace.
 fn instance(spec: &Value) -> Result<Dhis2Instance, serde_json::Error> {
-    let mut all = json!({ "version": "2.42.4.1", "web": { "host": "play.example.org" }, "backup": { "schedule": "17 2 * * *" } });
+    let backup = json!({ "schedule": "17 2 * * *", "verify": { "schedule": "30 7 * * 6" } });
+    let mut all = json!({ "version": "2.42.4.1", "web": { "host": "play.example.org" }, "backup": backup });
     if let (Some(all), Some(given)) = (all.as_object_mut(), spec.as_object()) {
         all.extend(given.clone());
     }

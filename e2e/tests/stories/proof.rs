@@ -1,11 +1,11 @@
-//! Proof: a set is restored on scratch space while the instance serves, and what is proven is told; damage to the repository is found
-//! before the set is needed; and what the runbook says leads back to a proven set.
+//! Proof: a set is restored on scratch space while the instance serves, and what is proven is told; a loss of data is noticed although
+//! the backup is whole; damage to the repository is found before the set is needed, and what the runbook says leads back to a proven set.
 
 use std::time::{Duration, Instant};
 
 use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::data;
-use dhis2_e2e::site::door::{Door, Scheme};
+use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::{self, Instance};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
@@ -18,6 +18,8 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 
 const LIMIT: Duration = Duration::from_mins(3);
+/// More than a tenth of a small instance.
+const MANY: usize = 20;
 /// A schedule that does not come while the story is told.
 const SOME_DAY: &str = "0 0 29 2 *";
 
@@ -37,6 +39,7 @@ fn proof() {
         backed_up(&story, &instance, "kept").await?;
         is_proven(&story, &instance, "kept", "test-1").await?;
         scratch_goes(&story, "test-1").await?;
+        loss_is_noticed(&story, &instance, &door, &admin).await?;
         damage_is_found(&story, &instance).await?;
         begun_anew(&story, &instance).await?;
         assert_eq!(served(&story).await?, first, "the servers were started again");
@@ -106,6 +109,40 @@ async fn scratch_goes(story: &Story, job: &str) -> Outcome {
     Ok(())
 }
 
+/// Somebody deletes much: the backup is whole, and says so; nothing older goes until it is accepted.
+async fn loss_is_noticed(story: &Story, instance: &Instance, door: &Door, admin: &Account) -> Outcome {
+    let (door, admin) = (door.clone(), admin.clone());
+    let units = move || -> Result<(), String> {
+        for number in 0..MANY {
+            let unit = json!({ "name": format!("Lost {number}"), "shortName": format!("Lost {number}"), "openingDate": "2020-01-01" });
+            let answer = door.send("POST", Scheme::Http, "/api/organisationUnits", Some(&admin), Some(&unit));
+            answer.map_err(|error| error.to_string()).and_then(|answer| if answer.status < 300 { Ok(()) } else { Err(answer.body) })?;
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(units).await??;
+    backed_up(story, instance, "before-loss").await?;
+    story.sql("play", "DELETE FROM organisationunit WHERE name LIKE 'Lost %'")?;
+    backed_up(story, instance, "after-loss").await?;
+    let seen = instance.when("ContentShrunk", |seen| reason(seen, "ContentSane").as_deref() == Some("ContentShrunk")).await?;
+    let told = instance::condition(&seen, "ContentSane").map(|told| told.message.clone()).unwrap_or_default();
+    assert!(told.contains("organisation units of") && told.contains("in set before-loss"), "{told}");
+    story.tell(&format!("a loss was told as: {told}"));
+    assert!(instance::holds(&seen, "BackupHealthy"), "the backup itself is whole");
+    // As the message says.
+    let accepted = "dhis2.hosting/accepted-set=after-loss";
+    run::output(story.site.kubectl().args(["--namespace", &story.namespace, "annotate", "dhis2", "play", accepted, "--overwrite"]))?;
+    instance.until("ContentSane").await?;
+    backed_up(story, instance, "accepted").await?;
+    let seen = instance.api.get(&instance.name).await?;
+    assert!(instance::holds(&seen, "ContentSane") && backup(&seen).shrunk.is_none(), "{:?}", backup(&seen).shrunk);
+    Ok(())
+}
+
+fn reason(seen: &Dhis2Instance, kind: &str) -> Option<String> {
+    instance::condition(seen, kind).map(|told| told.reason.clone())
+}
+
 /// Every pack is changed in the middle, as by a disk that loses what it was given.
 async fn damage_is_found(story: &Story, instance: &Instance) -> Outcome {
     story.shell(&story.namespace, "hand", &["sleep", "infinity"], &["play-backups"]).await?;
@@ -113,7 +150,7 @@ async fn damage_is_found(story: &Story, instance: &Instance) -> Outcome {
                   dd if=/dev/urandom of=$pack bs=1 count=8 seek=$(($(wc -c < $pack) / 2)) conv=notrunc 2>/dev/null; done";
     story.inside("hand", damage)?;
     start(story, "verify", "test-2")?;
-    let found = |seen: &Dhis2Instance| instance::condition(seen, "RestoreVerified").is_some_and(|told| told.reason == "RepositoryDamaged");
+    let found = |seen: &Dhis2Instance| reason(seen, "RestoreVerified").as_deref() == Some("RepositoryDamaged");
     let seen = instance.when("RepositoryDamaged", found).await?;
     assert!(instance::holds(&seen, "Ready"), "the instance serves all the same");
     let told = instance::condition(&seen, "RestoreVerified").map(|told| told.message.clone()).unwrap_or_default();

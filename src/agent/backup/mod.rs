@@ -5,6 +5,7 @@
 
 mod dump;
 mod retention;
+mod sane;
 mod steps;
 
 use std::fmt::Write;
@@ -118,10 +119,9 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
             made => made?,
         },
     };
-    let kept = if manifest.files.complete {
-        retention::apply(&repository, &arguments.keep, &arguments.name, &paths.of(PENDING_PRUNE), log)?
-    } else {
-        retention::postpone(&repository)?
+    let kept = match manifest.doubt() {
+        None => retention::apply(&repository, &arguments.keep, &arguments.name, &paths.of(PENDING_PRUNE), log)?,
+        Some(doubt) => retention::postpone(&repository, doubt)?,
     };
     let verified = proof::newest(&repository, &snapshots).inspect_err(|error| log.warn(&told(error))).unwrap_or_default();
     let report = manifest.report(kept.retention, kept.sets, kept.oldest, verified);
@@ -131,8 +131,8 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
 /// Lets old sets go before the new one is made, since they would never go otherwise: retention comes after a set.
 fn make_room(repository: &Repository, snapshots: &[Snapshot], arguments: &Backup, paths: &Paths, log: Log) {
     let newest = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).max_by_key(|snapshot| snapshot.time);
-    // A set that lacks files pushes out no whole one, here neither: no rule keeps everything.
-    let whole = newest.is_none_or(|newest| manifest::read(repository, &newest.id).is_ok_and(|manifest| manifest.files.complete));
+    // A doubtful set pushes out no whole one, here neither: no rule keeps everything.
+    let whole = newest.is_none_or(|newest| manifest::read(repository, &newest.id).is_ok_and(|manifest| manifest.doubt().is_none()));
     let keep = if whole { &arguments.keep } else { &Keep::default() };
     if let Err(error) = retention::make_room(repository, keep, &arguments.name, &paths.of(PENDING_PRUNE), log) {
         log.warn(&format!("no room was made: {}", told(&error)));
@@ -146,6 +146,9 @@ fn message(report: &BackedUp, trouble: Option<String>) -> String {
     );
     if report.files_incomplete {
         message.push_str("; some files could not be read and are not in it: see the log");
+    }
+    if let Some(shrunk) = &report.shrunk {
+        let _ = write!(message, "; it has much less than before: {shrunk}");
     }
     if report.references_without_file > 0 {
         let _ = write!(message, "; {} rows of fileresource have no file", report.references_without_file);

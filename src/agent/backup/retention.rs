@@ -69,10 +69,9 @@ pub fn apply(repository: &Repository, keep: &Keep, host: &str, pending: &Path, l
     kept(repository, retention, trouble)
 }
 
-/// Removes nothing after a set that lacks files: it must push out none that is whole.
-pub fn postpone(repository: &Repository) -> Result<Kept, restic::Error> {
-    let trouble = "old sets are left until a set holds all files".to_owned();
-    kept(repository, Retention::Postponed, Some(trouble))
+/// Removes nothing after a set that is in doubt: it must push out none that is whole.
+pub fn postpone(repository: &Repository, doubt: &str) -> Result<Kept, restic::Error> {
+    kept(repository, Retention::Postponed, Some(format!("old sets are left, since {doubt}")))
 }
 
 fn kept(repository: &Repository, retention: Retention, trouble: Option<String>) -> Result<Kept, restic::Error> {

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use super::{Error, dump};
+use super::{Error, dump, sane};
 use crate::agent::args::Backup;
+use crate::agent::failure::told;
 use crate::agent::log::Log;
 use crate::agent::paths::Paths;
 use crate::agent::postgres::identity::{self, Identity};
@@ -14,7 +15,7 @@ use crate::agent::postgres::programs::Programs;
 use crate::agent::postgres::reach;
 use crate::agent::sets::manifest::{self, Dhis2, Dump, EncryptionKey, Files, Manifest, Postgresql};
 use crate::agent::sets::moment::{Facts, Moment};
-use crate::agent::sets::restic::{Repository, Summary};
+use crate::agent::sets::restic::{Repository, Snapshot, Summary};
 use crate::agent::sets::set::{Label, Part};
 use crate::agent::termination::Message;
 use crate::agent::{secret, volume};
@@ -53,7 +54,8 @@ pub fn make(repository: &Repository, set: &str, arguments: &Backup, paths: &Path
     let before = making.timed("files", |making| making.files(Part::Files))?;
     let dumped = making.timed("dump", |making| making.dump(arguments, reports))?;
     let after = making.timed("filesAgain", |making| making.files(Part::FilesAgain))?;
-    let manifest = making.manifest(arguments, &before, dumped, &after)?;
+    let mut manifest = making.manifest(arguments, &before, dumped, &after)?;
+    manifest.shrunk = making.shrunk(arguments, &manifest)?;
     let text = serde_json::to_vec_pretty(&manifest).map_err(Error::Manifest)?;
     let build = |restic: &mut Command| {
         label.mark(restic, Part::Manifest);
@@ -161,12 +163,29 @@ impl Making<'_> {
                 references_without_file: u64::try_from(without_file.len()).unwrap_or(u64::MAX),
                 without_file: without_file.into_iter().take(NAMED).collect(),
             },
+            shrunk: None,
             volumes: self.volumes()?,
             bytes_added: before.data_added_packed + dumped.summary.data_added_packed + after.data_added_packed,
             seconds: self.seconds.clone(),
             resource: self.resource()?,
             secrets: self.secrets()?,
         })
+    }
+
+    /// Held against what the sets before it say.
+    fn shrunk(&self, arguments: &Backup, manifest: &Manifest) -> Result<Option<manifest::Shrunk>, Error> {
+        let snapshots = self.repository.snapshots()?;
+        let manifests = || snapshots.iter().filter(|snapshot| snapshot.is_manifest());
+        // One that can't be read is the restore test's to tell.
+        let read =
+            |snapshot: &Snapshot| manifest::read(self.repository, &snapshot.id).inspect_err(|error| self.log.warn(&told(error))).ok();
+        let mut known: Vec<Manifest> = manifests().max_by_key(|manifest| manifest.time).and_then(read).into_iter().collect();
+        let accepted = arguments.accept.as_deref();
+        if let Some(shrunk) = known.first().and_then(|previous| previous.shrunk.clone()) {
+            let names = [Some(shrunk.than.as_str()), accepted];
+            known.extend(manifests().filter(|manifest| manifest.set().is_some() && names.contains(&manifest.set())).filter_map(read));
+        }
+        Ok(sane::base(&known, accepted).and_then(|base| sane::shrunk(base, manifest)))
     }
 
     fn volumes(&self) -> Result<BTreeMap<String, volume::Space>, Error> {

@@ -87,6 +87,9 @@ pub struct Manifest {
     pub contents: Contents,
     /// The file store.
     pub files: Files,
+    /// What it has much less of than a set before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk: Option<Shrunk>,
     /// Volumes, by what they are for.
     pub volumes: BTreeMap<String, Space>,
     /// Bytes that the set added to the repository, but for this manifest.
@@ -97,6 +100,16 @@ pub struct Manifest {
     pub resource: serde_json::Value,
     /// The Secrets, by `<secret>/<key>`. The repository is encrypted: its key opens all of them.
     pub secrets: BTreeMap<String, String>,
+}
+
+/// That a set has much less than one before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shrunk {
+    /// The set that it was held against.
+    pub than: String,
+    /// Of what, for people.
+    pub what: String,
 }
 
 /// DHIS2 and its schema.
@@ -183,6 +196,17 @@ pub struct Files {
 }
 
 impl Manifest {
+    /// Why no older set may go on account of this one.
+    pub fn doubt(&self) -> Option<&'static str> {
+        if !self.files.complete {
+            Some("this one lacks files")
+        } else if self.shrunk.is_some() {
+            Some("this one has much less than before")
+        } else {
+            None
+        }
+    }
+
     /// What the operator is told, with what the repository holds by now.
     pub fn report(&self, retention: Retention, sets_kept: u64, oldest: String, verified: Option<Verified>) -> BackedUp {
         let repository = self.volumes.get("backups").copied();
@@ -205,6 +229,7 @@ impl Manifest {
             repository_size: repository.map_or(0, |space| space.size),
             repository_free: repository.map_or(0, |space| space.free),
             verified,
+            shrunk: self.shrunk.as_ref().map(|shrunk| format!("{} in set {}", shrunk.what, shrunk.than)),
         }
     }
 }

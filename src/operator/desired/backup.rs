@@ -66,6 +66,7 @@ fn command(instance: &Instance) -> Vec<String> {
     let name = format!("{}/{}", instance.namespace, instance.name);
     let version = instance.version.to_string();
     let mut command = agent(&["backup", "--host", &host, "--instance", &instance.uid, "--name", &name, "--version", &version]);
+    command.extend(instance.backup.accepted.iter().flat_map(|set| ["--accept".to_owned(), set.clone()]));
     let kept = &instance.backup.retention;
     let kept = [("last", kept.last), ("daily", kept.daily), ("weekly", kept.weekly), ("monthly", kept.monthly), ("yearly", kept.yearly)];
     command.extend(kept.into_iter().flat_map(|(period, number)| [format!("--keep-{period}"), number.to_string()]));

@@ -117,6 +117,7 @@ pub fn plain() -> Instance {
             time_zone: None,
             retention: Retention::default(),
             suspend: false,
+            accepted: None,
             verify_schedule: "30 7 * * 6".into(),
             verify_suspend: false,
         },

@@ -163,6 +163,7 @@ fn report(job: &str, owner: &Value) -> Value {
         repository_size: 2,
         repository_free: 1,
         verified: None,
+        shrunk: None,
     };
     ended(Verb::Backup, Data::Backup(set))
 }

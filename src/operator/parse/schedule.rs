@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Refusal;
 use crate::{
-    api::{Dhis2Instance, Reason},
+    api::{ACCEPTED_SET, Dhis2Instance, Reason},
     operator::{compare::digest, instance::Backup},
 };
 
@@ -35,9 +35,20 @@ pub fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
         time_zone: Some(time_zone),
         retention: spec.retention,
         suspend: spec.suspend,
+        accepted: accepted(resource)?,
         verify_schedule,
         verify_suspend: spec.verify.suspend,
     })
+}
+
+/// A name that the agent would refuse, since restic could not take it as a tag, would end every backup.
+fn accepted(resource: &Dhis2Instance) -> Result<Option<String>, Refusal> {
+    let Some(set) = resource.annotations().get(ACCEPTED_SET) else { return Ok(None) };
+    if set.is_empty() || !set.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.') {
+        let message = format!("metadata.annotations[{ACCEPTED_SET}]: {set:?} is no name of a set; copy it from status.backup.shrunk.set");
+        return Err(Refusal::new(Reason::InvalidSpec, message));
+    }
+    Ok(Some(set.clone()))
 }
 
 fn asked(field: &str, schedule: Option<&String>, default: impl FnOnce() -> String) -> Result<String, Refusal> {

@@ -12,8 +12,8 @@ use kube::ResourceExt;
 use super::{Outcome, conditions::Told, verify};
 use crate::{
     api::{
-        Dhis2Instance, Dhis2InstanceStatus, Reason,
-        status::{BackupFailure, BackupStatus, ScheduleStatus, SetStatus},
+        ACCEPTED_SET, Dhis2Instance, Dhis2InstanceStatus, Reason,
+        status::{BackupFailure, BackupStatus, ScheduleStatus, SetStatus, ShrunkStatus},
     },
     operator::{
         instance::Backup,
@@ -140,6 +140,7 @@ fn take(status: &mut BackupStatus, set: &BackedUp) {
     }
     if status.last.as_ref().is_none_or(|last| when(last) <= time_of(set)) {
         status.last = status.history.first().cloned();
+        status.shrunk = set.shrunk.clone().map(|message| ShrunkStatus { set: set.set.clone(), message });
         status.sets = i64::try_from(set.sets_kept).ok();
     }
 }
@@ -186,6 +187,22 @@ pub fn healthy(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, outcome: 
         told(true, Reason::BackupRunning, format!("The last backup is set {}; the next one is being made.", last.set))
     } else {
         told(false, Reason::BackupOverdue, format!("The last good backup is set {}; the next one should be there by now.", last.set))
+    }
+}
+
+/// The condition `ContentSane`.
+pub fn sane(resource: &Dhis2Instance, status: &Dhis2InstanceStatus) -> Told {
+    let told = |holds, reason, message: String| Told { kind: "ContentSane", holds, reason, message };
+    let shrunk = status.backup.as_ref().and_then(|backup| backup.shrunk.as_ref());
+    let accepted = resource.annotations().get(ACCEPTED_SET);
+    match shrunk.filter(|shrunk| accepted != Some(&shrunk.set)) {
+        None => told(true, Reason::Done, "The newest set holds about as much as the one before it, or is accepted.".into()),
+        Some(ShrunkStatus { set, message }) => {
+            let name = resource.name_any();
+            let accept = format!("kubectl annotate dhis2 {name} {ACCEPTED_SET}={set} --overwrite");
+            let message = format!("Set {set} has {message}. Old sets are kept. Was something lost? If it is meant so: {accept}");
+            told(false, Reason::ContentShrunk, message)
+        }
     }
 }
 

@@ -59,6 +59,7 @@ pub fn conditions(
     });
     told.extend(parts);
     told.push(backup::healthy(resource, status, outcome, observed, now));
+    told.push(backup::sane(resource, status));
     told.push(verify::verified(resource, status, observed, now));
     told.into_iter().map(|told| written(told, resource, now)).collect()
 }

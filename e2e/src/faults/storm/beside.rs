@@ -35,7 +35,7 @@ pub fn silent(stage: &Stage) -> LocalBoxFuture<'_, Outcome<Report>> {
     async move {
         let mut scene = Box::pin(Scene::open(stage, &named("configuration")?, "silent-one")).await?;
         let instances: Api<Dhis2Instance> = Api::namespaced(stage.ground.rig.client(), &scene.namespace);
-        let other = json!({ "version": "2.42.4.1", "web": { "host": "beside.example.org" }, "backup": { "schedule": "17 2 * * *" } });
+        let other = json!({ "version": "2.42.4.1", "web": { "host": "beside.example.org" }, "backup": { "schedule": "17 2 * * *", "verify": { "schedule": "30 7 * * 6" } } });
         instances.create(&PostParams::default(), &Dhis2Instance::new("beside", serde_json::from_value(other)?)).await?;
         wait::until(&instances, "beside", "the other instance to be ready", LIMIT, |instance| is_ready(instance, 1)).await?;
         scene.begin();

@@ -38,6 +38,7 @@ fn set(name: &str, created: &str) -> BackedUp {
         repository_size: 2,
         repository_free: 1,
         verified: None,
+        shrunk: None,
     }
 }
 
@@ -93,6 +94,30 @@ fn told(resource: &mut Dhis2Instance, pods: &[Pod], now: &str) -> (bool, Reason)
 }
 
 const DONE: (bool, Reason) = (true, Reason::Done);
+
+#[test]
+fn a_set_that_has_much_less_is_told_until_it_is_accepted_or_a_newer_one_has_not() {
+    let mut resource = daily();
+    let small = |name: &str, time: &str| BackedUp { shrunk: Some("2 users of 12 in set a".into()), ..set(name, time) };
+    let second = made("2026-11-25T01:00:00Z", small("b", "2026-11-25T01:01:00Z"));
+    let of = |resource: &Dhis2Instance| {
+        let told = sane(resource, resource.status.as_ref().unwrap());
+        (told.holds, told.reason, told.message)
+    };
+    told(&mut resource, &[made("2026-11-24T01:00:00Z", set("a", "2026-11-24T01:01:00Z"))], "2026-11-24T01:02:00Z");
+    assert!(of(&resource).0);
+    told(&mut resource, std::slice::from_ref(&second), "2026-11-25T01:02:00Z");
+    let (holds, reason, message) = of(&resource);
+    assert_eq!((holds, reason), (false, Reason::ContentShrunk));
+    assert!(message.contains("2 users of 12 in set a") && message.contains("dhis2.hosting/accepted-set=b"), "{message}");
+    resource.metadata.annotations = Some([(ACCEPTED_SET.to_owned(), "b".to_owned())].into());
+    assert!(of(&resource).0, "accepted");
+    let third = made("2026-11-26T01:00:00Z", small("c", "2026-11-26T01:01:00Z"));
+    told(&mut resource, &[second.clone(), third], "2026-11-26T01:02:00Z");
+    assert!(!of(&resource).0, "another one than that which was accepted");
+    told(&mut resource, &[second, made("2026-11-27T01:00:00Z", set("d", "2026-11-27T01:01:00Z"))], "2026-11-27T01:02:00Z");
+    assert!(of(&resource).0);
+}
 
 #[test]
 fn the_first_backup_is_awaited() {

@@ -156,6 +156,7 @@ fn a_proof_that_only_the_repository_knows_is_told_by_the_next_backup() {
         oldest: created,
         repository_size: 2,
         repository_free: 1,
+        shrunk: None,
         verified: Some(proof("a", "2026-11-14T07:10:00Z")),
     };
     let backup = ended(pod("backup", "2026-11-15T01:00:00Z"), Verb::Backup, Data::Backup(set));
