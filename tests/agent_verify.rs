@@ -8,13 +8,13 @@ mod pod;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use dhis2_operator::layout;
 use dhis2_operator::report::{Data, Refusal, Report, Verified};
 use nix::sys::signal::Signal;
-use pod::sets::{SCHEMA, backed_up, backup, filled, manifest, of_set, output, restic, snapshots};
+use pod::sets::{SCHEMA, backed_up, backup, filled, manifest, of_set, output, restic};
 use pod::{Ended, Pod};
 use serde_json::{Value, json};
 
@@ -123,44 +123,71 @@ fn the_next_backup_tells_what_was_proven_and_keeps_it() {
     drop(serving);
 }
 
+/// A set that is not as it should be: how it is changed, and what is said.
+struct Case {
+    of: &'static str,
+    change: fn(&mut Value),
+    refusal: Refusal,
+    words: &'static [&'static str],
+}
+
+const CASES: [Case; 7] = [
+    Case {
+        of: "a row more, another user, a table less",
+        change: |m| {
+            m["contents"]["rows"]["public.datavalue"] = json!(50_001);
+            m["contents"]["sums"]["userinfo"] = json!("0");
+            m["contents"]["rows"].as_object_mut().unwrap().remove("public.fileresource");
+        },
+        refusal: Refusal::ContentsDiffer,
+        words: &[
+            "table public.datavalue has 50000 rows of 50001",
+            "table userinfo has other content",
+            "public.fileresource has 2 rows and is not in the manifest",
+        ],
+    },
+    Case { of: "a file more", change: |m| m["files"]["count"] = json!(3), refusal: Refusal::ContentsDiffer, words: &["2 files of"] },
+    Case {
+        of: "a dump without its files",
+        change: |m| m["files"]["after"] = json!("0000"),
+        refusal: Refusal::SetIncomplete,
+        words: &["the snapshot of its files is not in"],
+    },
+    Case {
+        of: "files that could not be read",
+        change: |m| m["files"]["complete"] = json!(false),
+        refusal: Refusal::SetIncomplete,
+        words: &["could not be read"],
+    },
+    Case {
+        of: "another key",
+        change: |m| m["secrets"]["encryption/password"] = json!("Another-Key-1234"),
+        refusal: Refusal::EncryptionKeyMismatch,
+        words: &["another encryption key"],
+    },
+    Case { of: "a later form", change: |m| m["format"] = json!(2), refusal: Refusal::SetNewer, words: &["has format 2"] },
+    Case {
+        of: "too large",
+        change: |m| m["postgresql"]["dumpedBytes"] = json!(1_u64 << 60),
+        refusal: Refusal::ScratchTooSmall,
+        words: &["spec.backup.verify.storage.size"],
+    },
+];
+
 #[test]
 fn a_set_that_is_not_as_its_manifest_says_is_refused_and_the_others_stay() {
     let pod = backed_up_once();
-    let dump = |pod: &Pod| manifest(pod, "set-1")["dump"]["snapshot"].as_str().unwrap().to_owned();
-    let cases: [(&str, Refusal, &str, &dyn Fn(&mut Value)); 9] = [
-        ("a row more", Refusal::ContentsDiffer, "table public.datavalue has 50000 rows of 50001", &|m| {
-            m["contents"]["rows"]["public.datavalue"] = json!(50_001);
-        }),
-        ("another user", Refusal::ContentsDiffer, "table userinfo has other content", &|m| {
-            m["contents"]["sums"]["userinfo"] = json!("0");
-        }),
-        ("a table less", Refusal::ContentsDiffer, "public.fileresource has 2 rows and is not in the manifest", &|m| {
-            m["contents"]["rows"].as_object_mut().unwrap().remove("public.fileresource");
-        }),
-        ("a file more", Refusal::ContentsDiffer, "2 files of", &|m| m["files"]["count"] = json!(3)),
-        ("a dump without its files", Refusal::SetIncomplete, "the snapshot of its files is not in", &|m| {
-            m["files"]["after"] = json!("0000")
-        }),
-        ("files that could not be read", Refusal::SetIncomplete, "could not be read", &|m| m["files"]["complete"] = json!(false)),
-        ("another key", Refusal::EncryptionKeyMismatch, "another encryption key", &|m| {
-            m["secrets"]["encryption/password"] = json!("Another-Key-1234");
-        }),
-        ("a later form", Refusal::SetNewer, "has format 2", &|m| m["format"] = json!(2)),
-        ("too large", Refusal::ScratchTooSmall, "spec.backup.verify.storage.size", &|m| {
-            m["postgresql"]["dumpedBytes"] = json!(1_u64 << 60);
-        }),
-    ];
-    for (case, refusal, words, change) in cases {
+    for Case { of, change, refusal, words } in CASES {
         forge(&pod, change);
         let ended = verify(&pod);
         let said = ended.report.clone().unwrap().message;
-        assert_eq!(ended.refused(), refusal, "{case}: {said}");
-        assert!(said.contains(words), "{case}: {said}");
-        assert!(scratch_is_empty(&pod), "{case}");
+        assert_eq!(ended.refused(), refusal, "{of}: {said}");
+        assert!(words.iter().all(|words| said.contains(words)), "{of}: {said}");
+        assert!(scratch_is_empty(&pod), "{of}");
         output(restic(&pod).args(["forget", "--tag", "set=forged", "--unsafe-allow-remove-all"]));
     }
-    // A dump that is none: the files' snapshot has no such file, the manifest's own has another one.
-    let other = snapshots(&pod).iter().find(|snapshot| snapshot["id"] != dump(&pod).as_str()).unwrap()["id"].clone();
+    // A snapshot without a dump in it.
+    let other = manifest(&pod, "set-1")["files"]["after"].clone();
     forge(&pod, |m| m["dump"]["snapshot"] = other);
     assert_eq!(verify(&pod).refused(), Refusal::RepositoryDamaged);
     assert_eq!(verified(verify_set(&pod, "set-1").done()).set, "set-1");
@@ -182,37 +209,52 @@ fn a_dump_that_postgresql_does_not_take_is_told_with_what_it_says() {
     assert!(said.contains("relation \"userinfo\" does not exist"), "{said}");
 }
 
+fn flip(file: &PathBuf) {
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    writable(file);
+    fs::write(file, bytes).unwrap();
+}
+
+fn cut(file: &PathBuf) {
+    writable(file);
+    let length = fs::metadata(file).unwrap().len();
+    fs::OpenOptions::new().write(true).open(file).unwrap().set_len(length / 2).unwrap();
+}
+
+fn lose_index(pod: &Pod) {
+    for file in walkdir(&pod.path(layout::REPOSITORY).join("index")) {
+        fs::remove_file(file).unwrap();
+    }
+}
+
+/// Something that happens to a repository.
+type Damage = (&'static str, fn(&Pod));
+
 #[test]
 fn a_damaged_repository_is_told_as_such() {
-    let flip = |file: PathBuf| {
-        let mut bytes = fs::read(&file).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        writable(&file);
-        fs::write(file, bytes).unwrap();
-    };
-    let cut = |file: PathBuf| {
-        writable(&file);
-        let length = fs::metadata(&file).unwrap().len();
-        fs::OpenOptions::new().write(true).open(file).unwrap().set_len(length / 2).unwrap();
-    };
-    let damages: [(&str, &dyn Fn(&Pod)); 4] = [
-        ("a flipped byte", &|pod| flip(largest(pod, "data"))),
-        ("a truncated pack", &|pod| cut(largest(pod, "data"))),
-        ("a lost pack", &|pod| fs::remove_file(largest(pod, "data")).unwrap()),
-        ("a lost index", &|pod| {
-            walkdir(&pod.path(layout::REPOSITORY).join("index")).iter().for_each(|file| fs::remove_file(file).unwrap())
-        }),
+    let damages: [Damage; 4] = [
+        ("a flipped byte", |pod| flip(&largest(pod, "data"))),
+        ("a truncated pack", |pod| cut(&largest(pod, "data"))),
+        ("a lost pack", |pod| fs::remove_file(largest(pod, "data")).unwrap()),
+        ("a lost index", lose_index),
     ];
-    for (damage, done) in damages {
-        let pod = backed_up_once();
-        done(&pod);
+    let pod = backed_up_once();
+    let (repository, sound) = (pod.path(layout::REPOSITORY), pod.path("/backups/sound"));
+    let copy = |from: &PathBuf, to: &PathBuf| assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+    copy(&repository, &sound);
+    for (damage, strike) in damages {
+        strike(&pod);
         let ended = verify(&pod);
         let said = ended.report.clone().unwrap().message;
         assert_eq!(ended.refused(), Refusal::RepositoryDamaged, "{damage}: {said}");
         assert!(scratch_is_empty(&pod), "{damage}");
-        assert_eq!(of_set(&pod, "set-1", "proof"), 0, "{damage}");
+        fs::remove_dir_all(&repository).unwrap();
+        copy(&sound, &repository);
     }
+    assert_eq!(of_set(&pod, "set-1", "proof"), 0);
+    verify(&pod).done();
 }
 
 #[test]

@@ -69,28 +69,28 @@ pub fn finish(command: &mut Command, input: Option<&[u8]>) -> Result<Output, Err
 
 /// Runs both to whatever ends, what the first one prints being what the second one reads.
 pub fn pipe(mut first: Command, mut second: Command) -> Result<(Output, Output), Error> {
-    let (giver, reader) = (name(&first), name(&second));
-    let mut giving = spawn(&mut first, Stdio::null())?;
-    let stdin = giving.stdout.take().map_or_else(Stdio::null, Stdio::from);
+    let (source, sink) = (name(&first), name(&second));
+    let mut writing = spawn(&mut first, Stdio::null())?;
+    let stdin = writing.stdout.take().map_or_else(Stdio::null, Stdio::from);
     let reading = spawn(&mut second, stdin);
     // It holds the end that is read: with it, the first one would wait for ever for somebody to read on.
     drop(second);
     let reading = match reading {
         Ok(reading) => reading,
         Err(error) => {
-            let _ = giving.kill();
-            let _ = giving.wait();
-            forget(giving.id());
+            let _ = writing.kill();
+            let _ = writing.wait();
+            forget(writing.id());
             return Err(error);
         }
     };
-    let ids = [giving.id(), reading.id()];
-    let given = std::thread::spawn(move || giving.wait_with_output());
+    let ids = [writing.id(), reading.id()];
+    let wait = std::thread::spawn(move || writing.wait_with_output());
     let read = reading.wait_with_output();
-    let given = given.join().unwrap_or_else(|_| Err(io::Error::other("the thread that waits for it ended")));
+    let written = wait.join().unwrap_or_else(|_| Err(io::Error::other("the thread that waits for it ended")));
     ids.into_iter().for_each(forget);
     let lost = |program| move |source| Error::Start { program, source };
-    Ok((given.map_err(lost(giver))?, read.map_err(lost(reader))?))
+    Ok((written.map_err(lost(source))?, read.map_err(lost(sink))?))
 }
 
 fn spawn(command: &mut Command, stdin: Stdio) -> Result<Child, Error> {

@@ -106,7 +106,7 @@ mod tests {
         };
         let base_of = |sets: &[Manifest], accepted| base(sets, accepted).map(|base| base.set.clone());
         assert_eq!(base_of(&[], None), None);
-        assert_eq!(base_of(&[whole.clone()], None).as_deref(), Some("a"));
+        assert_eq!(base_of(std::slice::from_ref(&whole), None).as_deref(), Some("a"));
         let sets = [whole.clone(), small("b", 2), small("c", 3)];
         assert_eq!(base_of(&sets, None).as_deref(), Some("a"));
         assert_eq!(base_of(&sets, Some("b")).as_deref(), Some("b"), "though a newer one was made meanwhile");

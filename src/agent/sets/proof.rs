@@ -21,7 +21,7 @@ pub fn write(repository: &Repository, label: &Label<'_>, proof: &Verified) -> Re
     repository.back_up(step, build, Some(&text)).map(drop)
 }
 
-/// The newest of these snapshots that is a proof of a set that still exists.
+/// The newest proof among these snapshots.
 pub fn newest(repository: &Repository, snapshots: &[Snapshot]) -> Result<Option<Verified>, Error> {
     let proofs = snapshots.iter().filter(|snapshot| snapshot.is(Part::Proof));
     let Some(proof) = proofs.max_by_key(|proof| proof.time) else { return Ok(None) };

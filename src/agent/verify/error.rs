@@ -105,11 +105,20 @@ impl Error {
         }
     }
 
-    /// A failure of pg_restore.
+    /// A failure of `pg_restore`.
     pub fn restoring(said: &[u8]) -> Self {
-        let said = program::last_lines(&String::from_utf8_lossy(said));
+        let said = error_of(&String::from_utf8_lossy(said));
         if crate::agent::database::says_full(&said) { Self::Full(said) } else { Self::Restore(said) }
     }
+}
+
+/// The error that `pg_restore` ended with, and the statement. Details and context may repeat rows, which belong into no log.
+fn error_of(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().map(str::trim).collect();
+    let error = lines.iter().position(|line| line.contains("error:"));
+    let statement = lines.iter().find(|line| line.starts_with("Command was:"));
+    let Some(error) = error.and_then(|at| lines.get(at)) else { return program::last_lines(said) };
+    [Some(error), statement].into_iter().flatten().copied().collect::<Vec<_>>().join(" | ")
 }
 
 impl Failure for Error {
@@ -128,5 +137,23 @@ impl Failure for Error {
             Self::Differs { .. } => Some(Refusal::ContentsDiffer),
             Self::NoSet(_) | Self::Scratch(..) | Self::Volume(_) | Self::Private(_) | Self::Read(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_pg_restore_says_the_error_and_the_statement_are_told_and_no_row() {
+        let said = "pg_restore: while PROCESSING TOC:\npg_restore: from TOC entry 7; 0 16 TABLE DATA userinfo dhis\n\
+                    pg_restore: error: COPY failed for table \"userinfo\": ERROR:  duplicate key value\n\
+                    DETAIL:  Key (username)=(mary) already exists.\nCONTEXT:  COPY userinfo, line 3\nCommand was: COPY public.userinfo FROM stdin;";
+        let told = error_of(said);
+        assert_eq!(
+            told,
+            "pg_restore: error: COPY failed for table \"userinfo\": ERROR:  duplicate key value | Command was: COPY public.userinfo FROM stdin;"
+        );
+        assert_eq!(error_of("Killed\n"), "Killed");
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod restore;
 mod scratch;
 
+use std::fmt::Write;
 use std::time::Instant;
 
 use super::Ended;
@@ -53,7 +54,7 @@ pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) ->
     let label = Label { set: &manifest.set, instance: &arguments.instance, name: &arguments.name };
     if let Err(error) = proof::write(&repository, &label, &proof) {
         // It is proven all the same; only whoever removes old sets does not know.
-        message.push_str(&format!("; the proof could not be noted in the repository: {}", told(&error)));
+        let _ = write!(message, "; the proof could not be noted in the repository: {}", told(&error));
     }
     Ok((message, Some(Data::Verify(proof))))
 }

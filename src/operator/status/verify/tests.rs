@@ -161,7 +161,7 @@ fn a_proof_that_only_the_repository_knows_is_told_by_the_next_backup() {
     };
     let backup = ended(pod("backup", "2026-11-15T01:00:00Z"), Verb::Backup, Data::Backup(set));
     let mut resource = weekly();
-    assert_eq!(told(&mut resource, &[backup.clone()], "2026-11-15T01:05:00Z"), DONE);
+    assert_eq!(told(&mut resource, std::slice::from_ref(&backup), "2026-11-15T01:05:00Z"), DONE);
     let newer = [backup, proven("b", "2026-11-15T07:10:00Z")];
     assert_eq!(told(&mut resource, &newer, "2026-11-15T07:11:00Z"), DONE);
     assert_eq!(resource.status.unwrap().backup.unwrap().last_verified.unwrap().set, "b", "the older word changes nothing");
