@@ -313,6 +313,35 @@ impl Report {
     }
 }
 
+/// Reports for tests.
+#[cfg(test)]
+pub mod fixture {
+    use super::{BackedUp, Retention};
+
+    /// Of a set without peculiarities.
+    pub fn set(name: &str, created: &str) -> BackedUp {
+        BackedUp {
+            set: name.into(),
+            created: created.into(),
+            bytes_added: 1,
+            files: 1,
+            file_bytes: 1,
+            files_incomplete: false,
+            references_without_file: 0,
+            tables: 1,
+            rows: 1,
+            seconds: 1,
+            retention: Retention::Done,
+            sets_kept: 1,
+            oldest: created.into(),
+            repository_size: 2,
+            repository_free: 1,
+            verified: None,
+            shrunk: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

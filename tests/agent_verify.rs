@@ -258,6 +258,26 @@ fn a_damaged_repository_is_told_as_such() {
 }
 
 #[test]
+fn damage_that_the_newest_set_does_not_need_is_found_all_the_same() {
+    let pod = backed_up_once();
+    let packs = || walkdir(&pod.path(layout::REPOSITORY).join("data"));
+    let (place, before) = ("/opt/dhis2/files/dataValue/old", packs());
+    let _serving = pod.serve();
+    let words: Vec<String> = (0..400_000_u32).map(|number| format!("{:08x}", number.wrapping_mul(2_654_435_761))).collect();
+    pod.write(place, &words.concat());
+    backup(&pod, "set-2", "3").done();
+    let new = packs().into_iter().filter(|pack| !before.contains(pack)).max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
+    fs::remove_file(pod.path(place)).unwrap();
+    backup(&pod, "set-3", "3").done();
+    assert_eq!(verified(verify(&pod).done()).set, "set-3");
+    fs::remove_file(new).unwrap();
+    let ended = verify(&pod);
+    let said = ended.report.clone().unwrap().message;
+    assert_eq!(ended.refused(), Refusal::RepositoryDamaged, "{said}");
+    assert!(said.contains("read a share of the repository"), "found where the newest set needs it: {said}");
+}
+
+#[test]
 fn without_a_set_or_its_key_nothing_is_proven() {
     let pod = filled();
     let said = verify(&pod).failed().message;

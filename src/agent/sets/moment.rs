@@ -71,6 +71,11 @@ impl Moment {
         Ok(Self { snapshot: row.try_get(0)?, time: row.try_get(1)?, client })
     }
 
+    /// The newest schema version of DHIS2.
+    pub fn schema(&mut self) -> Result<Option<String>, SqlError> {
+        identity::newest_schema(&mut self.client)
+    }
+
     /// What the server and the database are; `derived` is not dumped.
     pub fn facts(&mut self, derived: &[Family]) -> Result<Facts, SqlError> {
         let statement = "SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, pg_database_size(current_database())";
@@ -85,7 +90,7 @@ impl Moment {
         Ok(Facts {
             dumped_bytes: u64::try_from(dumped_bytes).unwrap_or_default(),
             identity: identity::read(&mut self.client)?,
-            schema: identity::newest_schema(&mut self.client)?,
+            schema: self.schema()?,
             version: version.split(' ').next().unwrap_or_default().to_owned(),
             major: u32::try_from(major).unwrap_or_default(),
             extensions: extensions.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, SqlError>>()?,

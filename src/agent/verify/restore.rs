@@ -116,7 +116,7 @@ impl Restore<'_> {
         let mut moment = Moment::begin(server.connect(layout::DATABASE)?).map_err(Error::Read)?;
         // Also what is not in the dump: it has to be there, and empty.
         let found = moment.contents(&[]).map_err(Error::Read)?;
-        let schema = moment.facts(&[]).map_err(Error::Read)?.schema;
+        let schema = moment.schema().map_err(Error::Read)?;
         let mut differences = compare::contents(&self.manifest.contents, &found);
         if schema != self.manifest.dhis2.schema {
             differences

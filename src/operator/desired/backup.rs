@@ -1,48 +1,21 @@
 //! Backups: the schedule, and the first one.
 
-use k8s_openapi::{
-    api::{
-        batch::v1::{CronJob, CronJobSpec, JobTemplateSpec},
-        core::v1::{Affinity, Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodAffinity, PodAffinityTerm, PodSpec},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::api::core::v1::{Affinity, Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodAffinity, PodAffinityTerm, PodSpec};
 
 use super::{
     Policy, Wanted,
-    job::{self, Retry, job},
-    metadata::{Part, labels, owned, pods},
+    job::{self, Cron, Retry, job},
+    metadata::{Part, pods},
     pod::{self, Placement, Step, agent, variable},
     resources,
     volume::{self, Attached},
 };
-use crate::{
-    layout,
-    operator::{instance::Instance, kind::Kind},
-};
+use crate::{layout, operator::instance::Instance};
 
 /// The scheduled backups, once the instance is secured.
 pub fn schedule(instance: &Instance) -> Option<Wanted> {
-    let name = instance.child("backup");
-    let cron_job = CronJob {
-        metadata: owned(instance, &name, Part::Backup),
-        spec: Some(CronJobSpec {
-            schedule: instance.backup.schedule.clone(),
-            time_zone: instance.backup.time_zone.clone(),
-            suspend: Some(instance.backup.suspend),
-            concurrency_policy: Some("Forbid".into()),
-            // After an outage of the control plane the night's backup is made up for during the day.
-            starting_deadline_seconds: Some(12 * 3600),
-            successful_jobs_history_limit: Some(3),
-            failed_jobs_history_limit: Some(3),
-            job_template: JobTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(labels(instance, Part::Backup)), ..ObjectMeta::default() }),
-                spec: Some(job::spec(instance, Part::Backup, pod(instance), Retry::NewPod)),
-            },
-        }),
-        status: None,
-    };
-    instance.stage.secured.then(|| Wanted::new(Kind::CronJob, &name, &cron_job, Policy::Keep))
+    let cron = Cron { schedule: &instance.backup.schedule, suspend: instance.backup.suspend, late: 12, kept: 3 };
+    job::scheduled(instance, Part::Backup, &cron, job::spec(instance, Part::Backup, pod(instance), Retry::NewPod))
 }
 
 /// The first backup, right after the instance is secured.
@@ -112,6 +85,7 @@ pub fn beside_dhis2(instance: &Instance) -> Affinity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::kind::Kind;
     use serde_json::json;
 
     use crate::operator::{desired::fixture, instance::Stage};

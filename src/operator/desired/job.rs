@@ -1,13 +1,16 @@
 //! The frame of the steps that run once.
 
-use k8s_openapi::api::{
-    batch::v1::{Job, JobSpec},
-    core::v1::PodSpec,
+use k8s_openapi::{
+    api::{
+        batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec},
+        core::v1::PodSpec,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 use super::{
     Policy, Wanted,
-    metadata::{Part, owned},
+    metadata::{Part, labels, owned},
     pod::template,
 };
 use crate::operator::{instance::Instance, kind::Kind};
@@ -25,6 +28,41 @@ pub enum Retry {
 pub fn job(instance: &Instance, name: &str, part: Part, pod: PodSpec, retry: Retry, policy: Policy) -> Wanted {
     let job = Job { metadata: owned(instance, name, part), spec: Some(spec(instance, part, pod, retry)), status: None };
     Wanted::new(Kind::Job, name, &job, policy)
+}
+
+/// When a Job is made, and how much is kept of it.
+pub struct Cron<'a> {
+    /// Five cron fields, in the time zone of the backups.
+    pub schedule: &'a str,
+    /// None is made.
+    pub suspend: bool,
+    /// So many hours late one may still be made: after an outage of the control plane it is made up for.
+    pub late: i64,
+    /// So many Jobs that succeeded stay, and as many that failed.
+    pub kept: i32,
+}
+
+/// Jobs by the clock, one at a time, once the instance is secured.
+pub fn scheduled(instance: &Instance, part: Part, cron: &Cron<'_>, spec: JobSpec) -> Option<Wanted> {
+    let name = instance.child(part.into());
+    let cron_job = CronJob {
+        metadata: owned(instance, &name, part),
+        spec: Some(CronJobSpec {
+            schedule: cron.schedule.to_owned(),
+            time_zone: instance.backup.time_zone.clone(),
+            suspend: Some(cron.suspend),
+            concurrency_policy: Some("Forbid".into()),
+            starting_deadline_seconds: Some(cron.late * 3600),
+            successful_jobs_history_limit: Some(cron.kept),
+            failed_jobs_history_limit: Some(cron.kept),
+            job_template: JobTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(labels(instance, part)), ..ObjectMeta::default() }),
+                spec: Some(spec),
+            },
+        }),
+        status: None,
+    };
+    instance.stage.secured.then(|| Wanted::new(Kind::CronJob, &name, &cron_job, Policy::Keep))
 }
 
 /// The spec of a step. It has no time to live: whoever made it deletes it when its result is recorded.

@@ -1,55 +1,34 @@
 //! The restore test: the newest set, restored on scratch space.
 
 use k8s_openapi::api::{
-    batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec},
+    batch::v1::JobSpec,
     core::v1::{Container, PodSpec},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
-    Policy, Wanted,
+    Wanted,
     backup::beside_dhis2,
-    job::{self, Retry},
-    metadata::{Part, labels, owned},
+    job::{self, Cron, Retry},
+    metadata::Part,
     pod::{self, Placement, Step, agent, variable},
     resources,
     volume::{self, Attached},
 };
-use crate::{
-    layout,
-    operator::{instance::Instance, kind::Kind},
-};
+use crate::{layout, operator::instance::Instance};
 
 /// The scratch volume goes with the pod, and the pod with its Job: nobody pays longer for it than a person needs to read a log.
 const KEPT: i32 = 6 * 3600;
 
 /// The scheduled restore tests, once the instance is secured.
 pub fn schedule(instance: &Instance) -> Option<Wanted> {
-    let name = instance.child("verify");
+    let cron = Cron { schedule: &instance.backup.verify_schedule, suspend: instance.backup.verify_suspend, late: 24, kept: 1 };
     let spec = JobSpec {
         ttl_seconds_after_finished: Some(KEPT),
         // Each try has a scratch volume of its own, and what is damaged stays damaged.
         backoff_limit: Some(1),
         ..job::spec(instance, Part::Verify, pod(instance), Retry::NewPod)
     };
-    let cron_job = CronJob {
-        metadata: owned(instance, &name, Part::Verify),
-        spec: Some(CronJobSpec {
-            schedule: instance.backup.verify_schedule.clone(),
-            time_zone: instance.backup.time_zone.clone(),
-            suspend: Some(instance.backup.verify_suspend),
-            concurrency_policy: Some("Forbid".into()),
-            starting_deadline_seconds: Some(24 * 3600),
-            successful_jobs_history_limit: Some(1),
-            failed_jobs_history_limit: Some(1),
-            job_template: JobTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(labels(instance, Part::Verify)), ..ObjectMeta::default() }),
-                spec: Some(spec),
-            },
-        }),
-        status: None,
-    };
-    instance.stage.secured.then(|| Wanted::new(Kind::CronJob, &name, &cron_job, Policy::Keep))
+    job::scheduled(instance, Part::Verify, &cron, spec)
 }
 
 fn pod(instance: &Instance) -> PodSpec {

@@ -6,7 +6,7 @@ use super::server::{NAMESPACE, State};
 use crate::{
     dhis2::version::Version,
     operator::kind::Kind,
-    report::{AdminPassword, BackedUp, Bootstrapped, Built, Checked, Data, Outcome, Report, Retention, Verb},
+    report::{AdminPassword, Bootstrapped, Built, Checked, Data, Outcome, Report, Verb, fixture},
 };
 
 /// Something that can happen now.
@@ -146,24 +146,6 @@ fn report(job: &str, owner: &Value) -> Value {
         let done = Bootstrapped { version, admin_password: AdminPassword::Generated, district_refused: true };
         return ended(Verb::Bootstrap, Data::Bootstrap(done));
     }
-    let set = BackedUp {
-        set: "a".into(),
-        created: time.clone(),
-        bytes_added: 1,
-        files: 0,
-        file_bytes: 0,
-        files_incomplete: false,
-        references_without_file: 0,
-        tables: 1,
-        rows: 1,
-        seconds: 1,
-        retention: Retention::Done,
-        sets_kept: 1,
-        oldest: time,
-        repository_size: 2,
-        repository_free: 1,
-        verified: None,
-        shrunk: None,
-    };
+    let set = fixture::set("a", &time);
     ended(Verb::Backup, Data::Backup(set))
 }

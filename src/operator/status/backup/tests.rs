@@ -1,7 +1,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::operator::{slot::Facts, trouble::Trouble};
+use crate::{
+    operator::{slot::Facts, trouble::Trouble},
+    report::fixture::set,
+};
 
 fn resource(backup: &serde_json::Value) -> Dhis2Instance {
     serde_json::from_value(json!({
@@ -18,28 +21,6 @@ fn daily() -> Dhis2Instance {
 
 fn at(time: &str) -> Timestamp {
     time.parse().unwrap()
-}
-
-fn set(name: &str, created: &str) -> BackedUp {
-    BackedUp {
-        set: name.into(),
-        created: created.into(),
-        bytes_added: 1,
-        files: 1,
-        file_bytes: 1,
-        files_incomplete: false,
-        references_without_file: 0,
-        tables: 1,
-        rows: 1,
-        seconds: 1,
-        retention: Retention::Done,
-        sets_kept: 1,
-        oldest: created.into(),
-        repository_size: 2,
-        repository_free: 1,
-        verified: None,
-        shrunk: None,
-    }
 }
 
 fn made(created: &str, set: BackedUp) -> Pod {

@@ -8,7 +8,7 @@ use crate::{
         slot::{Facts, Pod, Slot},
         trouble::Trouble,
     },
-    report::{BackedUp, Outcome, Report, Retention, Verb},
+    report::{BackedUp, Outcome, Report, Verb, fixture},
 };
 
 fn resource(verify: &serde_json::Value) -> Dhis2Instance {
@@ -139,26 +139,7 @@ fn what_has_no_reason_says_nothing_about_the_set() {
 
 #[test]
 fn a_proof_that_only_the_repository_knows_is_told_by_the_next_backup() {
-    let created = "2026-11-15T01:00:00Z".to_owned();
-    let set = BackedUp {
-        set: "b".into(),
-        created: created.clone(),
-        bytes_added: 1,
-        files: 1,
-        file_bytes: 1,
-        files_incomplete: false,
-        references_without_file: 0,
-        tables: 1,
-        rows: 1,
-        seconds: 1,
-        retention: Retention::Done,
-        sets_kept: 1,
-        oldest: created,
-        repository_size: 2,
-        repository_free: 1,
-        shrunk: None,
-        verified: Some(proof("a", "2026-11-14T07:10:00Z")),
-    };
+    let set = BackedUp { verified: Some(proof("a", "2026-11-14T07:10:00Z")), ..fixture::set("b", "2026-11-15T01:00:00Z") };
     let backup = ended(pod("backup", "2026-11-15T01:00:00Z"), Verb::Backup, Data::Backup(set));
     let mut resource = weekly();
     assert_eq!(told(&mut resource, std::slice::from_ref(&backup), "2026-11-15T01:05:00Z"), DONE);
