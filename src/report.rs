@@ -151,7 +151,7 @@ pub enum Data {
     /// Of `bootstrap`.
     Bootstrap(Bootstrapped),
     /// Of `backup`.
-    Backup(BackedUp),
+    Backup(Box<BackedUp>),
     /// Of `verify`.
     Verify(Verified),
 }
@@ -251,16 +251,44 @@ pub struct BackedUp {
     pub sets_kept: u64,
     /// When the oldest of them was made, RFC 3339.
     pub oldest: String,
-    /// Size of the repository's volume in bytes.
-    pub repository_size: u64,
-    /// What is free of it, in bytes.
-    pub repository_free: u64,
+    /// How full the volumes are, and how fast they fill.
+    #[serde(default)]
+    pub capacity: Capacity,
     /// What it has much less of than a set before it, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shrunk: Option<String>,
     /// The set that was restored last, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,
+}
+
+/// How full the volumes were when a set was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    /// Of the database: what it takes and the write-ahead log may take. A backup does not see that volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<Filling>,
+    /// Of DHIS2's files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Filling>,
+    /// Of the backup repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Filling>,
+}
+
+/// How full a volume is, and how fast it fills.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Filling {
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes that can still be written, where the volume was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free: Option<u64>,
+    /// Bytes by which it has grown a day of late; none while no older set tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_day: Option<i64>,
 }
 
 /// What became of old sets after a new one was made.
@@ -316,7 +344,7 @@ impl Report {
 /// Reports for tests.
 #[cfg(test)]
 pub mod fixture {
-    use super::{BackedUp, Retention};
+    use super::{BackedUp, Capacity, Retention};
 
     /// Of a set without peculiarities.
     pub fn set(name: &str, created: &str) -> BackedUp {
@@ -334,8 +362,7 @@ pub mod fixture {
             retention: Retention::Done,
             sets_kept: 1,
             oldest: created.into(),
-            repository_size: 2,
-            repository_free: 1,
+            capacity: Capacity::default(),
             verified: None,
             shrunk: None,
         }

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use dhis2_operator::layout;
 use dhis2_operator::report::{Refusal, Retention};
+use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
 use pod::Pod;
-use pod::sets::{SCHEMA, arguments, backed_up, backup, filled, manifest, of_set, output, ready, restic, snapshots};
+use pod::sets::{SCHEMA, arguments, backed_up, backup, filled, forge, manifest, of_set, output, ready, restic, snapshots};
 
 #[test]
 fn a_set_is_restored_with_restic_and_pg_restore_alone() {
@@ -212,6 +213,30 @@ fn a_set_that_has_much_less_pushes_out_no_other_until_it_is_accepted() {
     }
     let accepted = made("set-5", &["--accept", "set-3"]);
     assert_eq!((accepted.shrunk, accepted.retention, accepted.sets_kept), (None, Retention::Done, 1));
+}
+
+#[test]
+fn how_full_the_volumes_are_is_told_and_how_fast_they_fill() {
+    const DAY: u64 = 50 << 20;
+    let pod = filled();
+    let _serving = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    let first = backed_up(backup(&pod, "set-1", "3").done()).capacity;
+    let (database, files) = (first.database.unwrap(), first.files.unwrap());
+    let wal = manifest(&pod, "set-1")["postgresql"]["walBytes"].as_u64().unwrap();
+    assert!(wal > 1 << 20 && database.used > wal + (7 << 20), "{database:?}, of which {wal} for the log");
+    assert!(files.free.unwrap() > 0 && files.used > 0, "{files:?}");
+    assert_eq!([database.per_day, files.per_day, first.repository.unwrap().per_day], [None; 3]);
+    // A set of ten days ago, when everything was larger.
+    let then = Timestamp::now() - SignedDuration::from_hours(240);
+    forge(&pod, &["--time", &then.strftime("%Y-%m-%d %H:%M:%S").to_string()], |manifest| {
+        manifest["created"] = format!("{then:.0}").into();
+        let before = &mut manifest["postgresql"]["bytes"];
+        *before = (before.as_u64().unwrap() + 10 * DAY).into();
+    });
+    let per_day = backed_up(backup(&pod, "set-2", "3").done()).capacity.database.unwrap().per_day.unwrap();
+    let expected = -i64::try_from(DAY).unwrap();
+    assert!((per_day - expected).abs() < 1 << 20, "{per_day} instead of {expected}");
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub struct Backup {
     /// Where the sets are kept.
     #[serde(default)]
     pub repository: Repository,
-    /// Which sets are kept; all others are removed after each backup. The newest set is never removed.
+    /// Which sets are kept; all others are removed after each backup. Never removed are the newest set, the
+    /// newest one that a restore test has proven and, unless `verify.suspend` is set, all younger than that.
     #[serde(default)]
     pub retention: Retention,
     /// `true`: no scheduled backups. Default false.

@@ -151,6 +151,8 @@ pub enum Reason {
     RepositoryFull,
     /// A volume is full.
     DiskFull,
+    /// A volume will be full within thirty days.
+    CapacityShort,
     /// A step failed; the message says how. It is tried again.
     Failed,
     /// The admin password was changed by people: it is theirs.

@@ -13,7 +13,7 @@ pub struct Dhis2InstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`, `Paused`, `DatabaseReady`, `ApplicationReady`, `AdminPasswordSet`,
-    /// `Exposed`, `BackupHealthy`, `ContentSane`, `RestoreVerified`: each with a reason that docs/operate.md explains.
+    /// `Exposed`, `BackupHealthy`, `ContentSane`, `RestoreVerified`, `CapacitySufficient`: each with a reason that docs/operate.md explains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -39,6 +39,9 @@ pub struct Dhis2InstanceStatus {
     /// Backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupStatus>,
+    /// How full the volumes are, and when they will be, as the newest backup saw them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<CapacityStatus>,
 }
 
 /// DHIS2 versions.
@@ -137,6 +140,45 @@ pub struct BackupStatus {
     /// The schedule of restore tests in force; none while they are suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_schedule: Option<ScheduleStatus>,
+}
+
+/// How full the volumes are.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CapacityStatus {
+    /// The moment of the backup that saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+    /// Of the database. In use is what the database takes and its write-ahead log may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<VolumeCapacity>,
+    /// Of DHIS2's files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<VolumeCapacity>,
+    /// Of the backup repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<VolumeCapacity>,
+}
+
+/// How full a volume is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeCapacity {
+    /// What the claim has, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<i64>,
+    /// Bytes in use.
+    pub used: i64,
+    /// Bytes that can still be written; more when the claim has grown since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free: Option<i64>,
+    /// Bytes by which it grows a day: over the last week, or over the three days at least that a young
+    /// instance has backups of. Negative where it shrinks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_day: Option<i64>,
+    /// Days until it is full, if it goes on like this; none where it does not grow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days_to_full: Option<i64>,
 }
 
 /// A set that holds much less than the one before it.

@@ -31,6 +31,14 @@ pub fn canonical(text: &str) -> Option<String> {
     Some(unit.map_or_else(|| amount.to_string(), |(name, factor)| format!("{}{name}", amount / factor)))
 }
 
+/// An amount of bytes for people, in the largest unit of which it is one at least: `1.5Gi`.
+pub fn rough(amount: i64) -> String {
+    let unit = BINARY.into_iter().find(|(_, factor)| i128::from(amount) >= *factor);
+    let Some((name, factor)) = unit else { return amount.to_string() };
+    let tenths = i128::from(amount) * 10 / factor;
+    if tenths >= 100 || tenths % 10 == 0 { format!("{}{name}", tenths / 10) } else { format!("{}.{}{name}", tenths / 10, tenths % 10) }
+}
+
 /// The larger of two quantities; one that can't be read counts as nothing.
 pub fn larger(one: String, other: &str) -> String {
     if bytes(other).unwrap_or(0) > bytes(&one).unwrap_or(0) { other.to_owned() } else { one }
@@ -55,6 +63,12 @@ mod tests {
             assert_eq!(canonical(given).as_deref(), Some(canonical_form));
         }
         assert_eq!(canonical("1.5Gi"), None);
+    }
+
+    #[test]
+    fn told_to_people_with_two_digits() {
+        let told = [0, 1023, 1536, 10 << 10, (12 << 20) + (600 << 10), 5 << 30].map(rough);
+        assert_eq!(told, ["0", "1023", "1.5Ki", "10Ki", "12Mi", "5Gi"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! An instance with data, its backup sets, and restic as a person runs it.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use dhis2_operator::layout;
 use dhis2_operator::report::{BackedUp, Data, Report};
@@ -56,7 +57,7 @@ pub fn backup(pod: &Pod, set: &str, keep: &str) -> Ended {
 
 pub fn backed_up(report: Report) -> BackedUp {
     match report.data {
-        Some(Data::Backup(data)) => data,
+        Some(Data::Backup(data)) => *data,
         other => panic!("{other:?}"),
     }
 }
@@ -89,4 +90,17 @@ pub fn of_set(pod: &Pod, set: &str, part: &str) -> usize {
 pub fn manifest(pod: &Pod, set: &str) -> serde_json::Value {
     let tags = format!("set={set},part=manifest");
     serde_json::from_str(&output(restic(pod).args(["dump", "--tag", &tags, "latest", "/manifest.json"]))).unwrap()
+}
+
+/// One more set, `forged`, with another manifest; its parts are those of `set-1`.
+pub fn forge(pod: &Pod, more: &[&str], change: impl FnOnce(&mut serde_json::Value)) {
+    let mut forged = manifest(pod, "set-1");
+    forged["set"] = "forged".into();
+    change(&mut forged);
+    let mut command = restic(pod);
+    command.args(["backup", "--host", "demo/play", "--tag", "set=forged", "--tag", "part=manifest"]).args(more);
+    command.args(["--stdin", "--stdin-filename", "manifest.json"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(forged.to_string().as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
 }

@@ -1,14 +1,15 @@
 //! The scale bench: `quick` for every change, `full` for the figures in `docs/performance.md`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser};
 use dhis2_e2e::product::binaries;
+use dhis2_e2e::scale::report::Report;
 use dhis2_e2e::scale::run::{Options, Part};
 use dhis2_e2e::scale::soak::run as soak;
-use dhis2_e2e::scale::{raw, run, twin};
+use dhis2_e2e::scale::{plot, raw, run, twin};
 use dhis2_e2e::site::{self, Outcome};
 use dhis2_operator::operator::args::Defaults;
 use dhis2_operator::operator::settings::Settings;
@@ -21,6 +22,8 @@ enum Verb {
     Quick(Program),
     /// Everything, in half an hour.
     Full(Full),
+    /// The table and the curves of several runs of one program on one machine.
+    Join(Join),
     /// Hours with many instances and two replicas, a change a second, cut connections and other leaders: fails when memory or the queue
     /// grows, when a change is lost, and when something is written that no change explains.
     Soak(Soak),
@@ -74,6 +77,16 @@ struct Full {
 }
 
 #[derive(Debug, Args)]
+struct Join {
+    /// What the runs have written as JSON.
+    #[arg(required = true)]
+    reports: Vec<PathBuf>,
+    /// Where the curves are drawn.
+    #[arg(long)]
+    plot: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Soak {
     #[command(flatten)]
     program: Program,
@@ -112,6 +125,7 @@ async fn carry_out(verb: Verb) -> Outcome {
             let options = Options { instances, repeats, idle: Duration::from_secs(idle), parts, json, plot };
             run::full(&program(operator)?, &options).await
         }
+        Verb::Join(Join { reports, plot }) => join(&reports, plot.as_deref()),
         Verb::Soak(Soak { program: Program { operator }, instances, time, term, seed, json }) => {
             let (time, term) = (Duration::from_secs(time), Duration::from_secs(term));
             soak::soak(&program(operator)?, &soak::Options { instances, time, term, seed, json }).await
@@ -123,4 +137,14 @@ async fn carry_out(verb: Verb) -> Outcome {
 
 fn program(given: Option<PathBuf>) -> Outcome<PathBuf> {
     Ok(given.map_or_else(|| binaries::build().map(|built| built.operator), Ok)?)
+}
+
+fn join(reports: &[PathBuf], plot: Option<&Path>) -> Outcome {
+    let read = |path: &PathBuf| -> Outcome<Report> { Ok(serde_json::from_slice(&std::fs::read(path)?)?) };
+    let report = Report::joined(reports.iter().map(read).collect::<Outcome<_>>()?)?;
+    if let Some(path) = plot {
+        std::fs::write(path, plot::draw(&report.panels()))?;
+    }
+    print!("{}", report.table());
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::report::{
-    AdminPassword, BackedUp, Bootstrapped, Built, Checked, Data, Outcome as Ending, Report, Retention, Verb, Verified,
+    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Outcome as Ending, Report, Retention, Verb, Verified,
 };
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -251,7 +251,7 @@ fn report(container: &Container, pod: &Pod) -> Option<Report> {
             let done = Bootstrapped { version, admin_password: AdminPassword::Generated, district_refused: true };
             (Verb::Bootstrap, Data::Bootstrap(done))
         }
-        "backup" => (Verb::Backup, Data::Backup(set(pod))),
+        "backup" => (Verb::Backup, Data::Backup(Box::new(set(pod)))),
         "verify" => {
             let (set, now) = ("play-backup-first".to_owned(), Timestamp::now().to_string());
             (Verb::Verify, Data::Verify(Verified { set, created: now.clone(), verified: now, seconds: 1, bytes: 1 }))
@@ -263,6 +263,7 @@ fn report(container: &Container, pod: &Pod) -> Option<Report> {
 
 fn set(pod: &Pod) -> BackedUp {
     let now = Timestamp::now().to_string();
+    let filling = Filling { used: 1 << 29, free: Some(1 << 29), per_day: None };
     BackedUp {
         set: pod.labels().get("batch.kubernetes.io/job-name").cloned().unwrap_or_default(),
         created: now.clone(),
@@ -277,8 +278,7 @@ fn set(pod: &Pod) -> BackedUp {
         retention: Retention::Done,
         sets_kept: 1,
         oldest: now,
-        repository_size: 1 << 30,
-        repository_free: 1 << 29,
+        capacity: Capacity { database: Some(filling), files: Some(filling), repository: Some(filling) },
         verified: None,
         shrunk: None,
     }

@@ -1,11 +1,11 @@
 //! One figure: what was measured, of whom, and the goal that it is held against.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::spread::Spread;
 
 /// What a figure should be.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Goal {
     /// Not more than this.
@@ -34,7 +34,7 @@ impl Goal {
 }
 
 /// A figure.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Figure {
     /// What it is of.
@@ -42,24 +42,24 @@ pub struct Figure {
     /// How many instances there were.
     pub instances: usize,
     /// What it is counted in; empty for a plain number.
-    pub unit: &'static str,
+    pub unit: String,
     /// The operator's.
     pub ours: Spread,
     /// The twin's.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<Spread>,
     /// The raw writer's.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<Spread>,
     /// What the operator's should be.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goal: Option<Goal>,
 }
 
 impl Figure {
     /// A figure of the operator's alone, without a goal.
-    pub fn new(name: &str, instances: usize, unit: &'static str, ours: Spread) -> Self {
-        Self { name: name.to_owned(), instances, unit, ours, twin: None, raw: None, goal: None }
+    pub fn new(name: &str, instances: usize, unit: &str, ours: Spread) -> Self {
+        Self { name: name.to_owned(), instances, unit: unit.to_owned(), ours, twin: None, raw: None, goal: None }
     }
 
     /// With a goal.

@@ -1,15 +1,16 @@
 //! All figures of a run, as a table for people and as JSON.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::figure::{Figure, Goal, number};
 use super::machine::Machine;
 use super::measure::create::ratio;
 use super::plot::{Curve, Panel};
 use super::spread::Spread;
+use crate::site::Outcome;
 
 /// What a run found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Where.
     pub machine: Machine,
@@ -20,6 +21,23 @@ pub struct Report {
 const HEAD: [&str; 7] = ["measure", "instances", "operator", "twin", "raw writer", "goal", ""];
 
 impl Report {
+    /// What several runs found on one machine, in the order of their instances.
+    ///
+    /// # Errors
+    /// When they are not of one program on one machine, or there is none.
+    pub fn joined(reports: Vec<Self>) -> Outcome<Self> {
+        let mut reports = reports.into_iter();
+        let mut joined = reports.next().ok_or("no report")?;
+        for report in reports {
+            if report.machine != joined.machine {
+                return Err(format!("not of one program on one machine: {:?}, {:?}", joined.machine, report.machine).into());
+            }
+            joined.figures.extend(report.figures);
+        }
+        joined.figures.sort_by_key(|figure| figure.instances);
+        Ok(joined)
+    }
+
     /// A Markdown table; its columns line up, so that it can be read on a terminal as well.
     pub fn table(&self) -> String {
         let rows: Vec<[String; 7]> = std::iter::once(HEAD.map(str::to_owned)).chain(self.figures.iter().map(row)).collect();
@@ -58,7 +76,7 @@ impl Report {
                     "{} with {} instances: {} misses {} by {}",
                     figure.name,
                     figure.instances,
-                    told(&figure.ours, figure.unit),
+                    told(&figure.ours, &figure.unit),
                     goal.told(),
                     number(by)
                 )
@@ -68,7 +86,7 @@ impl Report {
 }
 
 fn row(figure: &Figure) -> [String; 7] {
-    let other = |spread: Option<Spread>| spread.map_or_else(String::new, |spread| told(&spread, figure.unit));
+    let other = |spread: Option<Spread>| spread.map_or_else(String::new, |spread| told(&spread, &figure.unit));
     let verdict = match (figure.goal, figure.missed_by()) {
         (None, _) => "",
         (Some(_), None) => "met",
@@ -77,7 +95,7 @@ fn row(figure: &Figure) -> [String; 7] {
     [
         figure.name.clone(),
         figure.instances.to_string(),
-        told(&figure.ours, figure.unit),
+        told(&figure.ours, &figure.unit),
         other(figure.twin),
         other(figure.raw),
         figure.goal.map_or_else(String::new, Goal::told),
@@ -113,5 +131,15 @@ mod tests {
     #[test]
     fn a_miss_is_told_with_its_distance() {
         assert_eq!(report().misses(), ["memory with 1000 instances: 44 MiB misses ≤ 40 by 4"]);
+    }
+
+    #[test]
+    fn reports_of_one_program_are_joined() {
+        let few = Report { figures: vec![Figure::new("memory", 100, "MiB", Spread::one(20.0))], ..report() };
+        let joined = Report::joined(vec![report(), few.clone()]).unwrap();
+        assert_eq!(joined.figures.iter().map(|figure| figure.instances).collect::<Vec<_>>(), [100, 1000, 1000]);
+        let other = Report { machine: Machine { commit: "other".to_owned(), ..Machine::default() }, ..few };
+        assert!(Report::joined(vec![report(), other]).is_err());
+        assert!(Report::joined(Vec::new()).is_err());
     }
 }

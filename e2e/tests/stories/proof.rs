@@ -1,6 +1,8 @@
 //! Proof: a set is restored on scratch space while the instance serves, and what is proven is told; a loss of data is noticed although
 //! the backup is whole; damage to the repository is found before the set is needed, and what the runbook says leads back to a proven set.
 
+mod capacity;
+
 use std::time::{Duration, Instant};
 
 use dhis2_e2e::cluster::run;
@@ -20,13 +22,23 @@ use serde_json::json;
 const LIMIT: Duration = Duration::from_mins(3);
 /// More than a tenth of a small instance.
 const MANY: usize = 20;
+/// Other than the size of any volume by default.
+const SCRATCH: &str = "700Mi";
 
 #[test]
 fn proof() {
     crate::tell("proof", |story| async move {
         Operator::install(&story).await?;
         let instance = story.instance("play");
-        instance.apply(&story.manifest("play", &json!({}))).await?;
+        instance
+            .apply(&story.manifest(
+                "play",
+                &json!({
+                    "backup": { "verify": { "storage": { "size": SCRATCH } } },
+                    "database": { "bundled": capacity::small() },
+                }),
+            ))
+            .await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
         let door = Door::new(&story.site, &instance.host);
@@ -37,9 +49,11 @@ fn proof() {
         backed_up(&story, &instance, "kept").await?;
         is_proven(&story, &instance, "kept", "test-1").await?;
         scratch_goes(&story, "test-1").await?;
+        Box::pin(capacity::shortage_is_told(&story, &instance)).await?;
         loss_is_noticed(&story, &instance, &door, &admin).await?;
         damage_is_found(&story, &instance).await?;
         begun_anew(&story, &instance).await?;
+        tests_are_switched_off(&story, &instance).await?;
         assert_eq!(served(&story).await?, first, "the servers were started again");
         Ok(())
     });
@@ -100,6 +114,8 @@ async fn scratch_goes(story: &Story, job: &str) -> Outcome {
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(story.client.clone(), &story.namespace);
     let of_test = |claim: &PersistentVolumeClaim| claim.name_any().starts_with(job);
     let scratch = claims.list(&ListParams::default()).await?.items.into_iter().find(of_test).ok_or("the test had no volume")?;
+    let asked = scratch.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage"));
+    assert_eq!(asked.map(|size| size.0.as_str()), Some(SCRATCH));
     let jobs: Api<Job> = Api::namespaced(story.client.clone(), &story.namespace);
     assert!(jobs.get(job).await?.spec.is_some_and(|spec| spec.ttl_seconds_after_finished.is_some()), "nobody would take it away");
     jobs.delete(job, &DeleteParams::background()).await?;
@@ -164,4 +180,14 @@ async fn begun_anew(story: &Story, instance: &Instance) -> Outcome {
     story.inside("hand", "mv /play-backups/repository /play-backups/repository.damaged")?;
     backed_up(story, instance, "anew").await?;
     is_proven(story, instance, "anew", "test-3").await
+}
+
+/// The condition says so, no test comes, and backups are told not to wait for one.
+async fn tests_are_switched_off(story: &Story, instance: &Instance) -> Outcome {
+    instance.change(&json!({ "backup": { "verify": { "suspend": true } } })).await?;
+    instance.when("VerifySuspended", |seen| reason(seen, "RestoreVerified").as_deref() == Some("VerifySuspended")).await?;
+    instance.settled().await?;
+    let schedules: Api<CronJob> = Api::namespaced(story.client.clone(), &story.namespace);
+    assert_eq!(schedules.get("play-verify").await?.spec.and_then(|spec| spec.suspend), Some(true));
+    backed_up(story, instance, "without-test").await
 }

@@ -3,6 +3,7 @@
 //! files → dump → files again → manifest. The manifest is last: a set that was interrupted has none and does not exist. A set
 //! that exists is reported again, not made again.
 
+mod capacity;
 mod dump;
 mod retention;
 mod sane;
@@ -20,6 +21,7 @@ use super::failure::{Failure, told};
 use super::log::Log;
 use super::paths::Paths;
 use super::postgres::{programs, reach};
+use super::sets::manifest::Manifest;
 use super::sets::restic::{self, Repository, Snapshot};
 use super::sets::{manifest, proof, set};
 use super::termination::Message;
@@ -124,8 +126,15 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
         Some(doubt) => retention::postpone(&repository, doubt)?,
     };
     let verified = proof::newest(&repository, &snapshots).inspect_err(|error| log.warn(&told(error))).unwrap_or_default();
-    let report = manifest.report(kept.retention, kept.sets, kept.oldest, verified);
-    Ok((message(&report, kept.trouble), Some(Data::Backup(report))))
+    let capacity = capacity::capacity(&manifest, earlier(&repository, &snapshots, &manifest, log).as_ref());
+    let report = manifest.report(kept.retention, kept.sets, kept.oldest, verified, capacity);
+    Ok((message(&report, kept.trouble), Some(Data::Backup(Box::new(report)))))
+}
+
+/// The set that growth is measured from, unless retention has just removed it.
+fn earlier(repository: &Repository, snapshots: &[Snapshot], manifest: &Manifest, log: Log) -> Option<Manifest> {
+    let snapshot = capacity::base(snapshots, manifest.created.parse().ok()?)?;
+    manifest::read(repository, &snapshot.id).inspect_err(|error| log.warn(&told(error))).ok()
 }
 
 /// Lets old sets go before the new one is made, since they would never go otherwise: retention comes after a set.

@@ -108,7 +108,7 @@ fn remove(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log:
 
 fn forget_surplus(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log: Log) -> Result<(), Error> {
     let surplus = surplus(repository, keep, host)?;
-    let plan = plan(&repository.snapshots()?, &surplus, Timestamp::now());
+    let plan = plan(&repository.snapshots()?, &surplus, keep.verify_suspended, Timestamp::now());
     if !plan.manifests.is_empty() || !plan.parts.is_empty() {
         log.info(&format!("removing {} sets, {} snapshots of sets that are no more", plan.manifests.len(), plan.parts.len()));
         // Written before anything is forgotten: a run that is killed before it has pruned leaves the note for the next one.
@@ -159,13 +159,15 @@ fn rules(keep: &Keep) -> Vec<String> {
 }
 
 /// The exact snapshots to forget. Snapshots that carry no set are somebody's own and none of our business.
-fn plan(snapshots: &[Snapshot], surplus: &[String], now: Timestamp) -> Plan {
+fn plan(snapshots: &[Snapshot], surplus: &[String], verify_suspended: bool, now: Timestamp) -> Plan {
     let manifests = || snapshots.iter().filter(|snapshot| snapshot.is_manifest());
     let newest = manifests().max_by_key(|manifest| manifest.time).map(|manifest| &manifest.id);
     let is_proven = |manifest: &&Snapshot| snapshots.iter().any(|proof| proof.is(Part::Proof) && proof.set() == manifest.set());
     let proven = manifests().filter(is_proven).map(|manifest| manifest.time).max();
-    // What is younger than the newest proven set may be damaged, that set itself is the one that is sure.
-    let sure = |manifest: &Snapshot| proven.is_some_and(|proven| manifest.time >= proven);
+    // What is younger than the newest proven set may be damaged, that set itself is the one that is sure. Without tests to come,
+    // the younger ones would never go.
+    let sure =
+        |manifest: &Snapshot| proven.is_some_and(|proven| if verify_suspended { manifest.time == proven } else { manifest.time >= proven });
     let goes = |manifest: &Snapshot| surplus.contains(&manifest.id) && Some(&manifest.id) != newest && !sure(manifest);
     let kept: BTreeSet<&str> = manifests().filter(|manifest| !goes(manifest)).filter_map(Snapshot::set).collect();
     let gone: BTreeSet<&str> = manifests().filter(|manifest| goes(manifest)).filter_map(Snapshot::set).collect();
@@ -202,9 +204,13 @@ mod tests {
             .collect()
     }
 
+    fn proof(set: &str, time: &str) -> Snapshot {
+        snapshot(&format!("{set}-proof"), time, &[&format!("set={set}"), "part=proof"])
+    }
+
     fn planned(snapshots: &[Snapshot], surplus: &[&str]) -> Plan {
         let surplus: Vec<String> = surplus.iter().map(|&id| id.to_owned()).collect();
-        plan(snapshots, &surplus, NOW.parse().unwrap())
+        plan(snapshots, &surplus, false, NOW.parse().unwrap())
     }
 
     #[test]
@@ -226,13 +232,23 @@ mod tests {
     fn the_newest_proven_set_and_all_younger_ones_stay_whatever_the_rules_say() {
         let day = |day: u32| format!("2026-11-{day:02}T01:00:00Z");
         let sets = ["a", "b", "c", "d"].iter().zip(20..).flat_map(|(name, at)| set(name, &day(at))).collect::<Vec<_>>();
-        let proof = |name: &str, at: u32| snapshot(&format!("{name}-proof"), &day(at), &[&format!("set={name}"), "part=proof"]);
         let all = ["a-manifest", "b-manifest", "c-manifest"];
         assert_eq!(planned(&sets, &all).manifests, all, "nothing was proven yet");
-        let proven = [sets, vec![proof("a", 24), proof("b", 23)]].concat();
+        let proven = [sets, vec![proof("a", &day(24)), proof("b", &day(23))]].concat();
         let plan = planned(&proven, &all);
         assert_eq!(plan.manifests, ["a-manifest"]);
         assert_eq!(plan.parts, ["a-files", "a-dump", "a-files-again", "a-proof"], "a proof goes with its set");
+    }
+
+    #[test]
+    fn while_tests_are_suspended_the_proven_set_stays_and_the_rules_hold_for_younger_ones() {
+        let day = |day: u32| format!("2026-11-{day:02}T01:00:00Z");
+        let sets = ["a", "b", "c", "d"].iter().zip(20..).flat_map(|(name, at)| set(name, &day(at)));
+        let snapshots: Vec<Snapshot> = sets.chain([proof("b", &day(21))]).collect();
+        let surplus = ["a-manifest", "b-manifest", "c-manifest"].map(str::to_owned);
+        let gone = |suspended| plan(&snapshots, &surplus, suspended, NOW.parse().unwrap()).manifests;
+        assert_eq!(gone(true), ["a-manifest", "c-manifest"]);
+        assert_eq!(gone(false), ["a-manifest"], "a test may prove c still");
     }
 
     #[test]
@@ -253,7 +269,7 @@ mod tests {
 
     #[test]
     fn no_rule_keeps_everything() {
-        let keep = Keep { keep_last: 0, keep_daily: 7, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
+        let keep = Keep { keep_last: 0, keep_daily: 7, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0, verify_suspended: true };
         assert_eq!(rules(&keep), ["--keep-daily=7"]);
         assert!(rules(&Keep { keep_daily: 0, ..keep }).is_empty());
     }

@@ -57,19 +57,13 @@ fn is_much(before: u64, now: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::sets::manifest::fixture;
 
     fn set(name: &str, day: u32, rows: &[(&str, u64)], files: u64) -> Manifest {
-        let rows: serde_json::Map<_, _> = rows.iter().map(|(table, rows)| (format!("public.{table}"), (*rows).into())).collect();
-        serde_json::from_value(serde_json::json!({
-            "format": 1, "set": name, "instance": "uid-1", "name": "demo/play", "created": format!("2026-11-{day:02}T01:00:00Z"),
-            "dhis2": {"version": "2.42.4", "schema": null}, "postgresql": {"version": "17.5", "extensions": {}, "bytes": 1},
-            "encryptionKey": {"salt": "", "digest": "default", "inSecrets": true},
-            "dump": {"snapshot": "1", "bytes": 1, "excludedData": [], "excludedSchemas": []},
-            "contents": {"rows": rows, "sums": {}},
-            "files": {"before": "2", "after": "3", "count": files, "bytes": 1, "complete": true, "references": 0, "referencesWithoutFile": 0, "withoutFile": []},
-            "volumes": {}, "bytesAdded": 1, "seconds": {}, "resource": {}, "secrets": {}
-        }))
-        .unwrap()
+        let mut set = fixture::manifest(name, &format!("2026-11-{day:02}T01:00:00Z"));
+        set.contents.rows = rows.iter().map(|(table, rows)| (format!("public.{table}"), *rows)).collect();
+        set.files.count = files;
+        set
     }
 
     fn told(before: &[(&str, u64)], now: &[(&str, u64)]) -> Option<String> {

@@ -144,6 +144,7 @@ impl Making<'_> {
                 extensions: facts.extensions,
                 bytes: facts.bytes,
                 dumped_bytes: Some(facts.dumped_bytes),
+                wal_bytes: Some(facts.wal_bytes),
             },
             encryption_key: EncryptionKey { salt: dumped.identity.key.salt, digest: dumped.identity.key.digest, in_secrets },
             dump: Dump {

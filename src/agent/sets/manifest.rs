@@ -11,7 +11,7 @@ use super::restic::{self, Repository};
 use crate::agent::failure::Failure;
 use crate::agent::volume::Space;
 use crate::dhis2::version::Version;
-use crate::report::{BackedUp, Refusal, Retention, Verified};
+use crate::report::{BackedUp, Capacity, Refusal, Retention, Verified};
 
 /// The form of the manifest that this agent writes.
 pub const FORMAT: u32 = 1;
@@ -135,6 +135,9 @@ pub struct Postgresql {
     /// Size of the tables whose data is in the dump, with their indexes, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dumped_bytes: Option<u64>,
+    /// What the write-ahead log may take beside it (`max_wal_size`), in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal_bytes: Option<u64>,
 }
 
 /// The key that encrypted values were written with.
@@ -208,8 +211,7 @@ impl Manifest {
     }
 
     /// What the operator is told, with what the repository holds by now.
-    pub fn report(&self, retention: Retention, sets_kept: u64, oldest: String, verified: Option<Verified>) -> BackedUp {
-        let repository = self.volumes.get("backups").copied();
+    pub fn report(&self, retention: Retention, sets_kept: u64, oldest: String, verified: Option<Verified>, capacity: Capacity) -> BackedUp {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // sums of elapsed times
         let seconds = self.seconds.values().sum::<f64>().ceil() as u64;
         BackedUp {
@@ -226,8 +228,7 @@ impl Manifest {
             retention,
             sets_kept,
             oldest,
-            repository_size: repository.map_or(0, |space| space.size),
-            repository_free: repository.map_or(0, |space| space.free),
+            capacity,
             verified,
             shrunk: self.shrunk.as_ref().map(|shrunk| format!("{} in set {}", shrunk.what, shrunk.than)),
         }
@@ -251,6 +252,28 @@ pub fn secrets(directory: &Path) -> std::io::Result<BTreeMap<String, String>> {
         }
     }
     Ok(secrets)
+}
+
+/// Manifests for tests.
+#[cfg(test)]
+pub mod fixture {
+    use serde_json::json;
+
+    use super::Manifest;
+
+    /// Of a set that holds nothing.
+    pub fn manifest(set: &str, created: &str) -> Manifest {
+        serde_json::from_value(json!({
+            "format": 1, "set": set, "instance": "uid-1", "name": "demo/play", "created": created,
+            "dhis2": {"version": "2.42.4", "schema": null}, "postgresql": {"version": "17.5", "extensions": {}, "bytes": 1},
+            "encryptionKey": {"salt": "", "digest": "default", "inSecrets": true},
+            "dump": {"snapshot": "1", "bytes": 1, "excludedData": [], "excludedSchemas": []},
+            "contents": {"rows": {}, "sums": {}},
+            "files": {"before": "2", "after": "3", "count": 0, "bytes": 1, "complete": true, "references": 0, "referencesWithoutFile": 0, "withoutFile": []},
+            "volumes": {}, "bytesAdded": 1, "seconds": {}, "resource": {}, "secrets": {}
+        }))
+        .unwrap()
+    }
 }
 
 #[cfg(test)]

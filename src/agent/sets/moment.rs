@@ -57,6 +57,8 @@ pub struct Facts {
     pub bytes: u64,
     /// Size of the tables whose data is in the dump, with their indexes, in bytes.
     pub dumped_bytes: u64,
+    /// What the write-ahead log may take beside it (`max_wal_size`), in bytes.
+    pub wal_bytes: u64,
 }
 
 impl Moment {
@@ -78,8 +80,10 @@ impl Moment {
 
     /// What the server and the database are; `derived` is not dumped.
     pub fn facts(&mut self, derived: &[Family]) -> Result<Facts, SqlError> {
-        let statement = "SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, pg_database_size(current_database())";
+        let statement = "SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000,
+                                pg_database_size(current_database()), pg_size_bytes(current_setting('max_wal_size'))";
         let row = self.client.query_one(statement, &[])?;
+        let wal_bytes: i64 = row.try_get(3)?;
         let (version, major, bytes): (String, i32, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let extensions = self.client.query("SELECT extname::text, extversion FROM pg_extension", &[])?;
         let sizes = format!(
@@ -89,6 +93,7 @@ impl Moment {
         let dumped_bytes: i64 = self.client.query_one(&sizes, &[])?.try_get(0)?;
         Ok(Facts {
             dumped_bytes: u64::try_from(dumped_bytes).unwrap_or_default(),
+            wal_bytes: u64::try_from(wal_bytes).unwrap_or_default(),
             identity: identity::read(&mut self.client)?,
             schema: self.schema()?,
             version: version.split(' ').next().unwrap_or_default().to_owned(),

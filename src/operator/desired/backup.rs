@@ -43,6 +43,7 @@ fn command(instance: &Instance) -> Vec<String> {
     let kept = &instance.backup.retention;
     let kept = [("last", kept.last), ("daily", kept.daily), ("weekly", kept.weekly), ("monthly", kept.monthly), ("yearly", kept.yearly)];
     command.extend(kept.into_iter().flat_map(|(period, number)| [format!("--keep-{period}"), number.to_string()]));
+    command.extend(instance.backup.verify_suspend.then(|| "--verify-suspended".to_owned()));
     command
 }
 
@@ -120,8 +121,13 @@ mod tests {
 
     #[test]
     fn retention_is_said_to_the_agent() {
-        let command = command(&fixture::plain()).join(" ");
-        assert!(command.ends_with("--keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 0"), "{command}");
+        let mut instance = fixture::plain();
+        let kept = "--keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 0";
+        let said = command(&instance).join(" ");
+        assert!(said.ends_with(kept), "{said}");
+        instance.backup.verify_suspend = true;
+        let said = command(&instance).join(" ");
+        assert!(said.ends_with(&format!("{kept} --verify-suspended")), "{said}");
     }
 
     #[test]

@@ -147,5 +147,5 @@ fn report(job: &str, owner: &Value) -> Value {
         return ended(Verb::Bootstrap, Data::Bootstrap(done));
     }
     let set = fixture::set("a", &time);
-    ended(Verb::Backup, Data::Backup(set))
+    ended(Verb::Backup, Data::Backup(Box::new(set)))
 }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The component of pods that make backups.
-const PART: &str = "backup";
+pub(super) const PART: &str = "backup";
 /// Sets that the status remembers.
 const HISTORY: usize = 5;
 /// How late a backup may be before it counts as overdue: it takes time itself, and a node may have been away.
@@ -149,7 +149,7 @@ fn when(set: &SetStatus) -> Option<Timestamp> {
     set.time.as_ref().map(|time| time.0)
 }
 
-fn time_of(set: &BackedUp) -> Option<Timestamp> {
+pub(super) fn time_of(set: &BackedUp) -> Option<Timestamp> {
     set.created.parse().ok()
 }
 

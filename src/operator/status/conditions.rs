@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Outcome, backup, verify};
+use super::{Outcome, backup, capacity, verify};
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceStatus, Reason},
     operator::{
@@ -61,6 +61,7 @@ pub fn conditions(
     told.push(backup::healthy(resource, status, outcome, observed, now));
     told.push(backup::sane(resource, status));
     told.push(verify::verified(resource, status, observed, now));
+    told.extend(status.capacity.as_ref().map(capacity::sufficient));
     told.into_iter().map(|told| written(told, resource, now)).collect()
 }
 

@@ -3,7 +3,7 @@
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
 
-use super::{Outcome, backup};
+use super::{Outcome, backup, capacity};
 use crate::{
     api::{
         Dhis2Instance, Dhis2InstanceStatus,
@@ -18,6 +18,7 @@ pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome
     let name = resource.name_any();
     let mut status = resource.status.clone().unwrap_or_default();
     status.backup = backup::recorded(status.backup.take(), resource, observed, now);
+    status.capacity = capacity::recorded(status.capacity.as_ref(), resource, observed);
     let (Outcome::Applied { instance, made, .. } | Outcome::Interrupted { instance, made } | Outcome::Failed { instance, made, .. }) =
         outcome
     else {

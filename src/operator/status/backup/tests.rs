@@ -29,7 +29,7 @@ fn made(created: &str, set: BackedUp) -> Pod {
         outcome: crate::report::Outcome::Done,
         reason: None,
         message: String::new(),
-        data: Some(Data::Backup(set)),
+        data: Some(Data::Backup(Box::new(set))),
     };
     Pod { component: "backup".into(), ended: true, created: Some(at(created)), reports: vec![report], ..Pod::default() }
 }

@@ -140,7 +140,7 @@ fn what_has_no_reason_says_nothing_about_the_set() {
 #[test]
 fn a_proof_that_only_the_repository_knows_is_told_by_the_next_backup() {
     let set = BackedUp { verified: Some(proof("a", "2026-11-14T07:10:00Z")), ..fixture::set("b", "2026-11-15T01:00:00Z") };
-    let backup = ended(pod("backup", "2026-11-15T01:00:00Z"), Verb::Backup, Data::Backup(set));
+    let backup = ended(pod("backup", "2026-11-15T01:00:00Z"), Verb::Backup, Data::Backup(Box::new(set)));
     let mut resource = weekly();
     assert_eq!(told(&mut resource, std::slice::from_ref(&backup), "2026-11-15T01:05:00Z"), DONE);
     let newer = [backup, proven("b", "2026-11-15T07:10:00Z")];
