@@ -39,8 +39,14 @@ pub fn shrunk(before: &Manifest, now: &Manifest) -> Option<Shrunk> {
     let files = (before.files.count, now.files.count);
     let rows = KINDS.iter().filter_map(|(kind, names)| Some((*kind, (rows(&before.contents, names)?, rows(&now.contents, names)?))));
     let lost = rows.chain([("files", files)]).filter(|(_, (before, now))| is_much(*before, *now));
-    let lost: Vec<String> = lost.map(|(kind, (before, now))| format!("{now} {kind} of {before}")).collect();
+    let lost: Vec<String> = lost.map(|(kind, (before, now))| format!("{now} {kind} of {before}")).chain(orphans(before, now)).collect();
     (!lost.is_empty()).then(|| Shrunk { than: before.set.clone(), what: lost.join(", ") })
+}
+
+/// Files are lost one by one as well: what still has its row, and has no file any more, nobody has deleted in DHIS2.
+fn orphans(before: &Manifest, now: &Manifest) -> Option<String> {
+    let (had, have) = (before.files.references_without_file, now.files.references_without_file);
+    (have.saturating_sub(had) >= FEW).then(|| format!("{have} file resources without their file, {had} before"))
 }
 
 /// Rows of all tables of these names; none where no such table is: a release that renames it once more must alarm nobody.
@@ -79,6 +85,21 @@ mod tests {
         assert_eq!(told(&[("message", 1000)], &[("message", 0)]), None, "DHIS2 clears them up itself");
         let files = shrunk(&set("a", 1, &[], 100), &set("b", 2, &[], 80)).unwrap();
         assert_eq!((files.than.as_str(), files.what.as_str()), ("a", "80 files of 100"));
+    }
+
+    #[test]
+    fn files_that_are_gone_from_under_their_rows_are_told() {
+        let told = |before: u64, now: u64| {
+            let [before, now] = [("a", 1, before), ("b", 2, now)].map(|(name, day, orphans)| {
+                let mut set = set(name, day, &[], 10_000);
+                set.files.references_without_file = orphans;
+                set
+            });
+            shrunk(&before, &now).map(|shrunk| shrunk.what)
+        };
+        assert_eq!(told(7, 16), None, "uploads that were given up");
+        assert_eq!(told(7, 17).as_deref(), Some("17 file resources without their file, 7 before"));
+        assert_eq!(told(500, 400), None);
     }
 
     #[test]

@@ -9,7 +9,8 @@ mod restore;
 mod scratch;
 
 use std::fmt::Write;
-use std::time::Instant;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::Ended;
 use super::args::Verify;
@@ -28,6 +29,8 @@ use scratch::Scratch;
 
 /// The repository is read in so many shares, one each week: all of it within five months.
 const SHARES: i64 = 20;
+/// To check a repository it must be locked against backups, and one of those may run for hours.
+const PATIENCE: Duration = Duration::from_hours(12);
 
 /// Restores the set, compares it and notes that it is proven.
 pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
@@ -72,7 +75,8 @@ fn read_a_share(repository: &Repository, log: Log) -> Result<(), Error> {
     let share = jiff::Timestamp::now().as_second() / (7 * 24 * 3600) % SHARES + 1;
     log.info(&format!("reading share {share} of {SHARES} of the repository"));
     let share = format!("--read-data-subset={share}/{SHARES}");
-    repository.output("read a share of the repository", |command| _ = command.args(["check", &share])).map(drop).map_err(Error::damaged)
+    let check = |command: &mut Command| _ = command.args(["check", &share]);
+    repository.run("read a share of the repository", check, None, PATIENCE).map(drop).map_err(Error::damaged)
 }
 
 fn message(manifest: &Manifest, proof: &Verified) -> String {
