@@ -163,6 +163,14 @@ fn tests_that_hold_threats_exist() {
     }
 }
 
+#[test]
+fn every_story_is_told_in_a_line() {
+    let (stories, page) = (read("e2e/tests/stories/main.rs"), read("e2e/README.md"));
+    let modules = stories.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let untold: Vec<_> = modules.filter(|story| !page.contains(&format!("\n| {} | ", story.replace('_', "-")))).collect();
+    assert!(untold.is_empty(), "e2e/README.md says nothing of {untold:?}");
+}
+
 /// Names of all tests of the workspace.
 fn tests() -> BTreeSet<String> {
     let sources = ["src", "tests", "e2e/src", "e2e/tests"].into_iter().flat_map(|folder| rust_files(&root().join(folder)));
