@@ -69,10 +69,10 @@ impl PartialEq for Children {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::slot::Facts;
+    use crate::operator::slot::{Facts, fixture};
 
     fn slot(uid: &str) -> Slot {
-        Slot { uid: uid.into(), version: 1, owner: None, maker: None, applied: None, deleting: false, satisfied: None, facts: Facts::Plain }
+        fixture::slot(uid, Facts::Plain)
     }
 
     fn uids(children: &Children) -> Vec<&str> {

@@ -86,12 +86,12 @@ mod tests {
     use super::*;
     use crate::operator::{
         settings::Settings,
-        slot::{Facts, Slot},
+        slot::{Facts, Slot, fixture},
         world::World,
     };
 
     fn slot(uid: &str, version: u64) -> Slot {
-        Slot { uid: uid.into(), version, owner: None, maker: None, applied: None, deleting: false, satisfied: None, facts: Facts::Plain }
+        Slot { version, ..fixture::slot(uid, Facts::Plain) }
     }
 
     fn instance(version: &str) -> Value {

@@ -46,14 +46,14 @@ mod tests {
     use super::*;
     use crate::operator::{
         desired::{desired, fixture},
-        slot::Facts,
+        slot::{Facts, fixture::slot},
     };
 
     fn ownership(owner: Option<&str>, maker: Option<&str>, applied: Option<String>) -> Ownership {
         let instance = fixture::plain();
         let wish = desired(&instance).remove(0);
         let ([owner, maker], applied) = ([owner, maker].map(|uid| uid.map(Into::into)), applied.map(Into::into));
-        let slot = Slot { uid: "1".into(), version: 1, owner, maker, applied, deleting: false, satisfied: None, facts: Facts::Plain };
+        let slot = Slot { owner, maker, applied, ..slot("1", Facts::Plain) };
         of(&slot, &wish, &instance)
     }
 

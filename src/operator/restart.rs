@@ -67,7 +67,7 @@ mod tests {
     use crate::operator::{
         desired::{desired, fixture},
         instance::Stage,
-        slot::{Facts, Pod, Slot},
+        slot::{Facts, Pod, Slot, fixture::owned},
         trouble::Trouble,
     };
 
@@ -79,14 +79,8 @@ mod tests {
     fn observed(instance: &Instance, dhis2: Pod) -> Observed {
         let mut observed = Observed { instance: instance.uid.clone(), ..Observed::default() };
         let slot = |uid: &str, owner: &str, satisfied: Option<String>, facts: Facts| Slot {
-            uid: uid.into(),
-            version: 1,
-            owner: Some(owner.into()),
-            maker: None,
-            applied: None,
-            deleting: false,
             satisfied: satisfied.map(Into::into),
-            facts,
+            ..owned(uid, owner, facts)
         };
         for (set, pod) in [("play", dhis2), ("play-database", Pod { ready: true, ..Pod::default() })] {
             let wish = desired(instance).into_iter().find(|wish| wish.kind == Kind::StatefulSet && wish.name == set).unwrap();

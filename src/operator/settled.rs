@@ -71,7 +71,7 @@ mod tests {
     use crate::operator::{
         desired::fixture,
         kind::Kind,
-        slot::{Facts, Slot},
+        slot::{Facts, fixture::slot},
     };
 
     #[test]
@@ -83,11 +83,9 @@ mod tests {
         let recorded = Dhis2InstanceStatus { observed_generation: Some(2), ..status.clone() };
         let mut born = observed.clone();
         let facts = Facts::Job { finished: None };
-        let slot =
-            |facts| Slot { uid: "1".into(), version: 1, owner: None, maker: None, applied: None, deleting: false, satisfied: None, facts };
-        born.children.insert(Kind::Job, "play-bootstrap", slot(facts));
+        born.children.insert(Kind::Job, "play-bootstrap", slot("1", facts));
         let mut grown = born.clone();
-        grown.children.insert(Kind::Job, "play-bootstrap", slot(Facts::Job { finished: Some(true) }));
+        grown.children.insert(Kind::Job, "play-bootstrap", slot("1", Facts::Job { finished: Some(true) }));
         assert_ne!(Picture::of(&instance, None, &born), Picture::of(&instance, None, &grown));
         let seen = Observed { missing: [("spec.web.tls.secretName", "cert".to_owned())].into(), ..observed.clone() };
         for another in [

@@ -208,3 +208,19 @@ impl Slot {
         [&self.owner, &self.maker, &self.applied, &self.satisfied].into_iter().flatten()
     }
 }
+
+/// Slots for tests.
+#[cfg(test)]
+pub mod fixture {
+    use super::{Facts, Slot};
+
+    /// Of an object of nobody's.
+    pub fn slot(uid: &str, facts: Facts) -> Slot {
+        Slot { uid: uid.into(), version: 1, owner: None, maker: None, applied: None, deleting: false, satisfied: None, facts }
+    }
+
+    /// Of an object of this owner's.
+    pub fn owned(uid: &str, owner: &str, facts: Facts) -> Slot {
+        Slot { owner: Some(owner.into()), ..slot(uid, facts) }
+    }
+}

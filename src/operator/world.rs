@@ -168,19 +168,10 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::slot::Facts;
+    use crate::operator::slot::{Facts, fixture};
 
     fn slot(uid: &str, version: u64, satisfied: &str) -> Slot {
-        Slot {
-            uid: uid.into(),
-            version,
-            owner: None,
-            maker: None,
-            applied: None,
-            deleting: false,
-            satisfied: Some(satisfied.into()),
-            facts: Facts::Plain,
-        }
+        Slot { version, satisfied: Some(satisfied.into()), ..fixture::slot(uid, Facts::Plain) }
     }
 
     fn key() -> Key {

@@ -12,7 +12,11 @@ use axum::{
 use kube::client::Body;
 
 use super::*;
-use crate::operator::{desired::fixture, observe::SecretSeen, slot::Facts};
+use crate::operator::{
+    desired::fixture,
+    observe::SecretSeen,
+    slot::{Facts, fixture::owned},
+};
 
 type Store = Arc<Mutex<(Option<Value>, Vec<String>)>>;
 
@@ -148,16 +152,7 @@ async fn what_can_not_be_beside_our_fields_goes() {
 
 #[tokio::test]
 async fn an_object_that_went_unseen_is_forgotten() {
-    let slot = Slot {
-        uid: "uid-of-service".into(),
-        version: 5,
-        owner: Some("uid-1".into()),
-        maker: None,
-        applied: None,
-        deleting: false,
-        satisfied: None,
-        facts: Facts::Plain,
-    };
+    let slot = Slot { version: 5, ..owned("uid-of-service", "uid-1", Facts::Plain) };
     let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
     observed.children.insert(Kind::Service, "play", slot);
     let (error, _, world) = bring(None, observed).await;
@@ -200,17 +195,7 @@ fn complete(wanted: &[Wanted]) -> Observed {
 }
 
 fn known(satisfied: &str) -> Slot {
-    let owner = Some("uid-1".into());
-    Slot {
-        uid: "1".into(),
-        version: 1,
-        owner,
-        maker: None,
-        applied: None,
-        deleting: false,
-        satisfied: Some(satisfied.into()),
-        facts: Facts::Plain,
-    }
+    Slot { satisfied: Some(satisfied.into()), ..owned("1", "uid-1", Facts::Plain) }
 }
 
 #[test]

@@ -2,7 +2,7 @@ use super::*;
 use crate::operator::observe::SecretSeen;
 use crate::{
     api::status::{Claims, DatabaseStatus, Dhis2InstanceStatus, Made},
-    operator::slot::{Facts, Slot},
+    operator::slot::{Facts, Slot, fixture::slot},
 };
 
 fn resource(spec: serde_json::Value) -> Dhis2Instance {
@@ -45,7 +45,7 @@ fn nothing_is_made_without_the_key_that_the_user_named() {
 
 fn claim(uid: &str, requested: &str, deleting: bool) -> Slot {
     let facts = Facts::Claim { requested: requested.into(), capacity: None };
-    Slot { uid: uid.into(), version: 1, owner: None, maker: Some("uid-1".into()), applied: None, deleting, satisfied: None, facts }
+    Slot { maker: Some("uid-1".into()), deleting, ..slot(uid, facts) }
 }
 
 fn with_claim(slot: Option<Slot>) -> (Dhis2Instance, Observed) {

@@ -7,7 +7,7 @@ use crate::{
     operator::{
         parse::parse,
         settings::Settings,
-        slot::{Facts, Pod, Slot},
+        slot::{Facts, Pod, Slot, fixture::owned},
         trouble::{Silence, Trouble},
     },
     report::{AdminPassword, Bootstrapped, Built, Data, Outcome as Ended, Report, Verb},
@@ -26,10 +26,6 @@ fn now() -> Timestamp {
     "2026-11-25T12:00:00Z".parse().unwrap()
 }
 
-fn slot(uid: &str, owner: &str, facts: Facts) -> Slot {
-    Slot { uid: uid.into(), version: 1, owner: Some(owner.into()), maker: None, applied: None, deleting: false, satisfied: None, facts }
-}
-
 fn report(verb: Verb, data: Data) -> Report {
     Report { verb, outcome: Ended::Done, reason: None, message: String::new(), data: Some(data) }
 }
@@ -40,14 +36,14 @@ fn seen() -> Observed {
 
 /// A step that ended well, with the report of its pod.
 fn step(observed: &mut Observed, job: &str, report: Report) {
-    observed.children.insert(Kind::Job, job, slot(job, "uid-1", Facts::Job { finished: Some(true) }));
+    observed.children.insert(Kind::Job, job, owned(job, "uid-1", Facts::Job { finished: Some(true) }));
     let pod = Pod { ended: true, reports: vec![report], ..Pod::default() };
-    observed.children.insert(Kind::Pod, &format!("{job}-x"), slot(&format!("{job}-x"), job, Facts::Pod(Box::new(pod))));
+    observed.children.insert(Kind::Pod, &format!("{job}-x"), owned(&format!("{job}-x"), job, Facts::Pod(Box::new(pod))));
 }
 
 fn server(observed: &mut Observed, set: &str, pod: Pod) {
-    observed.children.insert(Kind::StatefulSet, set, slot(set, "uid-1", Facts::Plain));
-    observed.children.insert(Kind::Pod, &format!("{set}-0"), slot(&format!("{set}-0"), set, Facts::Pod(Box::new(pod))));
+    observed.children.insert(Kind::StatefulSet, set, owned(set, "uid-1", Facts::Plain));
+    observed.children.insert(Kind::Pod, &format!("{set}-0"), owned(&format!("{set}-0"), set, Facts::Pod(Box::new(pod))));
 }
 
 fn ready_pod() -> Pod {
@@ -79,7 +75,7 @@ fn serving() -> Observed {
     step(&mut observed, "play-bootstrap", report(Verb::Bootstrap, Data::Bootstrap(bootstrapped)));
     server(&mut observed, "play-database", ready_pod());
     server(&mut observed, "play", ready_pod());
-    observed.children.insert(Kind::Ingress, "play", slot("ingress", "uid-1", Facts::Plain));
+    observed.children.insert(Kind::Ingress, "play", owned("ingress", "uid-1", Facts::Plain));
     observed
 }
 
@@ -168,7 +164,7 @@ fn the_first_thing_that_is_missing_is_the_reason() {
     let claims = Claims { database: made("play-database"), files: None, backups: None };
     resource.status = Some(Dhis2InstanceStatus { claims: Some(claims), ..Dhis2InstanceStatus::default() });
     let mut observed = seen();
-    let claim = slot("play-database", "uid-1", Facts::Claim { requested: "20Gi".into(), capacity: None });
+    let claim = owned("play-database", "uid-1", Facts::Claim { requested: "20Gi".into(), capacity: None });
     observed.children.insert(Kind::PersistentVolumeClaim, "play-database", claim);
     assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "BuildingDatabase"));
     resource.status.as_mut().unwrap().database = Some(DatabaseStatus { built: None, system_identifier: None });
@@ -276,7 +272,7 @@ fn a_pause_is_told_and_its_end_as_well() {
 #[test]
 fn a_growing_volume_is_work_under_way() {
     let mut observed = serving();
-    let claim = slot("c", "uid-1", Facts::Claim { requested: "100Gi".into(), capacity: Some("20Gi".into()) });
+    let claim = owned("c", "uid-1", Facts::Claim { requested: "100Gi".into(), capacity: Some("20Gi".into()) });
     observed.children.insert(Kind::PersistentVolumeClaim, "play-database", claim);
     let status = told(&resource(), &observed);
     assert_eq!(of(&status, "Reconciling"), ("True", "GrowingVolume"));
@@ -287,7 +283,7 @@ fn a_growing_volume_is_work_under_way() {
 fn an_ingress_that_is_on_its_way_out_exposes_nothing() {
     let mut observed = serving();
     assert_eq!(of(&told(&resource(), &observed), "Exposed"), ("True", "Done"));
-    observed.children.insert(Kind::Ingress, "play", Slot { deleting: true, ..slot("ingress", "uid-1", Facts::Plain) });
+    observed.children.insert(Kind::Ingress, "play", Slot { deleting: true, ..owned("ingress", "uid-1", Facts::Plain) });
     assert_eq!(of(&told(&resource(), &observed), "Exposed").0, "False");
 }
 

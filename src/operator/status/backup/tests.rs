@@ -2,7 +2,10 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    operator::{slot::Facts, trouble::Trouble},
+    operator::{
+        slot::{Facts, fixture::owned},
+        trouble::Trouble,
+    },
     report::fixture::set,
 };
 
@@ -45,21 +48,11 @@ fn running(created: &str) -> Pod {
 
 fn observed(pods: &[Pod]) -> Observed {
     let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
-    let slot = |uid: &str, owner: &str, facts| Slot {
-        uid: uid.into(),
-        version: 1,
-        owner: Some(owner.into()),
-        maker: None,
-        applied: None,
-        deleting: false,
-        satisfied: None,
-        facts,
-    };
-    observed.children.insert(Kind::CronJob, "play-backup", slot("cron", "uid-1", Facts::Plain));
+    observed.children.insert(Kind::CronJob, "play-backup", owned("cron", "uid-1", Facts::Plain));
     for (number, pod) in pods.iter().enumerate() {
         let job = format!("play-backup-{number}");
-        observed.children.insert(Kind::Job, &job, slot(&job, "cron", Facts::Job { finished: None }));
-        observed.children.insert(Kind::Pod, &format!("{job}-x"), slot("pod", &job, Facts::Pod(Box::new(pod.clone()))));
+        observed.children.insert(Kind::Job, &job, owned(&job, "cron", Facts::Job { finished: None }));
+        observed.children.insert(Kind::Pod, &format!("{job}-x"), owned("pod", &job, Facts::Pod(Box::new(pod.clone()))));
     }
     observed
 }

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    operator::slot::{Pod, Slot},
+    operator::slot::{Pod, fixture::owned},
     report::{Capacity, Outcome, Report, Verb, fixture},
 };
 
@@ -17,25 +17,20 @@ fn resource() -> Dhis2Instance {
     .unwrap()
 }
 
-fn slot(uid: &str, owner: &str, facts: Facts) -> Slot {
-    let owner = Some(owner.into());
-    Slot { uid: uid.into(), version: 1, owner, maker: None, applied: None, deleting: false, satisfied: None, facts }
-}
-
 /// Backups with these capacities, and claims of this size.
 fn observed(sets: &[BackedUp], size: &str) -> Observed {
     let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
-    observed.children.insert(Kind::CronJob, "play-backup", slot("cron", "uid-1", Facts::Plain));
+    observed.children.insert(Kind::CronJob, "play-backup", owned("cron", "uid-1", Facts::Plain));
     for set in sets {
         let data = Some(Data::Backup(Box::new(set.clone())));
         let report = Report { verb: Verb::Backup, outcome: Outcome::Done, reason: None, message: String::new(), data };
         let pod = Pod { component: "backup".into(), ended: true, reports: vec![report], ..Pod::default() };
-        observed.children.insert(Kind::Job, &set.set, slot(&set.set, "cron", Facts::Job { finished: Some(true) }));
-        observed.children.insert(Kind::Pod, &format!("{}-x", set.set), slot("pod", &set.set, Facts::Pod(Box::new(pod))));
+        observed.children.insert(Kind::Job, &set.set, owned(&set.set, "cron", Facts::Job { finished: Some(true) }));
+        observed.children.insert(Kind::Pod, &format!("{}-x", set.set), owned("pod", &set.set, Facts::Pod(Box::new(pod))));
     }
     for part in ["database", "files", "backups"] {
         let claim = Facts::Claim { requested: size.into(), capacity: Some(size.into()) };
-        observed.children.insert(Kind::PersistentVolumeClaim, &format!("play-{part}"), slot(part, "uid-1", claim));
+        observed.children.insert(Kind::PersistentVolumeClaim, &format!("play-{part}"), owned(part, "uid-1", claim));
     }
     observed
 }

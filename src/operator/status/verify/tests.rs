@@ -5,7 +5,7 @@ use crate::{
     api::status::SetStatus,
     operator::{
         kind::Kind,
-        slot::{Facts, Pod, Slot},
+        slot::{Facts, Pod, fixture::owned},
         trouble::Trouble,
     },
     report::{BackedUp, Outcome, Report, Verb, fixture},
@@ -56,23 +56,13 @@ fn failed(created: &str, reason: Reason) -> Pod {
 
 fn observed(pods: &[Pod]) -> Observed {
     let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
-    let slot = |uid: &str, owner: &str, facts| Slot {
-        uid: uid.into(),
-        version: 1,
-        owner: Some(owner.into()),
-        maker: None,
-        applied: None,
-        deleting: false,
-        satisfied: None,
-        facts,
-    };
     for part in ["backup", "verify"] {
-        observed.children.insert(Kind::CronJob, &format!("play-{part}"), slot(&format!("cron-{part}"), "uid-1", Facts::Plain));
+        observed.children.insert(Kind::CronJob, &format!("play-{part}"), owned(&format!("cron-{part}"), "uid-1", Facts::Plain));
     }
     for (number, pod) in pods.iter().enumerate() {
         let (job, cron) = (format!("play-{}-{number}", pod.component), format!("cron-{}", pod.component));
-        observed.children.insert(Kind::Job, &job, slot(&job, &cron, Facts::Job { finished: None }));
-        observed.children.insert(Kind::Pod, &format!("{job}-x"), slot("pod", &job, Facts::Pod(Box::new(pod.clone()))));
+        observed.children.insert(Kind::Job, &job, owned(&job, &cron, Facts::Job { finished: None }));
+        observed.children.insert(Kind::Pod, &format!("{job}-x"), owned("pod", &job, Facts::Pod(Box::new(pod.clone()))));
     }
     observed
 }
