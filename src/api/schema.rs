@@ -157,13 +157,15 @@ pub fn schedule(_: &mut SchemaGenerator) -> Schema {
         "([0-6]|sun|mon|tue|wed|thu|fri|sat)",
     ];
     let fields = fields.map(|value| {
-        let entry = format!("(({value}-{value}|[*])(/[1-9][0-9]?)?|{value})");
+        // To a CronJob Sunday begins the week, and no range ends with it.
+        let last = value.replace("|sun", "");
+        let entry = format!("(({value}-{last}|[*])(/[1-9][0-9]?)?|{value})");
         format!("{entry}(,{entry})*")
     });
     text(
         100,
         &format!("(?i:{})", fields.join(" +")),
-        "write five cron fields: minute 0-59, hour 0-23, day of month 1-31, month 1-12, day of week 0-6 (0 is Sunday), each a number, a range, * or a list of them, with / for steps of a range or *: 30 1 * * 1-5",
+        "write five cron fields: minute 0-59, hour 0-23, day of month 1-31, month 1-12, day of week 0-6 (0 is Sunday, which no range ends with), each a number, a range, * or a list of them, with / for steps of a range or *: 30 1 * * 1-5",
     )
 }
 

@@ -146,6 +146,16 @@ mod tests {
         backup(&resource).is_ok() && resource.validate_cel().is_ok()
     }
 
+    #[test]
+    fn a_range_of_days_does_not_end_with_sunday() {
+        for days in ["mon-sat", "sun-sat", "sun", "sat,sun", "0-fri"] {
+            assert!(taken(&format!("0 1 * * {days}")), "{days}");
+        }
+        for days in ["mon-sun", "5-sun", "MON-SUN", "sat,mon-sun/2", "mon-0", "fri-mon"] {
+            assert!(!taken(&format!("0 1 * * {days}")), "{days}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_taken_is_taken_by_cron_jobs(
