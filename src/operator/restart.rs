@@ -113,6 +113,22 @@ mod tests {
     }
 
     #[test]
+    fn dhis2_that_serves_waits_for_its_database_and_one_that_does_not_is_not_kept() {
+        let instance = fixture::plain();
+        let wanted = desired(&instance);
+        let due = wanted.iter().find(|wish| wish.kind == Kind::StatefulSet && wish.name == "play-database").unwrap();
+        let due = due.object.pointer("/spec/template/metadata/annotations").unwrap()[RESTART].as_str().map(str::to_owned);
+        for (database, dhis2, next) in [(true, true, true), (true, false, true), (false, true, false), (false, false, true)] {
+            let mut observed = observed(&instance, Pod { ready: dhis2, ..Pod::default() });
+            let pod = Pod { ready: database, restart: due.clone(), ..Pod::default() };
+            observed.children.insert(Kind::Pod, "play-database-0", owned("play-database-0", "play-database", Facts::Pod(Box::new(pod))));
+            let told = restart(&instance, &observed, &wanted);
+            let is_next = matches!(&told, Restart::Next(next) if next.name == "play-0");
+            assert_eq!((is_next, told == Restart::Later), (next, !next), "database {database}, DHIS2 {dhis2}: {told:?}");
+        }
+    }
+
+    #[test]
     fn a_first_start_can_be_corrected() {
         let instance = fixture::plain();
         let pod = Pod { reports: checked("2.42.4.1"), ..Pod::default() };

@@ -2,8 +2,12 @@ use super::*;
 use crate::operator::observe::SecretSeen;
 use crate::{
     api::status::{Claims, DatabaseStatus, Dhis2InstanceStatus, Made},
-    operator::slot::{Facts, Slot, fixture::slot},
+    operator::slot::{
+        Facts, Pod, Slot,
+        fixture::{owned, slot},
+    },
 };
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 fn resource(spec: serde_json::Value) -> Dhis2Instance {
     let mut resource = Dhis2Instance::new("play", serde_json::from_value(spec).unwrap());
@@ -166,6 +170,27 @@ fn an_instance_is_prepared_when_all_that_lasts_is_recorded() {
     assert!(!without(|status| status.claims.as_mut().unwrap().files = None));
     assert!(!without(|status| status.claims.as_mut().unwrap().backups = None));
     assert!(!without(|status| status.claims = None));
+}
+
+#[test]
+fn dhis2_is_started_when_its_database_answers_and_stays_when_it_does_not() {
+    let built = Some(DatabaseStatus { built: Some(Time(Timestamp::UNIX_EPOCH)), system_identifier: None });
+    let due = |built: &Option<DatabaseStatus>, database: bool, dhis2: bool| {
+        let status = Dhis2InstanceStatus { database: built.clone(), ..Dhis2InstanceStatus::default() };
+        let resource = Dhis2Instance { status: Some(status), ..minimal() };
+        let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
+        if database {
+            let pod = Pod { ready: true, ..Pod::default() };
+            observed.children.insert(Kind::StatefulSet, "play-database", owned("set", "uid-1", Facts::Plain));
+            observed.children.insert(Kind::Pod, "play-database-0", owned("pod", "set", Facts::Pod(Box::new(pod))));
+        }
+        if dhis2 {
+            observed.children.insert(Kind::StatefulSet, "play", owned("dhis2", "uid-1", Facts::Plain));
+        }
+        stage(&resource, &observed, &EncryptionKey::Default, version()).application
+    };
+    assert_eq!([(false, false), (true, false), (false, true)].map(|(database, dhis2)| due(&built, database, dhis2)), [false, true, true]);
+    assert!(!due(&None, true, true), "there is no database yet");
 }
 
 fn version() -> Version {
