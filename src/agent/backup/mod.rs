@@ -121,17 +121,18 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
             made => made?,
         },
     };
+    // Before old sets go: the one that growth is measured from may be among them.
+    let capacity = capacity::capacity(&manifest, earlier(&repository, &snapshots, &manifest, log).as_ref());
     let kept = match manifest.doubt() {
         None => retention::apply(&repository, &arguments.keep, &arguments.name, &paths.of(PENDING_PRUNE), log)?,
         Some(doubt) => retention::postpone(&repository, doubt)?,
     };
     let verified = proof::newest(&repository, &snapshots).inspect_err(|error| log.warn(&told(error))).unwrap_or_default();
-    let capacity = capacity::capacity(&manifest, earlier(&repository, &snapshots, &manifest, log).as_ref());
     let report = manifest.report(kept.retention, kept.sets, kept.oldest, verified, capacity);
     Ok((message(&report, kept.trouble), Some(Data::Backup(Box::new(report)))))
 }
 
-/// The set that growth is measured from, unless retention has just removed it.
+/// The set that growth is measured from.
 fn earlier(repository: &Repository, snapshots: &[Snapshot], manifest: &Manifest, log: Log) -> Option<Manifest> {
     let snapshot = capacity::base(snapshots, manifest.created.parse().ok()?)?;
     manifest::read(repository, &snapshot.id).inspect_err(|error| log.warn(&told(error))).ok()
