@@ -126,6 +126,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_backup_or_a_restore_test_finds_is_a_warning() {
+        for (kind, reason) in
+            [("ContentSane", "ContentShrunk"), ("RestoreVerified", "RepositoryDamaged"), ("CapacitySufficient", "CapacityShort")]
+        {
+            let told = transitions(Some(&of(kind, "True", "Done", "")), &of(kind, "False", reason, ""));
+            assert_eq!(
+                told.into_iter().map(|event| (event.type_, event.reason)).collect::<Vec<_>>(),
+                [(EventType::Warning, reason.into())]
+            );
+        }
+    }
+
+    #[test]
     fn a_fight_over_a_field_is_a_warning_and_other_work_no_event() {
         let calm = of("Reconciling", "False", "Settled", "");
         assert_eq!(transitions(Some(&calm), &of("Reconciling", "True", "Restarting", "")).len(), 0);

@@ -14,7 +14,7 @@ use dhis2_e2e::site::{Outcome, Story, wait};
 use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::api::status::BackupStatus;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -22,6 +22,11 @@ use serde_json::json;
 const LIMIT: Duration = Duration::from_mins(3);
 /// More than a tenth of a small instance.
 const MANY: usize = 20;
+/// Rows whose files are gone.
+const ORPHANS: &str =
+    "INSERT INTO fileresource (fileresourceid, uid, name, contenttype, contentlength, contentmd5, storagekey, domain, isassigned)
+    SELECT nextval('hibernate_sequence'), 'LostFile' || 100 + i, 'lost', 'text/plain', 1, '', 'document/lost-' || i, 'DOCUMENT', true
+    FROM generate_series(1, 12) i";
 /// Other than the size of any volume by default.
 const SCRATCH: &str = "700Mi";
 
@@ -54,6 +59,7 @@ fn proof() {
         damage_is_found(&story, &instance).await?;
         begun_anew(&story, &instance).await?;
         tests_are_switched_off(&story, &instance).await?;
+        all_is_told_in_events(&story).await?;
         assert_eq!(served(&story).await?, first, "the servers were started again");
         Ok(())
     });
@@ -137,10 +143,12 @@ async fn loss_is_noticed(story: &Story, instance: &Instance, door: &Door, admin:
     tokio::task::spawn_blocking(units).await??;
     backed_up(story, instance, "before-loss").await?;
     story.sql("play", "DELETE FROM organisationunit WHERE name LIKE 'Lost %'")?;
+    story.sql("play", ORPHANS)?;
     backed_up(story, instance, "after-loss").await?;
     let seen = instance.when("ContentShrunk", |seen| reason(seen, "ContentSane").as_deref() == Some("ContentShrunk")).await?;
     let told = instance::condition(&seen, "ContentSane").map(|told| told.message.clone()).unwrap_or_default();
     assert!(told.contains("organisation units of") && told.contains("in set before-loss"), "{told}");
+    assert!(told.contains("12 file resources without their file instead of 0 in set before-loss"), "{told}");
     story.tell(&format!("a loss was told as: {told}"));
     assert!(instance::holds(&seen, "BackupHealthy"), "the backup itself is whole");
     // As the message says.
@@ -190,4 +198,15 @@ async fn tests_are_switched_off(story: &Story, instance: &Instance) -> Outcome {
     let schedules: Api<CronJob> = Api::namespaced(story.client.clone(), &story.namespace);
     assert_eq!(schedules.get("play-verify").await?.spec.and_then(|spec| spec.suspend), Some(true));
     backed_up(story, instance, "without-test").await
+}
+
+/// Whoever looks at events only has heard of all of it.
+async fn all_is_told_in_events(story: &Story) -> Outcome {
+    let events: Api<Event> = Api::namespaced(story.client.clone(), &story.namespace);
+    let events = events.list(&ListParams::default()).await?.items;
+    for reason in ["CapacityShort", "ContentShrunk", "RepositoryDamaged"] {
+        let is_told = |event: &Event| event.reason.as_deref() == Some(reason) && event.type_.as_deref() == Some("Warning");
+        assert!(events.iter().any(is_told), "no event tells {reason}");
+    }
+    Ok(())
 }

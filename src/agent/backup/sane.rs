@@ -46,7 +46,7 @@ pub fn shrunk(before: &Manifest, now: &Manifest) -> Option<Shrunk> {
 /// Files are lost one by one as well: what still has its row, and has no file any more, nobody has deleted in DHIS2.
 fn orphans(before: &Manifest, now: &Manifest) -> Option<String> {
     let (had, have) = (before.files.references_without_file, now.files.references_without_file);
-    (have.saturating_sub(had) >= FEW).then(|| format!("{have} file resources without their file, {had} before"))
+    (have.saturating_sub(had) >= FEW).then(|| format!("{have} file resources without their file instead of {had}"))
 }
 
 /// Rows of all tables of these names; none where no such table is: a release that renames it once more must alarm nobody.
@@ -98,7 +98,7 @@ mod tests {
             shrunk(&before, &now).map(|shrunk| shrunk.what)
         };
         assert_eq!(told(7, 16), None, "uploads that were given up");
-        assert_eq!(told(7, 17).as_deref(), Some("17 file resources without their file, 7 before"));
+        assert_eq!(told(7, 17).as_deref(), Some("17 file resources without their file instead of 7"));
         assert_eq!(told(500, 400), None);
     }
 
