@@ -10,12 +10,14 @@ pub mod database;
 pub mod instance;
 pub mod pod;
 pub mod reason;
+pub mod restore;
 pub mod schema;
 pub mod status;
 pub mod web;
 
 pub use instance::{Dhis2Instance, Dhis2InstanceSpec};
 pub use reason::Reason;
+pub use restore::Dhis2Restore;
 pub use status::Dhis2InstanceStatus;
 
 /// The API group.
@@ -32,6 +34,15 @@ pub const ACCEPTED_SET: &str = "dhis2.hosting/accepted-set";
 
 /// Annotation on objects that may lack an owner reference: uid of the instance that made them.
 pub const INSTANCE: &str = "dhis2.hosting/instance";
+
+/// Label on volume claims that the instance is not served from: [`BUILDING`] or [`REPLACED`].
+pub const CLAIM: &str = "dhis2.hosting/claim";
+
+/// Value of [`CLAIM`]: a restore is filling the volume.
+pub const BUILDING: &str = "building";
+
+/// Value of [`CLAIM`]: the volume that an instance had before a restore.
+pub const REPLACED: &str = "replaced";
 
 /// Annotation on everything that the operator keeps: digest of what it wanted when it last wrote.
 pub const WANTED: &str = "dhis2.hosting/wanted";

@@ -39,6 +39,12 @@ pub enum Reason {
     SecuringAdmin,
     /// Pods are restarted since something changed that they read only at start.
     Restarting,
+    /// A restore is under way.
+    Restoring,
+    /// A restore waits for something else.
+    RestoreWaiting,
+    /// A restore was taken back before it had changed anything.
+    RestoreCanceled,
     /// A volume is growing.
     GrowingVolume,
     /// No backup was made yet.
@@ -176,6 +182,9 @@ impl Reason {
                 | Self::SecuringAdmin
                 | Self::Restarting
                 | Self::GrowingVolume
+                | Self::Restoring
+                | Self::RestoreWaiting
+                | Self::RestoreCanceled
                 | Self::NoBackupYet
                 | Self::BackupRunning
                 | Self::BackupSuspended

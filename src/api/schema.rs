@@ -96,6 +96,11 @@ pub fn class_name(_: &mut SchemaGenerator) -> Schema {
     text(253, NAME, "write the name of an object of the cluster: lower-case letters, digits, - and . only")
 }
 
+/// Name of a backup set.
+pub fn set_name(_: &mut SchemaGenerator) -> Schema {
+    text(128, "[-.a-zA-Z0-9]+", "write the name of a set as status.backup.history has it: letters, digits, - and . only")
+}
+
 /// Names of objects of the same namespace, each once.
 pub fn object_names(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "maxItems": 8, "items": object_name(generator), "x-kubernetes-list-type": "set" })

@@ -42,6 +42,92 @@ pub struct Dhis2InstanceStatus {
     /// How full the volumes are, and when they will be, as the newest backup saw them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<CapacityStatus>,
+    /// The restore that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationStatus>,
+    /// The volumes that the instance had before a restore, newest first. They go when a set that was made after the
+    /// restore is proven.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptStatus>,
+}
+
+/// A restore that is under way: enough to go on with it after any interruption.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationStatus {
+    /// `Restore`.
+    pub kind: String,
+    /// Name of the Dhis2Restore that asked for it.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// How far it is, as the Dhis2Restore tells it.
+    pub phase: String,
+    /// When this phase began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// When the operation began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Time>,
+    /// The set that is asked for; none for the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
+    /// The moment at or before which the set has to be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Time>,
+    /// It goes back to volumes that were kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revert: bool,
+    /// The number that the new claims have in their names.
+    #[serde(default)]
+    pub number: i64,
+    /// The claims that the instance is to be served from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Claims>,
+    /// PostgreSQL's own identifier of the database on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+    /// The set on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// The moment of which its data is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_time: Option<Time>,
+    /// Its bytes, database and files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// The set that was made of the state before, or why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety_backup: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What it came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Volumes that were replaced.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptStatus {
+    /// Name of the Dhis2Restore that replaced them.
+    pub restore: String,
+    /// Its uid.
+    #[serde(rename = "restoreUID")]
+    pub restore_uid: String,
+    /// Since when the instance is no longer served from them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// The claim of the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Made>,
+    /// The claim of DHIS2's files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Made>,
+    /// PostgreSQL's own identifier of the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
 }
 
 /// DHIS2 versions.

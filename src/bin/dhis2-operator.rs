@@ -26,7 +26,11 @@ fn main() -> ExitCode {
 fn start() -> Result<(), Box<dyn Error>> {
     let (args, command) = Args::from_process();
     match command {
-        Command::Crd => print!("{}", yaml::write(&crd::instance())?),
+        Command::Crd => {
+            for definition in crd::all() {
+                print!("---\n{}", yaml::write(&definition)?);
+            }
+        }
         Command::Render(render) => print(&render)?,
         Command::Ready(ready) => print!("{}", ask::ready(&ready.address)?),
         Command::Run(flags) => {

@@ -70,7 +70,7 @@ impl Brief {
         Some(Key { namespace: self.metadata.namespace.clone(), name: self.metadata.labels.instance.clone()? })
     }
 
-    /// Itself, if it is an instance.
+    /// Its own namespace and name.
     pub fn itself(&self) -> Key {
         Key { namespace: self.metadata.namespace.clone(), name: self.metadata.name.clone() }
     }

@@ -49,6 +49,11 @@ impl Children {
         place.map(|place| Arc::make_mut(&mut self.0).remove(place)).is_ok()
     }
 
+    /// Forgets all but those of the kinds that are to stay.
+    pub fn retain(&mut self, stays: impl Fn(Kind) -> bool) {
+        Arc::make_mut(&mut self.0).retain(|((kind, _), _)| stays(*kind));
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, &str, &Slot)> {
         self.0.iter().map(|((kind, name), slot)| (*kind, &**name, slot))

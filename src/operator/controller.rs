@@ -27,6 +27,7 @@ use super::{
     reconcile::{Context, error_policy, reconcile},
     relist::Relist,
     serve::Readiness,
+    tell::tell_without_instance,
     watch::{self, Arrival, Heard, PAGE, Progress, RESOURCE},
     world::Key,
 };
@@ -120,6 +121,7 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
         .stream()
         .map(|key| Ok::<_, std::convert::Infallible>(ObjectRef::<Arrived>::new(&key.name).within(&key.namespace)))
         .take_until(drain.cancelled_owned());
+    let orphans = context.clone();
     let passes = applier(
         |resource, context| reconcile(resource, context).boxed(),
         error_policy,
@@ -135,6 +137,9 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
                 Err(controller::Error::ObjectNotFound(reference)) => {
                     backlog.begun(&key_of(&reference));
                     queue.done(&key_of(&reference));
+                    let (key, context) = (key_of(&reference), orphans.clone());
+                    // Nobody asks for another try: whoever waits is told when something changes, or at the next check of the watch.
+                    tokio::spawn(async move { tell_without_instance(&key, &context).await.inspect_err(|error| tracing::warn!(%error, "a request")) });
                 }
                 Err(controller::Error::ReconcilerFailed(error, reference)) => {
                     tracing::debug!(%error, "pass");

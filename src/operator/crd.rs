@@ -4,14 +4,26 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomR
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use crate::api::Dhis2Instance;
+use crate::api::{Dhis2Instance, Dhis2Restore};
+
+/// All definitions.
+pub fn all() -> [CustomResourceDefinition; 2] {
+    [instance(), restore()]
+}
 
 /// The definition of `Dhis2Instance`.
-///
-/// Its status has a default, `observedGeneration: -1`: a resource that the operator has not seen yet counts as being
-/// worked on for tools that follow kstatus, and never as ready.
 pub fn instance() -> CustomResourceDefinition {
-    let mut crd = Dhis2Instance::crd();
+    with_default_status(Dhis2Instance::crd())
+}
+
+/// The definition of `Dhis2Restore`.
+pub fn restore() -> CustomResourceDefinition {
+    with_default_status(Dhis2Restore::crd())
+}
+
+/// The status has a default, `observedGeneration: -1`: a resource that the operator has not seen yet counts as being
+/// worked on for tools that follow kstatus, and never as ready.
+fn with_default_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else { continue };
         let Some(properties) = schema.properties.as_mut() else { continue };

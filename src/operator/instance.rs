@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::{
-    api::{backup::Retention, instance::SecretKey, pod::Pod, web::Issuer},
+    api::{backup::Retention, instance::SecretKey, pod::Pod, restore::Phase, web::Issuer},
     dhis2::version::Version,
 };
 
@@ -32,6 +32,10 @@ pub struct Instance {
     pub application: Application,
     /// PostgreSQL's container.
     pub database: Database,
+    /// The volume claims by name.
+    pub claims: Claims,
+    /// The restore that is under way.
+    pub restoring: Option<Restoring>,
     /// Volume of DHIS2's files.
     pub files: Storage,
     /// Volume of the repository.
@@ -141,6 +145,49 @@ pub struct Database {
     pub parameters: BTreeMap<String, String>,
 }
 
+/// The volume claims by name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claims {
+    /// Of the database.
+    pub database: String,
+    /// Of DHIS2's files.
+    pub files: String,
+    /// Of the repository.
+    pub backups: String,
+    /// Those of them, and of a restore, that are recorded and not there: they are never made anew.
+    pub lost: Vec<String>,
+    /// What the instance was served from before, as it is.
+    pub kept: Vec<Kept>,
+}
+
+/// A claim that the instance was served from before a restore.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Its name.
+    pub name: String,
+    /// Is it of the database, not of the files?
+    pub database: bool,
+    /// What it asks for: it does not grow any more.
+    pub storage: Storage,
+}
+
+/// A restore that is under way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restoring {
+    /// How far it is.
+    pub phase: Phase,
+    /// Uid of the request.
+    pub uid: String,
+    /// The set; none for the newest.
+    pub set: Option<String>,
+    /// The moment at or before which the set has to be made.
+    pub before: Option<String>,
+    /// The claim of the database that is built or gone back to.
+    pub database: String,
+    /// The claim of the files.
+    pub files: String,
+}
+
 /// A volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Storage {
@@ -205,6 +252,11 @@ pub struct Stage {
 }
 
 impl Instance {
+    /// Is a restore in this phase?
+    pub fn is(&self, phase: Phase) -> bool {
+        self.restoring.as_ref().is_some_and(|restoring| restoring.phase == phase)
+    }
+
     /// Name of a child.
     pub fn child(&self, part: &str) -> String {
         format!("{}-{part}", self.name)

@@ -9,6 +9,8 @@ use k8s_openapi::api::{
 use kube::api::ApiResource;
 use strum::{EnumIter, IntoStaticStr};
 
+use crate::api::Dhis2Restore;
+
 /// A kind that the operator makes or watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter, IntoStaticStr)]
 pub enum Kind {
@@ -32,6 +34,8 @@ pub enum Kind {
     CronJob,
     /// What runs; made by the others, watched for its state.
     Pod,
+    /// Requests to bring the instance back to a set; made by people.
+    Dhis2Restore,
 }
 
 impl Kind {
@@ -53,7 +57,13 @@ impl Kind {
             Self::Ingress => ApiResource::erase::<Ingress>(&()),
             Self::CronJob => ApiResource::erase::<CronJob>(&()),
             Self::Pod => ApiResource::erase::<Pod>(&()),
+            Self::Dhis2Restore => ApiResource::erase::<Dhis2Restore>(&()),
         }
+    }
+
+    /// Do people make it, without the labels of what the operator makes?
+    pub fn of_people(self) -> bool {
+        self == Self::Dhis2Restore
     }
 
     /// Is it watched? Secrets are not: whoever may watch them may read them.

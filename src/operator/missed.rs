@@ -9,7 +9,7 @@ use super::{
     brief,
     fleet::Resources,
     kind::Kind,
-    watch::{Arrival, OURS},
+    watch::{Arrival, selector},
     world::{Key, Known},
 };
 use crate::api::Dhis2Instance;
@@ -25,16 +25,18 @@ pub async fn children(client: &Client, kind: Kind, namespace: Option<&str>, arri
     let mut gone = arrival.world.known(kind, namespace);
     let mut untold = Vec::new();
     let show = |object: &brief::Brief| {
-        let Some(key) = object.instance() else { return };
+        // What people make names its instance where a list of names does not show it; but all of it is kept.
+        let key = if kind.of_people() { Some(arrival.world.whose(kind, &object.itself())) } else { object.instance() };
+        let Some(key) = key else { return };
         let known = Known { key, name: object.name().to_owned(), uid: object.uid().into() };
         gone.remove(&known);
         // What belongs to no instance is not kept.
-        let belongs = arrival.resources.get(&ObjectRef::new(&known.key.name).within(&known.key.namespace)).is_some();
+        let belongs = kind.of_people() || arrival.resources.get(&ObjectRef::new(&known.key.name).within(&known.key.namespace)).is_some();
         if belongs && !arrival.world.knows(&known.key, kind, &known.name, &known.uid, object.version()) {
             untold.push((known, object.version()));
         }
     };
-    brief::each(client, &kind.resource(), namespace, Some(OURS), show).await?;
+    brief::each(client, &kind.resource(), namespace, selector(kind), show).await?;
     if gone.is_empty() && untold.is_empty() {
         return Ok(false);
     }

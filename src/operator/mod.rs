@@ -40,6 +40,7 @@ pub mod relist;
 pub mod render;
 pub mod requests;
 pub mod restart;
+pub mod restores;
 pub mod run;
 mod secrets;
 pub mod serve;

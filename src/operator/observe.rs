@@ -20,6 +20,7 @@ use super::{
     kind::Kind,
     parse::Refusal,
     slot::{self, Facts, Pod, Slot},
+    watch::OURS,
     world::{Key, World},
 };
 use crate::{
@@ -154,8 +155,26 @@ pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Ke
             children.insert(CLAIM, &claim, slot::reduce(CLAIM, &there, None));
         }
     }
+    if resource.spec.adopt && resource.status.as_ref().is_none_or(|status| status.claims.is_none()) {
+        left_behind(client, key, &mut children).await?;
+    }
     let (secrets, missing) = look_at_secrets(client, secrets, key, resource).await?;
     Ok(Observed { instance: resource.uid().unwrap_or_default(), children, secrets, taken: None, missing })
+}
+
+/// The claims that a deleted instance of this name left: they came before this one, when nobody asked for them.
+async fn left_behind(client: &Client, key: &Key, children: &mut Children) -> Result<(), Error> {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &CLAIM.resource());
+    let labels = format!("{OURS},app.kubernetes.io/instance={}", key.name);
+    let there = api.list(&ListParams::default().labels(&labels)).await;
+    let there = there.map_err(|source| Error { kind: CLAIM, name: format!("of {}", key.name), source })?;
+    for claim in &there.items {
+        let name = claim.name_any();
+        if children.get(CLAIM, &name).is_none() {
+            children.insert(CLAIM, &name, slot::reduce(CLAIM, claim, None));
+        }
+    }
+    Ok(())
 }
 
 /// The Secrets that exist of those that are recorded, and those that the resource names and that don't.

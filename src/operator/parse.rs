@@ -4,6 +4,7 @@
 mod address;
 mod claims;
 mod clients;
+pub mod restoring;
 mod schedule;
 mod size;
 
@@ -60,7 +61,8 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
     let name = resource.name_any();
     let version: Version = spec.version.parse().map_err(|error| Refusal::new(Reason::InvalidSpec, format!("spec.version: {error}")))?;
     let encryption = encryption(resource);
-    let (database, files) = (size::database(resource, observed)?, size::files(resource, observed)?);
+    let claims = claims::claims(resource, observed);
+    let (database, files) = (size::database(resource, observed, &claims)?, size::files(resource, observed, &claims)?);
     Ok(Instance {
         namespace: resource.namespace().unwrap_or_default(),
         uid: resource.uid().unwrap_or_default(),
@@ -72,7 +74,9 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         scratch: size::scratch(resource, &database.storage, &files)?,
         database,
         files,
-        backups: size::backups(resource, observed)?,
+        backups: size::backups(resource, observed, &claims)?,
+        claims,
+        restoring: restoring::restoring(resource),
         pod: spec.pod.clone().unwrap_or_default(),
         policies: spec.network.policies,
         clients: clients::clients(resource, settings)?,

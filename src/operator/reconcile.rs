@@ -246,7 +246,8 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
     let picture = Picture::of(&instance, resource.status.as_ref(), &observed);
     if context.settled.is(key, &picture) {
         let instance = Box::new(instance);
-        return nothing(Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new() }, observed);
+        let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new(), quiet: true };
+        return nothing(outcome, observed);
     }
     let wanted = desired(&instance);
     if let Some(doubts) = context.world.doubts(key)
@@ -274,12 +275,15 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
     {
         applied.errors.push(error);
     }
+    if applied.errors.is_empty() {
+        discard(resource, &writer, &mut applied).await;
+    }
     let Applied { made, errors, written } = applied;
     let contested = context.contests.of(key, Instant::now());
     let idle = written == 0 && errors.is_empty() && next == Restart::Settled && contested.is_empty() && now == observed;
     let instance = Box::new(instance);
     let outcome = match errors.iter().find(|error| !error.passes()).or(errors.first()) {
-        None => Outcome::Applied { instance, made, restart: next, contested },
+        None => Outcome::Applied { instance, made, restart: next, contested, quiet: idle },
         Some(error) if error.passes() && context.patience.failures(key) < ENOUGH => Outcome::Interrupted { instance, made },
         Some(error) => match status::told(error) {
             Some(refusal) => Outcome::Failed { instance, made, refusal },
@@ -287,6 +291,17 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
         },
     };
     Ok(Some(Acted { outcome, now, errors, idle: idle.then_some(picture) }))
+}
+
+/// Deletes the volumes that the status says are not needed any more.
+async fn discard(resource: &Dhis2Instance, writer: &Writer<'_>, applied: &mut Applied) {
+    let Some(recorded) = &resource.status else { return };
+    for claim in status::superseded(recorded, &writer.key.name, writer.observed) {
+        match writer.delete(Kind::PersistentVolumeClaim, &claim.name, &claim.uid).await {
+            Ok(()) => applied.written += 1,
+            Err(error) => applied.errors.push(error),
+        }
+    }
 }
 
 /// When a failing instance is tried again.

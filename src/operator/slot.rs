@@ -12,7 +12,10 @@ use super::{
     trouble::{self, Silence, Trouble},
 };
 use crate::{
-    api::{INSTANCE, MANAGER, RESTART, WANTED},
+    api::{
+        BUILDING, CLAIM, INSTANCE, MANAGER, REPLACED, RESTART, WANTED,
+        restore::{Dhis2RestoreSpec, Dhis2RestoreStatus},
+    },
     report::Report,
 };
 
@@ -47,7 +50,9 @@ pub enum Facts {
         /// Storage asked for.
         requested: String,
         /// Storage given; none before it is bound.
-        capacity: Option<String>,
+        capacity: Option<Box<str>>,
+        /// What it is for, if the instance is not served from it.
+        role: Option<Role>,
     },
     /// A Job.
     Job {
@@ -56,6 +61,30 @@ pub enum Facts {
     },
     /// A pod.
     Pod(Box<Pod>),
+    /// A request to restore.
+    Restore(Box<Request>),
+}
+
+/// What a claim is for that the instance is not served from: its label [`CLAIM`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A restore fills it.
+    Building,
+    /// A restore has replaced it.
+    Replaced,
+}
+
+/// A request to restore.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// What is asked for.
+    pub spec: Dhis2RestoreSpec,
+    /// What was told of it.
+    pub status: Dhis2RestoreStatus,
+    /// Its generation.
+    pub generation: Option<i64>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
 }
 
 /// Facts of a pod.
@@ -126,12 +155,32 @@ fn facts(kind: Kind, object: &DynamicObject) -> Facts {
     match kind {
         Kind::PersistentVolumeClaim => Facts::Claim {
             requested: text(data, "/spec/resources/requests/storage").unwrap_or_default(),
-            capacity: text(data, "/status/capacity/storage"),
+            capacity: text(data, "/status/capacity/storage").map(Into::into),
+            role: role(object),
         },
         Kind::Job => Facts::Job { finished: finished(data) },
         Kind::Pod => Facts::Pod(Box::new(pod(object))),
+        Kind::Dhis2Restore => request(object).map_or(Facts::Plain, |request| Facts::Restore(Box::new(request))),
         _ => Facts::Plain,
     }
+}
+
+fn role(claim: &DynamicObject) -> Option<Role> {
+    match claim.metadata.labels.as_ref()?.get(CLAIM)?.as_str() {
+        BUILDING => Some(Role::Building),
+        REPLACED => Some(Role::Replaced),
+        _ => None,
+    }
+}
+
+/// One that can't be read, of another version of the API, is left alone.
+fn request(object: &DynamicObject) -> Option<Request> {
+    Some(Request {
+        spec: serde_json::from_value(object.data.get("spec")?.clone()).ok()?,
+        status: object.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok()).unwrap_or_default(),
+        generation: object.metadata.generation,
+        created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+    })
 }
 
 fn finished(job: &Value) -> Option<bool> {
@@ -176,6 +225,14 @@ impl Slot {
     pub fn pod(&self) -> Option<&Pod> {
         match &self.facts {
             Facts::Pod(pod) => Some(pod),
+            _ => None,
+        }
+    }
+
+    /// A request to restore.
+    pub fn request(&self) -> Option<&Request> {
+        match &self.facts {
+            Facts::Restore(request) => Some(request),
             _ => None,
         }
     }

@@ -4,14 +4,19 @@ mod backup;
 mod capacity;
 mod conditions;
 mod facts;
+mod operation;
+mod restore;
 mod runbook;
 mod verify;
+mod volumes;
 
 use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
+pub use restore::{News, news};
 pub use runbook::linked;
+pub use volumes::superseded;
 
 use super::{
     apply,
@@ -57,6 +62,8 @@ pub enum Outcome {
         restart: Restart,
         /// Objects that somebody else keeps changing.
         contested: Vec<Contested>,
+        /// Was everything so already, so that nothing was written?
+        quiet: bool,
     },
 }
 
@@ -83,7 +90,7 @@ pub fn status(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, 
 pub fn revisit(status: &Dhis2InstanceStatus, observed: &Observed, now: Timestamp) -> Duration {
     const DAY: Duration = Duration::from_hours(24);
     let overdue = [backup::overdue_in(status, now), verify::overdue_in(status, now)].into_iter().flatten().filter(|wait| !wait.is_zero());
-    overdue.chain(search(status, observed, now)).fold(DAY, Duration::min)
+    overdue.chain(search(status, observed, now)).chain(operation::again(status)).fold(DAY, Duration::min)
 }
 
 /// Secrets are not watched: one that is lost or missing is looked for, soon at first, every five minutes in the end. One that the

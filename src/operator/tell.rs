@@ -3,16 +3,22 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, ResourceExt, api::PostParams};
+use kube::{
+    Api, ResourceExt,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
 
 use super::{
     events,
+    kind::Kind,
     observe::Observed,
     reconcile::{Context, Error},
-    status::{self, Outcome},
+    slot,
+    status::{self, News, Outcome},
     world::Key,
 };
-use crate::api::Dhis2Instance;
+use crate::api::{Dhis2Instance, MANAGER};
 
 /// What telling came to.
 pub struct Told {
@@ -33,8 +39,11 @@ pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observ
     let now = Timestamp::now();
     let told = status::linked(status::status(resource, observed, outcome, now), &context.settings.runbooks);
     let revisit = status::revisit(&told, observed, now);
+    let news = status::news(Some(&told), observed, &context.settings.runbooks, now);
     if resource.status.as_ref() == Some(&told) {
-        return Ok(Told { revisit, written: false });
+        let written = !news.is_empty();
+        notify(key, context, news).await?;
+        return Ok(Told { revisit, written });
     }
     let new = Told { revisit, written: true };
     if !context.leadership.still_leading() {
@@ -54,5 +63,35 @@ pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observ
         context.world.wrote(key, version);
     }
     events::publish(&context.events, &context.leadership, resource, &told).await;
+    notify(key, context, news).await?;
     Ok(new)
+}
+
+/// Tells people who wait for an instance that is not there.
+///
+/// # Errors
+/// When it can't be written.
+pub async fn tell_without_instance(key: &Key, context: &Context) -> Result<(), Error> {
+    let observed = Observed { children: context.world.children(key), ..Observed::default() };
+    notify(key, context, status::news(None, &observed, &context.settings.runbooks, Timestamp::now())).await
+}
+
+/// Writes what is new of requests, onto those that were seen and none of the same name.
+async fn notify(key: &Key, context: &Context, news: Vec<News>) -> Result<(), Error> {
+    let resource = Kind::Dhis2Restore.resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource);
+    for News { name, uid, status } in news {
+        if !context.leadership.still_leading() {
+            return Ok(());
+        }
+        let patch = json!({
+            "apiVersion": resource.api_version, "kind": resource.kind, "metadata": { "name": name, "uid": uid }, "status": status
+        });
+        match api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await {
+            Ok(answer) => drop(context.world.put(key, Kind::Dhis2Restore, &name, slot::reduce(Kind::Dhis2Restore, &answer, None))),
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+            Err(source) => return Err(Error::Status(source)),
+        }
+    }
+    Ok(())
 }

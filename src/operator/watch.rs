@@ -138,7 +138,8 @@ pub fn children(
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    let ours = watcher::Config::default().labels(OURS).page_size(PAGE);
+    let all = watcher::Config::default().page_size(PAGE);
+    let ours = selector(kind).map_or_else(|| all.clone(), |labels| all.clone().labels(labels));
     let check = {
         let (client, namespace, arrival) = (client.clone(), namespace.clone(), arrival.clone());
         move || {
@@ -173,7 +174,7 @@ impl Arrival {
                 Vec::new()
             }
             watcher::Event::InitApply(object) => {
-                if let Some(key) = key_of(&object) {
+                if let Some(key) = key_of(kind, &object) {
                     missing.remove(&Known { key, name: object.name_any(), uid: object.metadata.uid.as_deref().unwrap_or_default().into() });
                 }
                 self.arrive(kind, &object).into_iter().collect()
@@ -189,7 +190,7 @@ impl Arrival {
             }
             watcher::Event::Delete(object) => {
                 progress.moved();
-                let key = key_of(&object);
+                let key = key_of(kind, &object);
                 let (name, uid) = (object.name_any(), object.metadata.uid.clone().unwrap_or_default());
                 key.filter(|key| self.world.ended(key, kind, &name, &uid, slot::version(&object))).into_iter().collect()
             }
@@ -198,16 +199,20 @@ impl Arrival {
 
     /// Takes in an object. Returns its instance if that needs a pass.
     pub(super) fn arrive(&self, kind: Kind, object: &DynamicObject) -> Option<Key> {
-        let key = key_of(object)?;
+        let key = key_of(kind, object)?;
         // Most events tell of our own writes, whose answers told all that there is to compare.
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         if self.world.knows(&key, kind, &object.name_any(), uid, slot::version(object)) {
             return None;
         }
         let reference = ObjectRef::new(&key.name).within(&key.namespace);
+        let slot = slot::reduce(kind, object, None);
+        if kind.of_people() {
+            // It may wait for its instance.
+            return self.world.put(&key, kind, &object.name_any(), slot).then_some(key);
+        }
         // Objects that only claim to belong to an instance take no memory.
         let resource = self.resources.get(&reference)?;
-        let slot = slot::reduce(kind, object, None);
         let satisfied = resource.0.as_ref().ok().and_then(|resource| self.satisfied(kind, object, resource, &key, &slot));
         let slot = Slot { satisfied, ..slot };
         self.world.put(&key, kind, &object.name_any(), slot).then_some(key)
@@ -239,10 +244,24 @@ fn wish(instance: &Instance, kind: Kind, name: &str) -> Option<Wanted> {
 /// Do the watches tell what becomes of this object, as one of this instance's?
 pub(super) fn tells_of(object: &DynamicObject, key: &Key) -> bool {
     let manager = object.labels().get("app.kubernetes.io/managed-by");
-    manager.is_some_and(|manager| manager == MANAGER) && key_of(object).as_ref() == Some(key)
+    manager.is_some_and(|manager| manager == MANAGER) && labelled(object).as_ref() == Some(key)
 }
 
-fn key_of(object: &DynamicObject) -> Option<Key> {
+/// The labels of what is watched; none where people make it.
+pub(super) fn selector(kind: Kind) -> Option<&'static str> {
+    (!kind.of_people()).then_some(OURS)
+}
+
+/// The instance that an object belongs to.
+fn key_of(kind: Kind, object: &DynamicObject) -> Option<Key> {
+    if !kind.of_people() {
+        return labelled(object);
+    }
+    let name = object.data.pointer("/spec/instance")?.as_str()?.to_owned();
+    Some(Key { namespace: object.namespace()?, name })
+}
+
+fn labelled(object: &DynamicObject) -> Option<Key> {
     let name = object.metadata.labels.as_ref()?.get("app.kubernetes.io/instance")?.clone();
     Some(Key { namespace: object.namespace()?, name })
 }

@@ -113,7 +113,7 @@ impl World {
         let mut instances = self.lock();
         let Some(instance) = instances.get_mut(key) else { return false };
         let known = instance.children.get(kind, name).is_some_and(|slot| &*slot.uid == uid) && instance.children.remove(kind, name);
-        instance.doubts += u64::from(known && !matches!(kind, Kind::Job | Kind::Pod));
+        instance.doubts += u64::from(known && !matches!(kind, Kind::Job | Kind::Pod | Kind::Dhis2Restore));
         known
     }
 
@@ -147,9 +147,22 @@ impl World {
         .collect()
     }
 
-    /// Forgets an instance.
+    /// Forgets an instance, but for what people made that may wait for another one of this name.
     pub fn forget(&self, key: &Key) {
-        self.lock().remove(key);
+        let mut instances = self.lock();
+        let Some(mut instance) = instances.remove(key) else { return };
+        instance.children.retain(|kind| kind.of_people());
+        if !instance.children.is_empty() {
+            instances.insert(key.clone(), Instance { children: instance.children, ..Instance::default() });
+        }
+    }
+
+    /// The instance whose child of this kind and name is known; one without a name where none is.
+    pub fn whose(&self, kind: Kind, child: &Key) -> Key {
+        let instances = self.lock();
+        let mut here = instances.iter().filter(|(key, _)| key.namespace == child.namespace);
+        let found = here.find(|(_, instance)| instance.children.get(kind, &child.name).is_some());
+        found.map_or_else(|| Key { namespace: child.namespace.clone(), name: String::new() }, |(key, _)| key.clone())
     }
 
     /// Remembers our own write to the resource.

@@ -3,23 +3,32 @@ What the operator may do to instances and their parts. A comment names the modul
 No wildcard, no pods/exec, no listing or watching of Secrets, no custom resource definitions, no roles.
 */}}
 {{- define "dhis2-operator.rules" -}}
-# operator/controller: the instances themselves
+# operator/controller, operator/watch: the instances themselves, and requests to restore them
 - apiGroups: [dhis2.hosting]
-  resources: [dhis2instances]
+  resources: [dhis2instances, dhis2restores]
   verbs: [list, watch]
 # operator/reconcile: how an instance is
 - apiGroups: [dhis2.hosting]
   resources: [dhis2instances/status]
   verbs: [update]
+# operator/tell: how far a request is
+- apiGroups: [dhis2.hosting]
+  resources: [dhis2restores/status]
+  verbs: [patch]
 # operator/secrets: makes passwords; asks for the metadata of those made, and of those that a resource names. RBAC can't grant metadata
 # alone: get lets it read a Secret whose name it knows. It can't find names: it neither lists nor watches.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, get, patch]
-# operator/watch, operator/apply: volumes, configuration and addresses; they go with the instance or stay, the operator deletes none
+# operator/watch, operator/apply: configuration and addresses; they go with the instance or stay, the operator deletes none
 - apiGroups: [""]
-  resources: [configmaps, persistentvolumeclaims, services]
+  resources: [configmaps, services]
   verbs: [get, list, watch, create, patch]
+# operator/watch, operator/apply: volumes; operator/reconcile deletes those of a restore that failed, and those that a restore replaced,
+# once a later backup is proven
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch, delete]
 # operator/watch, operator/apply: the servers
 - apiGroups: [apps]
   resources: [statefulsets]

@@ -15,6 +15,8 @@ pub struct Flow {
     pub goal: Goal,
     /// Whether a second operator stands by: then the first is not started again when it is killed.
     pub standby: bool,
+    /// Whether volumes of a restore go in the end.
+    pub discards: bool,
 }
 
 /// Something that a person does, or waits for.
@@ -34,6 +36,8 @@ pub enum Act {
     Remove(&'static str, &'static str),
     /// Makes a Job from the CronJob of this part, as `kubectl create job --from` does.
     Start(&'static str),
+    /// Asks for a restore: a Dhis2Restore of this name, with these fields beside the instance.
+    Ask(&'static str, Value),
     /// Ends the operator and starts it with another value of one of its variables.
     Upgrade(&'static str, &'static str),
     /// Waits.
@@ -47,9 +51,17 @@ pub enum Goal {
     Ready,
     /// Gone, with all that goes with it.
     Gone,
+    /// As `Ready`, and this Dhis2Restore in this phase.
+    Restore(&'static str, &'static str),
 }
 
 impl Flow {
+    /// Of a restore that failed what it had built, else what it replaced.
+    fn discarded(&self, claim: &str) -> bool {
+        let failed = matches!(self.goal, Goal::Restore(_, "Failed"));
+        claim.ends_with("-2") == failed && claim != "play-backups"
+    }
+
     fn to(self, goal: Goal) -> Self {
         Self { goal, ..self }
     }
@@ -58,6 +70,9 @@ impl Flow {
     pub fn lets_go(&self, kind: &str, name: &str, deleted: bool) -> bool {
         let all = || self.given.iter().chain(&self.acts);
         let policy = all().filter_map(policy).next_back().unwrap_or("Retain");
+        if self.discards && kind == "PersistentVolumeClaim" && self.discarded(name) {
+            return true;
+        }
         let keeps = RETAINED.contains(&(kind, name)) && policy == "Retain";
         (deleted && !keeps) || all().any(|act| matches!(act, Act::Remove(of, which) if (*of, *which) == (kind, name)))
     }
@@ -82,7 +97,7 @@ fn policy(act: &Act) -> Option<&str> {
 }
 
 fn flow(name: &'static str, given: Vec<Act>, acts: Vec<Act>) -> Flow {
-    Flow { name, given, acts, goal: Goal::Ready, standby: false }
+    Flow { name, given, acts, goal: Goal::Ready, standby: false, discards: false }
 }
 
 fn ready(spec: Value) -> Vec<Act> {
@@ -94,6 +109,7 @@ pub fn all() -> Vec<Flow> {
     let mut all = lives();
     all.extend(changes());
     all.extend(others());
+    all.extend(restores());
     all
 }
 
@@ -138,7 +154,7 @@ fn others() -> Vec<Flow> {
     let drift = vec![
         edit("ConfigMap", "play", json!({ "data": { "dhis.conf": "changed" } })),
         edit("Service", "play", json!({ "spec": { "ports": [{ "name": "http", "port": 9999 }] } })),
-        edit("StatefulSet", "play", json!({ "spec": { "replicas": 0 } })),
+        edit("StatefulSet", "play", json!({ "spec": { "revisionHistoryLimit": 7 } })),
         edit("Ingress", "play", json!({ "metadata": { "labels": { "app.kubernetes.io/component": "changed" } } })),
         edit("CronJob", "play-backup", json!({ "spec": { "suspend": true } })),
         edit("NetworkPolicy", "play-deny", json!({ "spec": { "policyTypes": ["Ingress"] } })),
@@ -161,6 +177,23 @@ fn others() -> Vec<Flow> {
         flow("new-postgres", ready(json!({})), vec![Act::Upgrade("POSTGRES_IMAGE", "docker.io/postgis/postgis:17-3.6")]),
     ]
 }
+
+/// Back to a set, and there again.
+fn restores() -> Vec<Flow> {
+    let ask = || Act::Ask("back", json!({ "set": "play-backup-first" }));
+    let restored = || [ready(json!({})), vec![ask(), Act::Until(Goal::Restore("back", "Done"))]].concat();
+    vec![
+        flow("restore", ready(json!({})), vec![ask()]).to(Goal::Restore("back", "Done")),
+        flow("restore-revert", restored(), vec![Act::Edit("Dhis2Restore", "back", json!({ "spec": { "revert": true } }))])
+            .to(Goal::Restore("back", "Reverted")),
+        Flow { discards: true, ..flow("restore-failed", ready(json!({})), vec![Act::Ask("back", json!({ "set": BROKEN }))]) }
+            .to(Goal::Restore("back", "Failed")),
+        Flow { discards: true, ..flow("restore-proven", restored(), vec![Act::Start("verify")]) }.to(Goal::Restore("back", "Done")),
+    ]
+}
+
+/// A set that can't be restored.
+pub const BROKEN: &str = "broken";
 
 /// The example that says everything there is to say.
 fn everything() -> Value {

@@ -146,8 +146,10 @@ fn nothing_twice(_: &Flow, clean: &Seen, seen: &Seen) -> Vec<String> {
 fn made(seen: &Seen) -> BTreeMap<String, usize> {
     let mut made = BTreeMap::new();
     let records = seen.records.iter().skip(seen.from);
+    let requests = snapshot::short_uids(&seen.records);
     for record in records.filter(|record| record.change == Change::Made && record.kind != super::ledger::EVENT) {
-        *made.entry(format!("{} {}", record.kind, record.object.name_any())).or_default() += 1;
+        let name = requests.iter().fold(record.object.name_any(), |name, short| name.replace(short.as_str(), "<short uid>"));
+        *made.entry(format!("{} {name}", record.kind)).or_default() += 1;
     }
     made
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::report::{
-    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Outcome as Ending, Report, Retention, Verb, Verified,
+    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Outcome as Ending, Refusal, Report, Restored, Retention, Verb, Verified,
 };
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::flow::BROKEN;
 use super::ledger::{Change, Record};
 use crate::site::{Outcome, wait};
 
@@ -106,15 +107,35 @@ fn read<K: DeserializeOwned>(object: &Arc<DynamicObject>) -> Result<K, serde_jso
 /// The one pod of a StatefulSet, unless it is there.
 async fn server(client: &Client, namespace: &str, name: &str) -> Outcome {
     let pod = format!("{name}-0");
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    if is_stopped(client, namespace, name).await? {
+        return match pods.delete(&pod, &DeleteParams::default().grace_period(0)).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            answer => answer.map(drop).map_err(Into::into),
+        };
+    }
     // Before the set: with a pod there, the set may change and the pod go before one is made of what the set was.
-    if Api::<Pod>::namespaced(client.clone(), namespace).get_metadata_opt(&pod).await?.is_some() {
+    if pods.get_metadata_opt(&pod).await?.is_some() {
         return Ok(());
     }
     // Asked for, since another watch may not have told yet that it is gone.
     let Some(set) = Api::<StatefulSet>::namespaced(client.clone(), namespace).get_opt(name).await? else { return Ok(()) };
     let Some(owner) = set.controller_owner_ref(&()).filter(|_| set.metadata.deletion_timestamp.is_none()) else { return Ok(()) };
+    if replicas(&set) == Some(0) {
+        return Ok(());
+    }
     let template = set.spec.map(|spec| spec.template).unwrap_or_default();
     make_pod(client, namespace, &pod, owner, template).await
+}
+
+fn replicas(set: &StatefulSet) -> Option<i32> {
+    set.spec.as_ref()?.replicas
+}
+
+/// Is the set to have no pod?
+async fn is_stopped(client: &Client, namespace: &str, name: &str) -> Outcome<bool> {
+    let set = Api::<StatefulSet>::namespaced(client.clone(), namespace).get_opt(name).await?;
+    Ok(set.as_ref().and_then(replicas) == Some(0))
 }
 
 async fn make_pod(client: &Client, namespace: &str, name: &str, owner: OwnerReference, template: PodTemplateSpec) -> Outcome {
@@ -174,10 +195,17 @@ async fn step(client: &Client, job: &Job) -> Outcome {
     let now = Timestamp::now();
     let main: Vec<Value> = spec.containers.iter().map(|container| ended(container, &pod)).collect();
     let before: Vec<Value> = spec.init_containers.iter().flatten().map(|container| ended(container, &pod)).collect();
-    let status = json!({ "phase": "Succeeded", "startTime": now, "containerStatuses": main, "initContainerStatuses": before });
+    let refused = spec.containers.iter().any(is_broken);
+    let phase = if refused { "Failed" } else { "Succeeded" };
+    let status = json!({ "phase": phase, "startTime": now, "containerStatuses": main, "initContainerStatuses": before });
     patch_status::<Pod>(client, &pod, &status).await?;
-    let conditions: Vec<Value> = ["SuccessCriteriaMet", "Complete"].map(condition).into();
-    let status = json!({ "startTime": now, "completionTime": now, "succeeded": 1, "ready": 0, "conditions": conditions });
+    let status = if refused {
+        let conditions: Vec<Value> = ["FailureTarget", "Failed"].map(condition).into();
+        json!({ "startTime": now, "failed": 1, "ready": 0, "conditions": conditions })
+    } else {
+        let conditions: Vec<Value> = ["SuccessCriteriaMet", "Complete"].map(condition).into();
+        json!({ "startTime": now, "completionTime": now, "succeeded": 1, "ready": 0, "conditions": conditions })
+    };
     patch_status::<Job>(client, job, &status).await
 }
 
@@ -220,7 +248,8 @@ fn state(container: &Container, state: &Value) -> Value {
 fn ended(container: &Container, pod: &Pod) -> Value {
     let now = Timestamp::now();
     let message = report(container, pod).map(|report| report.to_json());
-    let end = json!({ "exitCode": 0, "reason": "Completed", "startedAt": now, "finishedAt": now, "message": message });
+    let (code, reason) = if is_broken(container) { (2, "Error") } else { (0, "Completed") };
+    let end = json!({ "exitCode": code, "reason": reason, "startedAt": now, "finishedAt": now, "message": message });
     let mut told = state(container, &json!({ "terminated": end }));
     if let Some(told) = told.as_object_mut() {
         told.insert("ready".to_owned(), json!(true));
@@ -252,13 +281,42 @@ fn report(container: &Container, pod: &Pod) -> Option<Report> {
             (Verb::Bootstrap, Data::Bootstrap(done))
         }
         "backup" => (Verb::Backup, Data::Backup(Box::new(set(pod)))),
+        "restore" if is_broken(container) => {
+            let (outcome, reason) = (Ending::Refused, Some(Refusal::SetIncomplete));
+            return Some(Report { verb: Verb::Restore, outcome, reason, message: "played".to_owned(), data: None });
+        }
+        "restore" => (Verb::Restore, Data::Restore(restored(&after)?)),
         "verify" => {
-            let (set, now) = ("play-backup-first".to_owned(), Timestamp::now().to_string());
-            (Verb::Verify, Data::Verify(Verified { set, created: now.clone(), verified: now, seconds: 1, bytes: 1 }))
+            let (set, now) = ("play-backup-first".to_owned(), Timestamp::now());
+            // In a second of its own: a set counts as made after a restore when it is later by the clock of the status, which has no fractions.
+            let created = (now + Duration::from_secs(2)).to_string();
+            (Verb::Verify, Data::Verify(Verified { set, created, verified: now.to_string(), seconds: 1, bytes: 1 }))
         }
         _ => return None,
     };
     Some(Report { verb, outcome: Ending::Done, reason: None, message: "played".to_owned(), data: Some(data) })
+}
+
+/// Is it to restore what can't be restored?
+fn is_broken(container: &Container) -> bool {
+    container.command.iter().flatten().any(|word| word == BROKEN)
+}
+
+fn restored<'a>(after: impl Fn(&str) -> &'a str) -> Option<Restored> {
+    Some(Restored {
+        set: after("--set").to_owned(),
+        created: "2026-01-01T00:00:00Z".to_owned(),
+        dhis2: after("--version").parse().ok()?,
+        instance: after("--instance").to_owned(),
+        postgresql: after("--postgresql").parse().unwrap_or_default(),
+        system_identifier: "7000000000000000001".to_owned(),
+        built_at: "2026-01-01T00:00:00Z".to_owned(),
+        seconds: 1,
+        database_bytes: 1,
+        rows: 1,
+        files: 1,
+        file_bytes: 1,
+    })
 }
 
 fn set(pod: &Pod) -> BackedUp {

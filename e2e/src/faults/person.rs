@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhis2_operator::api::{Dhis2Instance, MANAGER};
+use dhis2_operator::api::{Dhis2Instance, Dhis2Restore, MANAGER};
 use dhis2_operator::operator::kind::Kind;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Secret;
@@ -16,7 +16,7 @@ use strum::IntoEnumIterator;
 use super::cast::Cast;
 use super::flow::{Act, Goal};
 use super::ledger::{INSTANCE, Ledger};
-use crate::site::Outcome;
+use crate::site::{Outcome, instance::merge};
 
 /// Name of the instance of every run.
 pub const NAME: &str = "play";
@@ -71,6 +71,12 @@ impl Person {
                 let jobs: Api<Job> = Api::namespaced(self.client.clone(), &self.namespace);
                 jobs.create(&PostParams::default(), &job("by-hand", schedule)).await?;
             }
+            Act::Ask(name, more) => {
+                let mut spec = json!({ "instance": NAME });
+                merge(&mut spec, more);
+                let request = Dhis2Restore::new(name, serde_json::from_value(spec)?);
+                Api::<Dhis2Restore>::namespaced(self.client.clone(), &self.namespace).create(&PostParams::default(), &request).await?;
+            }
             Act::Upgrade(variable, value) => cast.upgrade(variable, value).await?,
             Act::Until(goal) => self.until(*goal).await?,
         }
@@ -106,6 +112,12 @@ impl Person {
     pub fn is(&self, goal: Goal) -> bool {
         match goal {
             Goal::Ready => self.instance().is_some_and(|instance| is_settled(&instance)) && !self.works(),
+            Goal::Restore(name, phase) => {
+                let request = self.ledger.object(&self.namespace, Kind::Dhis2Restore.name(), name);
+                let told = request.as_ref().and_then(|request| request.data.pointer("/status/phase")?.as_str());
+                let over = self.instance().is_some_and(|instance| instance.data.pointer("/status/operation").is_none());
+                told == Some(phase) && over && self.is(Goal::Ready)
+            }
             Goal::Gone => {
                 let present = self.ledger.present(&self.namespace);
                 let owned = |object: &DynamicObject| !object.owner_references().is_empty();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use dhis2_operator::api::{RESTART, WANTED};
+use dhis2_operator::operator::kind::Kind;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::{Map, Value, json};
@@ -19,6 +20,7 @@ pub fn of(namespace: &str, records: &[Record], present: &Present) -> Snapshot {
     let uids = records.iter().filter(|record| record.change == Change::Made);
     let uids = uids.filter_map(|record| Some((record.object.uid()?, format!("<uid of {}/{}>", record.kind, record.object.name_any()))));
     let mut names: Vec<(String, String)> = uids.collect();
+    names.extend(short_uids(records).into_iter().map(|short| (short, "<short uid>".to_owned())));
     names.push((namespace.to_owned(), "<namespace>".to_owned()));
     let objects = present.iter().filter(|((kind, _), _)| *kind != EVENT);
     objects
@@ -29,6 +31,12 @@ pub fn of(namespace: &str, records: &[Record], present: &Present) -> Snapshot {
             (format!("{kind}/{name}"), value)
         })
         .collect()
+}
+
+/// What the names of a restore's steps end with.
+pub fn short_uids(records: &[Record]) -> Vec<String> {
+    let requests = records.iter().filter(|record| record.kind == Kind::Dhis2Restore.name() && record.change == Change::Made);
+    requests.filter_map(|record| Some(record.object.uid()?.chars().take(8).collect())).collect()
 }
 
 /// Fields that the API server gives, and those whose value is random or a digest over something that is.

@@ -19,12 +19,13 @@ pub struct Generated {
 /// # Errors
 /// A definition that YAML can't hold.
 pub fn files() -> Result<Vec<Generated>, yaml::Error> {
-    let definition = crd::instance();
-    let name = definition.metadata.name.clone().unwrap_or_default();
-    Ok(vec![
-        Generated { path: format!("crds/{name}.yaml"), text: yaml::write(&definition)? },
-        Generated { path: "docs/reference.md".into(), text: reference::reference(&definition) },
-    ])
+    let mut files = Vec::new();
+    for (definition, reference) in [(crd::instance(), "docs/reference.md"), (crd::restore(), "docs/reference-restore.md")] {
+        let name = definition.metadata.name.clone().unwrap_or_default();
+        files.push(Generated { path: format!("crds/{name}.yaml"), text: yaml::write(&definition)? });
+        files.push(Generated { path: reference.into(), text: reference::reference(&definition) });
+    }
+    Ok(files)
 }
 
 /// Where `there` first differs from `text`: the number of the line, from 1. `None` when they are the same.

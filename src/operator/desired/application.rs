@@ -49,7 +49,7 @@ fn check(instance: &Instance) -> Step {
     let mut attached = vec![
         volume::agent().read_only(),
         home(),
-        volume::claim(instance, "files", layout::FILES),
+        volume::files(instance),
         volume::database_secret(instance, &["username", "password"]),
         volume::tmp(TMP_MIB),
     ];
@@ -88,7 +88,7 @@ fn dhis2(instance: &Instance) -> Step {
 
 /// A file store that loses uploads is told, and nobody is let in meanwhile.
 fn watch_files(instance: &Instance) -> Step {
-    let attached = vec![volume::agent().read_only(), volume::claim(instance, "files", layout::FILES), volume::tmp(TMP_MIB)];
+    let attached = vec![volume::agent().read_only(), volume::files(instance), volume::tmp(TMP_MIB)];
     watch::watch("files", &instance.images.dhis2, instance.images.dhis2_pull_policy, attached)
 }
 
@@ -111,7 +111,7 @@ fn attached(instance: &Instance) -> Vec<Attached> {
         home(),
         configured(configuration::DHIS_CONF),
         configured(configuration::LOG4J2),
-        volume::claim(instance, "files", layout::FILES),
+        volume::files(instance),
         // The image sets java.io.tmpdir to it.
         volume::scratch("temp", "/usr/local/tomcat/temp", TMP_MIB),
         volume::scratch("work", "/usr/local/tomcat/work", 1024),

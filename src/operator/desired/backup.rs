@@ -21,7 +21,12 @@ pub fn schedule(instance: &Instance) -> Option<Wanted> {
 /// The first backup, right after the instance is secured.
 pub fn first(instance: &Instance) -> Option<Wanted> {
     let due = instance.stage.secured && instance.stage.first_backup;
-    due.then(|| job(instance, &instance.child("backup-first"), Part::Backup, pod(instance), Retry::NewPod, Policy::Step))
+    due.then(|| once(instance, "backup-first"))
+}
+
+/// One backup, whose set is named after this step.
+pub fn once(instance: &Instance, step: &str) -> Wanted {
+    job(instance, &instance.child(step), Part::Backup, pod(instance), Retry::NewPod, Policy::Step)
 }
 
 fn pod(instance: &Instance) -> PodSpec {
@@ -59,8 +64,8 @@ fn attached(instance: &Instance) -> Vec<Attached> {
     let directory = layout::RESOURCE.rsplit_once('/').map_or("/", |(directory, _)| directory);
     let mut attached = vec![
         volume::agent().read_only(),
-        volume::claim(instance, "files", layout::FILES).read_only(),
-        volume::claim(instance, "backups", layout::BACKUPS),
+        volume::files(instance).read_only(),
+        volume::backups(instance),
         volume::configuration(&instance.child("backup"), directory),
         volume::database_secret(instance, &volume::DATABASE_KEYS),
         volume::admin_secret(instance),

@@ -9,24 +9,49 @@ use super::{
     Policy, Wanted,
     metadata::{Part, kept},
 };
-use crate::operator::{
-    instance::{Instance, Storage},
-    kind::Kind,
+use crate::{
+    api::{BUILDING, CLAIM, REPLACED, restore::Phase},
+    operator::{
+        instance::{Instance, Kept, Storage},
+        kind::Kind,
+    },
 };
 
-/// The claims of an instance: database, files, backups.
+/// The claims of an instance: database, files, backups; those of a restore; those of before one, which are left as they are. None that
+/// is lost: an empty volume would come in its place.
 pub fn claims(instance: &Instance) -> Vec<Wanted> {
-    vec![
-        claim(instance, "database", Part::Database, &instance.database.storage),
-        claim(instance, "files", Part::Application, &instance.files),
-        claim(instance, "backups", Part::Backup, &instance.backups),
-    ]
+    let (claims, database, files) = (&instance.claims, &instance.database.storage, &instance.files);
+    // What a claim is for has to be on it before it is so: whoever takes over what a deleted instance left goes by that.
+    let leaving = instance.is(Phase::Stopping).then_some(REPLACED);
+    let mut all = vec![
+        (&claims.database, Part::Database, database, leaving),
+        (&claims.files, Part::Application, files, leaving),
+        (&claims.backups, Part::Backup, &instance.backups, None),
+    ];
+    if let Some(restoring) = instance.restoring.as_ref().filter(|restoring| restoring.phase != Phase::Starting) {
+        let filling = leaving.is_none().then_some(BUILDING);
+        all.extend([
+            (&restoring.database, Part::Database, database, filling),
+            (&restoring.files, Part::Application, files, filling),
+        ]);
+    }
+    // A restore that goes back has its claims among them.
+    let served: Vec<&String> = all.iter().map(|(name, ..)| *name).collect();
+    let kept = claims.kept.iter().filter(|kept| !served.contains(&&kept.name));
+    let part = |kept: &Kept| if kept.database { Part::Database } else { Part::Application };
+    let kept: Vec<_> = kept.map(|kept| (&kept.name, part(kept), &kept.storage, Some(REPLACED))).collect();
+    all.extend(kept);
+    all.into_iter()
+        .filter(|(name, ..)| !claims.lost.contains(name))
+        .map(|(name, part, storage, role)| claim(instance, name, part, storage, role))
+        .collect()
 }
 
-fn claim(instance: &Instance, suffix: &str, part: Part, storage: &Storage) -> Wanted {
-    let name = instance.child(suffix);
-    let claim = PersistentVolumeClaim { metadata: kept(instance, &name, part), spec: Some(spec(storage)), status: None };
-    Wanted::new(Kind::PersistentVolumeClaim, &name, &claim, Policy::Claim)
+fn claim(instance: &Instance, name: &str, part: Part, storage: &Storage, role: Option<&str>) -> Wanted {
+    let mut metadata = kept(instance, name, part);
+    metadata.labels.get_or_insert_default().extend(role.map(|role| (CLAIM.to_owned(), role.to_owned())));
+    let claim = PersistentVolumeClaim { metadata, spec: Some(spec(storage)), status: None };
+    Wanted::new(Kind::PersistentVolumeClaim, name, &claim, Policy::Claim)
 }
 
 /// What is asked of a volume.

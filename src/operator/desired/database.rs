@@ -69,7 +69,7 @@ fn main(instance: &Instance, container: Container) -> Step {
 fn watch_database(instance: &Instance) -> Step {
     let attached = vec![
         volume::agent().read_only(),
-        volume::claim(instance, "database", layout::DATA),
+        volume::database(instance),
         volume::tmp(TMP_MIB),
         volume::scratch("sockets", layout::SOCKETS, SOCKETS_MIB).read_only(),
     ];
@@ -85,7 +85,7 @@ fn attached(instance: &Instance) -> Vec<Attached> {
     let configuration = volume::configuration(&instance.child("database"), layout::POSTGRES_CONFIG);
     let mut attached = vec![
         volume::agent().read_only(),
-        volume::claim(instance, "database", layout::DATA),
+        volume::database(instance),
         configuration.clone(),
         configuration.file(configuration::PASSWD, "/etc/passwd"),
         volume::database_secret(instance, &volume::DATABASE_KEYS),

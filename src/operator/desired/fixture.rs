@@ -30,7 +30,7 @@ use crate::{
     },
     dhis2::sizing::{heap_mib, preset},
     operator::{
-        instance::{Application, Backup, Database, EncryptionKey, Images, Instance, Stage, Storage, Web},
+        instance::{Application, Backup, Claims, Database, EncryptionKey, Images, Instance, Stage, Storage, Web},
         kind::Kind,
     },
 };
@@ -51,6 +51,12 @@ pub const STAGES: [Stage; 5] = [
     Stage { secured: false, ..SECURED },
     Stage { first_backup: true, ..SECURED },
 ];
+
+/// The claims of a new instance.
+fn claims_of(name: &str) -> Claims {
+    let [database, files, backups] = ["database", "files", "backups"].map(|part| format!("{name}-{part}"));
+    Claims { database, files, backups, lost: Vec::new(), kept: Vec::new() }
+}
 
 /// What examples/minimal.yaml becomes.
 pub fn plain() -> Instance {
@@ -105,6 +111,8 @@ pub fn plain() -> Instance {
             storage: Storage { size: preset.database_volume.into(), class: None },
             parameters: BTreeMap::new(),
         },
+        claims: claims_of("play"),
+        restoring: None,
         files: Storage { size: preset.files_volume.into(), class: None },
         backups: Storage { size: preset.backups_volume.into(), class: None },
         scratch: Storage { size: "30Gi".into(), class: None },
@@ -161,7 +169,8 @@ pub fn any() -> impl Strategy<Value = Instance> {
             };
             let plain = plain();
             let owner = OwnerReference { name: name.clone(), ..plain.owner.clone() };
-            Instance { name, namespace, owner, web, application, database, encryption, pod, policies, clients, retain, adopt, ..plain }
+            let claims = claims_of(&name);
+            Instance { name, namespace, owner, web, application, claims, database, encryption, pod, policies, clients, retain, adopt, ..plain }
         },
     )
 }

@@ -50,7 +50,8 @@ pub fn scheduled(instance: &Instance, part: Part, cron: &Cron<'_>, spec: JobSpec
         spec: Some(CronJobSpec {
             schedule: cron.schedule.to_owned(),
             time_zone: instance.backup.time_zone.clone(),
-            suspend: Some(cron.suspend),
+            // The repository is being read, or the servers are about to stop.
+            suspend: Some(cron.suspend || instance.restoring.is_some()),
             concurrency_policy: Some("Forbid".into()),
             starting_deadline_seconds: Some(cron.late * 3600),
             successful_jobs_history_limit: Some(cron.kept),

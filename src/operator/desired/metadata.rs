@@ -26,6 +26,8 @@ pub enum Part {
     Backup,
     /// What restores them to see whether they can be.
     Verify,
+    /// What restores one to new volumes.
+    Restore,
 }
 
 /// Labels of everything that belongs to a part.

@@ -16,6 +16,7 @@ mod pod;
 mod policies;
 mod resources;
 mod restart;
+pub mod restore;
 mod secrets;
 mod services;
 mod stateful_set;
@@ -53,7 +54,7 @@ pub fn of_kind(instance: &Instance, kind: Kind) -> impl Iterator<Item = Wanted> 
 /// What makes up the objects of a kind.
 type Part = (Kind, fn(&Instance) -> Vec<Wanted>);
 
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 15] = [
     (Kind::NetworkPolicy, policies::policies),
     (Kind::Secret, secrets::secrets),
     (Kind::ConfigMap, configuration::configuration),
@@ -67,6 +68,8 @@ const PARTS: [Part; 13] = [
     (Kind::CronJob, |instance| Vec::from_iter(backup::schedule(instance))),
     (Kind::Job, |instance| Vec::from_iter(backup::first(instance))),
     (Kind::CronJob, |instance| Vec::from_iter(verify::schedule(instance))),
+    (Kind::Job, |instance| Vec::from_iter(restore::build(instance))),
+    (Kind::Job, |instance| Vec::from_iter(restore::safety_backup(instance))),
 ];
 
 /// An object that should exist, and how it is brought about.

@@ -20,12 +20,18 @@ pub const AGENT_IN_IMAGE: &str = "/usr/local/bin/dhis2-agent";
 
 /// Whom the processes of a pod run as; its volumes belong to the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity(i64);
+pub struct Identity {
+    user: i64,
+    /// Whose its volumes are.
+    volumes: i64,
+}
 
 /// User and group of the DHIS2 images, of backups and of the bootstrap (dhis2-core, `jib.yaml`: 65534 in every release since 2.38.2).
-pub const DHIS2: Identity = Identity(65534);
+pub const DHIS2: Identity = Identity { user: 65534, volumes: 65534 };
 /// User and group of the database, whatever its image calls them.
-pub const POSTGRES: Identity = Identity(999);
+pub const POSTGRES: Identity = Identity { user: 999, volumes: 999 };
+/// Who makes a database beside files and repository of DHIS2's group: PostgreSQL's data must be its user's.
+pub const RESTORE: Identity = Identity { user: 999, volumes: 65534 };
 
 /// A container and what it sees.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,14 +143,15 @@ pub fn template(instance: &Instance, part: Part, spec: PodSpec, annotations: &[(
     }
 }
 
-fn security(Identity(id): Identity) -> PodSecurityContext {
+fn security(Identity { user, volumes }: Identity) -> PodSecurityContext {
+    // Large volumes are not walked through at each start. But what restic wrote is its user's only until that was done once.
+    let walk = if user == volumes { "OnRootMismatch" } else { "Always" };
     PodSecurityContext {
         run_as_non_root: Some(true),
-        run_as_user: Some(id),
-        run_as_group: Some(id),
-        fs_group: Some(id),
-        // Large volumes are not walked through at each start.
-        fs_group_change_policy: Some("OnRootMismatch".into()),
+        run_as_user: Some(user),
+        run_as_group: Some(user),
+        fs_group: Some(volumes),
+        fs_group_change_policy: Some(walk.into()),
         seccomp_profile: Some(seccomp()),
         ..PodSecurityContext::default()
     }

@@ -11,20 +11,20 @@ use super::{
     pod::template,
 };
 use crate::{
-    api::RESTART,
+    api::{RESTART, restore::Phase},
     operator::{instance::Instance, kind::Kind},
 };
 
 /// What `kubectl logs` and `kubectl exec` mean when no container is named.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-/// A server of one pod; `restart` is the digest of what its pod reads only at its start.
+/// A server of one pod, or of none while the volumes below it are changed; `restart` is the digest of what its pod reads only at its start.
 pub fn stateful_set(instance: &Instance, name: &str, part: Part, service: String, pod: PodSpec, restart: &str) -> Wanted {
     let main = pod.containers.first().map(|container| container.name.clone()).unwrap_or_default();
     let stateful_set = StatefulSet {
         metadata: owned(instance, name, part),
         spec: Some(StatefulSetSpec {
-            replicas: Some(1),
+            replicas: Some(if instance.is(Phase::Stopping) { 0 } else { 1 }),
             service_name: Some(service),
             selector: pods(instance, part),
             // With the default policy a pod that never becomes ready would hold up its own replacement.

@@ -53,7 +53,7 @@ fn pod(instance: &Instance) -> PodSpec {
 fn attached(instance: &Instance) -> Vec<Attached> {
     vec![
         volume::agent().read_only(),
-        volume::claim(instance, "backups", layout::BACKUPS),
+        volume::backups(instance),
         volume::backup_secret(instance),
         volume::ephemeral("scratch", layout::SCRATCH, &instance.scratch),
         // restic's cache, and the private server's shared memory segments.

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 use super::{claims, resources::mebibytes};
 use crate::{
     layout,
-    operator::instance::{EncryptionKey, Instance, Storage},
+    operator::instance::{EncryptionKey, Instance, Restoring, Storage},
 };
 
 /// Read by owner and group, which is the pod's `fsGroup`.
@@ -72,10 +72,29 @@ pub fn agent() -> Attached {
     scratch("agent", layout::AGENT_DIR, 256)
 }
 
-/// A claim of the instance.
-pub fn claim(instance: &Instance, suffix: &str, path: &str) -> Attached {
-    let source = PersistentVolumeClaimVolumeSource { claim_name: instance.child(suffix), read_only: None };
-    Attached::new(path, Volume { name: suffix.to_owned(), persistent_volume_claim: Some(source), ..Volume::default() })
+/// The database that the instance is served from.
+pub fn database(instance: &Instance) -> Attached {
+    claim("database", &instance.claims.database, layout::DATA)
+}
+
+/// DHIS2's files.
+pub fn files(instance: &Instance) -> Attached {
+    claim("files", &instance.claims.files, layout::FILES)
+}
+
+/// The repository.
+pub fn backups(instance: &Instance) -> Attached {
+    claim("backups", &instance.claims.backups, layout::BACKUPS)
+}
+
+/// The volumes that a restore fills, where the agent looks for those of an instance.
+pub fn restored(restoring: &Restoring) -> [Attached; 2] {
+    [claim("database", &restoring.database, layout::DATA), claim("files", &restoring.files, layout::FILES)]
+}
+
+fn claim(name: &str, claim: &str, path: &str) -> Attached {
+    let source = PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), read_only: None };
+    Attached::new(path, Volume { name: name.to_owned(), persistent_volume_claim: Some(source), ..Volume::default() })
 }
 
 /// A `ConfigMap` as a directory that follows its changes.

@@ -1,7 +1,5 @@
 //! Sizes: the preset, the values set by hand, and for volumes what is there already.
 
-use kube::ResourceExt;
-
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceSpec, Reason, database::Volume, pod::Resources},
     dhis2::{
@@ -9,7 +7,7 @@ use crate::{
         sizing::{heap_mib, preset},
     },
     operator::{
-        instance::{Application, Database, Storage},
+        instance::{Application, Claims, Database, Storage},
         kind::Kind,
         observe::Observed,
         parse::Refusal,
@@ -80,7 +78,7 @@ pub fn application(spec: &Dhis2InstanceSpec) -> Result<Application, Refusal> {
 ///
 /// # Errors
 /// `InvalidSpec` when the CPU limit is below the request, or PostgreSQL would not take a parameter.
-pub fn database(resource: &Dhis2Instance, observed: &Observed) -> Result<Database, Refusal> {
+pub fn database(resource: &Dhis2Instance, observed: &Observed, claims: &Claims) -> Result<Database, Refusal> {
     let bundled = &resource.spec.database.bundled;
     let preset = preset(resource.spec.size);
     let resources: Resources = bundled.resources.clone().unwrap_or_default();
@@ -95,7 +93,7 @@ pub fn database(resource: &Dhis2Instance, observed: &Observed) -> Result<Databas
         memory_mib,
         cpu: cpu(request),
         cpu_limit: limit.map(cpu),
-        storage: storage(&bundled.storage, preset.database_volume, resource, observed, "database")?,
+        storage: storage(&bundled.storage, preset.database_volume, observed, &claims.database)?,
         parameters: bundled.parameters.clone(),
     })
 }
@@ -104,16 +102,16 @@ pub fn database(resource: &Dhis2Instance, observed: &Observed) -> Result<Databas
 ///
 /// # Errors
 /// `InvalidSpec` when the size can't be read.
-pub fn files(resource: &Dhis2Instance, observed: &Observed) -> Result<Storage, Refusal> {
-    storage(&resource.spec.files.volume, preset(resource.spec.size).files_volume, resource, observed, "files")
+pub fn files(resource: &Dhis2Instance, observed: &Observed, claims: &Claims) -> Result<Storage, Refusal> {
+    storage(&resource.spec.files.volume, preset(resource.spec.size).files_volume, observed, &claims.files)
 }
 
 /// The volume of the repository.
 ///
 /// # Errors
 /// `InvalidSpec` when the size can't be read.
-pub fn backups(resource: &Dhis2Instance, observed: &Observed) -> Result<Storage, Refusal> {
-    storage(&resource.spec.backup.repository.volume, preset(resource.spec.size).backups_volume, resource, observed, "backups")
+pub fn backups(resource: &Dhis2Instance, observed: &Observed, claims: &Claims) -> Result<Storage, Refusal> {
+    storage(&resource.spec.backup.repository.volume, preset(resource.spec.size).backups_volume, observed, &claims.backups)
 }
 
 /// The scratch space of the restore test: without a size of its own, as much as the volumes that a set is restored to.
@@ -130,11 +128,11 @@ pub fn scratch(resource: &Dhis2Instance, database: &Storage, files: &Storage) ->
 }
 
 /// A volume never shrinks: a smaller preset leaves what is there.
-fn storage(volume: &Volume, preset: &str, resource: &Dhis2Instance, observed: &Observed, part: &str) -> Result<Storage, Refusal> {
+fn storage(volume: &Volume, preset: &str, observed: &Observed, claim: &str) -> Result<Storage, Refusal> {
     let asked = volume.size.as_deref().unwrap_or(preset);
     let size = quantity::canonical(asked)
-        .ok_or_else(|| Refusal::new(Reason::InvalidSpec, format!("size of the volume of {part}: {asked:?} is no quantity")))?;
-    let claim = observed.slot(Kind::PersistentVolumeClaim, &format!("{}-{part}", resource.name_any()));
+        .ok_or_else(|| Refusal::new(Reason::InvalidSpec, format!("size of the volume {claim}: {asked:?} is no quantity")))?;
+    let claim = observed.slot(Kind::PersistentVolumeClaim, claim);
     let size = match claim.map(|slot| &slot.facts) {
         Some(Facts::Claim { requested, .. }) => quantity::larger(size, requested),
         _ => size,

@@ -48,7 +48,7 @@ fn nothing_is_made_without_the_key_that_the_user_named() {
 }
 
 fn claim(uid: &str, requested: &str, deleting: bool) -> Slot {
-    let facts = Facts::Claim { requested: requested.into(), capacity: None };
+    let facts = Facts::Claim { requested: requested.into(), capacity: None, role: None };
     Slot { maker: Some("uid-1".into()), deleting, ..slot(uid, facts) }
 }
 

@@ -55,7 +55,14 @@ fn of(set: &BackedUp) -> CapacityStatus {
 
 /// What the claim of a volume has, in bytes.
 fn claimed(resource: &Dhis2Instance, observed: &Observed, part: &str) -> Option<i64> {
-    let slot = observed.slot(Kind::PersistentVolumeClaim, &format!("{}-{part}", resource.name_any()))?;
+    let claims = resource.status.as_ref().and_then(|status| status.claims.as_ref());
+    let made = claims.and_then(|claims| match part {
+        "database" => claims.database.as_ref(),
+        "files" => claims.files.as_ref(),
+        _ => claims.backups.as_ref(),
+    });
+    let name = made.map_or_else(|| format!("{}-{part}", resource.name_any()), |made| made.name.clone());
+    let slot = observed.slot(Kind::PersistentVolumeClaim, &name)?;
     let Facts::Claim { capacity: Some(capacity), .. } = &slot.facts else { return None };
     i64::try_from(quantity::bytes(capacity)?).ok()
 }

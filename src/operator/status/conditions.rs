@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Outcome, backup, capacity, verify};
+use super::{Outcome, backup, capacity, operation, verify};
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceStatus, Reason},
     operator::{
@@ -35,7 +35,8 @@ pub struct Told {
 }
 
 impl Told {
-    fn new(kind: &'static str, holds: bool, reason: Reason, message: impl Into<String>) -> Self {
+    /// A condition in these words.
+    pub fn new(kind: &'static str, holds: bool, reason: Reason, message: impl Into<String>) -> Self {
         Self { kind, holds, reason, message: message.into() }
     }
 }
@@ -52,6 +53,7 @@ pub fn conditions(
     let (stalled, paused) = (stalled(outcome, &parts), matches!(outcome, Outcome::Paused));
     let reconciling = reconciling(&resource.name_any(), outcome, &parts, stalled.holds, observed);
     let mut told = vec![ready(&parts, &stalled), reconciling, stalled];
+    operation::tell(&mut told, status);
     told.push(if paused {
         Told::new("Paused", true, Reason::Paused, "The annotation dhis2.hosting/paused keeps the operator away from this instance.")
     } else {
@@ -282,7 +284,7 @@ fn fought_over(contested: &[Contested]) -> String {
 
 fn growing(observed: &Observed) -> Option<&str> {
     observed.slots(Kind::PersistentVolumeClaim).find_map(|(name, slot)| match &slot.facts {
-        Facts::Claim { requested, capacity: Some(capacity) } => (quantity::bytes(capacity)? < quantity::bytes(requested)?).then_some(name),
+        Facts::Claim { requested, capacity: Some(capacity), .. } => (quantity::bytes(capacity)? < quantity::bytes(requested)?).then_some(name),
         _ => None,
     })
 }

@@ -3,13 +3,13 @@
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
 
-use super::{Outcome, backup, capacity};
+use super::{Outcome, backup, capacity, operation};
 use crate::{
     api::{
         Dhis2Instance, Dhis2InstanceStatus,
         status::{AdminStatus, DatabaseStatus, Made, VersionStatus},
     },
-    operator::{kind::Kind, observe::Observed},
+    operator::{instance::Instance, kind::Kind, observe::Observed},
     report::{AdminPassword, Bootstrapped, Data},
 };
 
@@ -22,10 +22,11 @@ pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome
     let (Outcome::Applied { instance, made, .. } | Outcome::Interrupted { instance, made } | Outcome::Failed { instance, made, .. }) =
         outcome
     else {
+        operation::advance(&mut status, resource, observed, outcome, now);
         return status;
     };
     for (kind, object) in made {
-        record(&mut status, &name, *kind, object);
+        record(&mut status, instance, *kind, object);
     }
     if let Some(Data::DatabaseBuild(built)) = result(observed, &format!("{name}-database-build")) {
         let time = built.built_at.parse().ok().map(Time);
@@ -47,6 +48,7 @@ pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome
     if written && observed.own(Kind::Ingress, &name).is_some_and(|slot| !slot.deleting) {
         status.url = Some(instance.web.url());
     }
+    operation::advance(&mut status, resource, observed, outcome, now);
     status
 }
 
@@ -54,7 +56,7 @@ fn result<'a>(observed: &'a Observed, job: &str) -> Option<&'a Data> {
     observed.result_of_step(job)?.data.as_ref()
 }
 
-fn record(status: &mut Dhis2InstanceStatus, name: &str, kind: Kind, made: &Made) {
+fn record(status: &mut Dhis2InstanceStatus, instance: &Instance, kind: Kind, made: &Made) {
     if kind == Kind::Secret {
         if !status.secrets.iter().any(|known| known.name == made.name) {
             status.secrets.push(made.clone());
@@ -62,12 +64,15 @@ fn record(status: &mut Dhis2InstanceStatus, name: &str, kind: Kind, made: &Made)
         }
         return;
     }
-    let claims = status.claims.get_or_insert_default();
-    match made.name.strip_prefix(name) {
-        Some("-database") => claims.database = Some(made.clone()),
-        Some("-files") => claims.files = Some(made.clone()),
-        Some("-backups") => claims.backups = Some(made.clone()),
-        _ => {}
+    let (claims, names) = (status.claims.get_or_insert_default(), &instance.claims);
+    for (name, claim) in [
+        (&names.database, &mut claims.database),
+        (&names.files, &mut claims.files),
+        (&names.backups, &mut claims.backups),
+    ] {
+        if made.name == *name {
+            *claim = Some(made.clone());
+        }
     }
 }
 

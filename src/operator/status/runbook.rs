@@ -8,12 +8,20 @@ const LONGEST: usize = 1000;
 /// The status, with the page of the reason at the end of each condition that tells of trouble.
 pub fn linked(mut status: Dhis2InstanceStatus, runbooks: &str) -> Dhis2InstanceStatus {
     for condition in &mut status.conditions {
-        if condition.reason.parse().is_ok_and(Reason::is_trouble) {
-            let page = format!(" See {runbooks}/{}.md", condition.reason);
-            condition.message = sentence(&condition.message, LONGEST.saturating_sub(page.len())) + &page;
+        if let Ok(reason) = condition.reason.parse() {
+            condition.message = with_page(&condition.message, reason, runbooks);
         }
     }
     status
+}
+
+/// The message, with the page of its reason at the end if that is trouble.
+pub fn with_page(message: &str, reason: Reason, runbooks: &str) -> String {
+    if !reason.is_trouble() {
+        return message.to_owned();
+    }
+    let page = format!(" See {runbooks}/{}.md", reason.as_str());
+    sentence(message, LONGEST.saturating_sub(page.len())) + &page
 }
 
 /// The message as a sentence that has an end, of at most so many bytes.

@@ -57,7 +57,7 @@ fn told(resource: &Dhis2Instance, observed: &Observed) -> Dhis2InstanceStatus {
         seen.secrets.insert(made.name.clone(), SecretSeen { uid: made.uid.clone(), owned: None });
     }
     let instance = Box::new(parse(resource, &seen, &Settings::default()).unwrap());
-    status(resource, &seen, &Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new() }, now())
+    status(resource, &seen, &Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new(), quiet: true }, now())
 }
 
 fn of<'a>(status: &'a Dhis2InstanceStatus, kind: &str) -> (&'a str, &'a str) {
@@ -164,7 +164,7 @@ fn the_first_thing_that_is_missing_is_the_reason() {
     let claims = Claims { database: made("play-database"), files: None, backups: None };
     resource.status = Some(Dhis2InstanceStatus { claims: Some(claims), ..Dhis2InstanceStatus::default() });
     let mut observed = seen();
-    let claim = owned("play-database", "uid-1", Facts::Claim { requested: "20Gi".into(), capacity: None });
+    let claim = owned("play-database", "uid-1", Facts::Claim { requested: "20Gi".into(), capacity: None, role: None });
     observed.children.insert(Kind::PersistentVolumeClaim, "play-database", claim);
     assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "BuildingDatabase"));
     resource.status.as_mut().unwrap().database = Some(DatabaseStatus { built: None, system_identifier: None });
@@ -247,7 +247,7 @@ fn a_restart_is_work_under_way() {
     server(&mut observed, "play", Pod { ended: true, ..Pod::default() });
     assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "Restarting"));
     let instance = Box::new(parse(&resource, &observed, &Settings::default()).unwrap());
-    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Later, contested: Vec::new() };
+    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Later, contested: Vec::new(), quiet: true };
     assert_eq!(of(&status(&resource, &observed, &outcome, now()), "Reconciling"), ("True", "Restarting"));
 }
 
@@ -272,7 +272,7 @@ fn a_pause_is_told_and_its_end_as_well() {
 #[test]
 fn a_growing_volume_is_work_under_way() {
     let mut observed = serving();
-    let claim = owned("c", "uid-1", Facts::Claim { requested: "100Gi".into(), capacity: Some("20Gi".into()) });
+    let claim = owned("c", "uid-1", Facts::Claim { requested: "100Gi".into(), capacity: Some("20Gi".into()), role: None });
     observed.children.insert(Kind::PersistentVolumeClaim, "play-database", claim);
     let status = told(&resource(), &observed);
     assert_eq!(of(&status, "Reconciling"), ("True", "GrowingVolume"));
@@ -364,7 +364,7 @@ fn a_fight_over_a_field_is_told_while_the_instance_serves() {
     let instance = Box::new(parse(&resource, &observed, &Settings::default()).unwrap());
     let again = Duration::from_secs(10);
     let contested = vec![Contested { kind: Kind::Service, name: "play".into(), by: Some("rival".into()), again }];
-    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested };
+    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested, quiet: true };
     let status = status(&resource, &observed, &outcome, now());
     assert_eq!(of(&status, "Ready"), ("True", "Serving"));
     assert_eq!(of(&status, "Reconciling"), ("True", "FieldContested"));

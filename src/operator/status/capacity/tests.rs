@@ -29,7 +29,7 @@ fn observed(sets: &[BackedUp], size: &str) -> Observed {
         observed.children.insert(Kind::Pod, &format!("{}-x", set.set), owned("pod", &set.set, Facts::Pod(Box::new(pod))));
     }
     for part in ["database", "files", "backups"] {
-        let claim = Facts::Claim { requested: size.into(), capacity: Some(size.into()) };
+        let claim = Facts::Claim { requested: size.into(), capacity: Some(size.into()), role: None };
         observed.children.insert(Kind::PersistentVolumeClaim, &format!("play-{part}"), owned(part, "uid-1", claim));
     }
     observed

@@ -1,0 +1,135 @@
+//! `Dhis2Restore`: one request to bring an instance back to a backup set.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// Brings an instance back to one of its backup sets: database and files are built on new volumes while DHIS2 still
+/// serves, compared with what the set should be, and only then DHIS2 is stopped and started on them. Until it is
+/// stopped every failure leaves the instance as it was; the volumes that it had are kept, so that `revert` goes back.
+/// It is carried out once. One that a tool makes anew after it was deleted is another request: keep these objects out
+/// of what Argo CD or Flux syncs.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "dhis2.hosting",
+    version = "v1alpha1",
+    kind = "Dhis2Restore",
+    plural = "dhis2restores",
+    shortname = "d2r",
+    category = "dhis2-all",
+    namespaced,
+    status = "Dhis2RestoreStatus",
+    derive = "PartialEq",
+    annotation("helm.sh/resource-policy", "keep"),
+    printcolumn(name = "Instance", type_ = "string", json_path = ".spec.instance"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Set", type_ = "string", json_path = ".status.set"),
+    printcolumn(name = "Data of", type_ = "date", json_path = ".status.setTime"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.set) && has(self.before))")
+        .message("name a set or a time before which it was made, not both").field_path(".before"),
+    validation = Rule::new("self.instance == oldSelf.instance")
+        .message("a restore is of one instance: make another Dhis2Restore").field_path(".instance"),
+    validation = Rule::new("has(self.set) == has(oldSelf.set) && (!has(self.set) || self.set == oldSelf.set)")
+        .message("a restore is of one set: make another Dhis2Restore").field_path(".set"),
+    validation = Rule::new("has(self.before) == has(oldSelf.before) && (!has(self.before) || self.before == oldSelf.before)")
+        .message("a restore is of one set: make another Dhis2Restore").field_path(".before"),
+    validation = Rule::new("self.revert || !oldSelf.revert")
+        .message("what was taken back stays so: make another Dhis2Restore").field_path(".revert"),
+)]
+pub struct Dhis2RestoreSpec {
+    /// Name of the Dhis2Instance, in the same namespace.
+    #[schemars(schema_with = "super::schema::object_name")]
+    pub instance: String,
+    /// Name of the set, as `status.backup.history` of the instance has it. Default: the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::set_name")]
+    pub set: Option<String>,
+    /// The newest set that was made at this time or before it, such as `2026-11-29T12:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Time>,
+    /// `true`: take it back. Before DHIS2 is stopped, that cancels the restore; afterwards DHIS2 is stopped once more and
+    /// started on the volumes that it had before, as long as `status.kept` of the instance names them. What was written
+    /// since the restore is on the volumes that are kept then. Default false.
+    #[serde(default)]
+    pub revert: bool,
+}
+
+/// How far it is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Dhis2RestoreStatus {
+    /// The generation of the spec that this status is about; -1 before the operator saw the resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Complete`, `Reconciling` and `Stalled`, each with a reason that docs/operate.md explains.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "super::schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// `Waiting`: another operation is under way, or the instance is not there or not set up. `Building`: the set is restored to new
+    /// volumes and compared, DHIS2 serves. `BackingUp`: a set of the present state is made, DHIS2 serves. `Stopping`, `Starting`: DHIS2
+    /// is stopped, and started on other volumes. `Done`, `Failed`, `Canceled`, `Reverted`: it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// What it waits for, what it came to, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Time>,
+    /// When it was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Time>,
+    /// The set that was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// The moment of which the restored data is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_time: Option<Time>,
+    /// Bytes that were restored, database and files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// The set that was made of the state before, or why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety_backup: Option<String>,
+}
+
+/// How far a restore is. A word of the status is parsed into it, so that one of a later release does no harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+pub enum Phase {
+    /// It has not begun.
+    Waiting,
+    /// The set is restored to new volumes.
+    Building,
+    /// A set of the present state is made.
+    BackingUp,
+    /// DHIS2 and PostgreSQL are stopped.
+    Stopping,
+    /// They are started on the other volumes.
+    Starting,
+    /// It is restored.
+    Done,
+    /// It came to nothing; the instance is as it was.
+    Failed,
+    /// It was taken back before anything had changed.
+    Canceled,
+    /// It was taken back: the instance is served from the volumes that it had before.
+    Reverted,
+}
+
+impl Phase {
+    /// Is it over?
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Canceled | Self::Reverted)
+    }
+
+    /// The word in the status.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}

@@ -1,0 +1,245 @@
+//! A restore, step by step. Each step begins when its beginning is written, and ends by what is then seen: pure, so that it goes on
+//! from the status alone after any interruption.
+
+use std::time::Duration;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt;
+
+use super::{Outcome, conditions::Told, volumes};
+use crate::{
+    api::{
+        Dhis2Instance, Dhis2InstanceStatus, Reason,
+        restore::Phase,
+        status::{DatabaseStatus, OperationStatus},
+    },
+    operator::{
+        desired::restore::{build_name, safety_name},
+        kind::Kind,
+        observe::Observed,
+        parse::restoring::names,
+        restores::{Asked, asked},
+        slot::Facts,
+    },
+    report::Data,
+};
+
+/// The only kind of operation.
+const RESTORE: &str = "Restore";
+
+/// What a step is decided on.
+struct View<'a> {
+    name: String,
+    observed: &'a Observed,
+    /// Was everything that is wanted there already, so that nothing had to be written?
+    quiet: bool,
+    now: Timestamp,
+}
+
+/// The operation after a pass: begun, gone on with, or over and told.
+pub fn advance(status: &mut Dhis2InstanceStatus, resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, now: Timestamp) {
+    if matches!(outcome, Outcome::Paused | Outcome::Interrupted { .. } | Outcome::Failed { .. }) {
+        return;
+    }
+    let quiet = matches!(outcome, Outcome::Applied { quiet: true, .. });
+    let view = View { name: resource.name_any(), observed, quiet, now };
+    volumes::drop_those_gone(status, observed);
+    let Some(mut operation) = status.operation.take() else {
+        status.operation = begin(status, &view, outcome);
+        return;
+    };
+    let Ok(phase) = operation.phase.parse::<Phase>() else {
+        // Of a later release: it knows how to go on.
+        status.operation = Some(operation);
+        return;
+    };
+    let request = asked(observed).find(|asked| asked.uid == operation.uid);
+    if phase.is_over() {
+        let told = request.is_none_or(|asked| asked.status.phase.as_deref() == Some(&operation.phase));
+        status.operation = (!told || volumes::unfinished(&operation, &view.name, observed)).then_some(operation);
+        return;
+    }
+    if let Some(next) = step(phase, &mut operation, request.as_ref(), status, &view) {
+        enter(&mut operation, next, now);
+    }
+    status.operation = Some(operation);
+}
+
+/// What ends a step may be what nobody tells of: that nothing was to be written any more.
+pub fn again(status: &Dhis2InstanceStatus) -> Option<Duration> {
+    let phase: Phase = status.operation.as_ref()?.phase.parse().ok()?;
+    Some(match phase {
+        Phase::Building | Phase::BackingUp => Duration::from_mins(1),
+        Phase::Starting => Duration::from_secs(1),
+        _ => Duration::from_millis(250),
+    })
+}
+
+/// Why the instance does not serve, and that work is under way.
+pub fn tell(conditions: &mut [Told], status: &Dhis2InstanceStatus) {
+    let Some(operation) = &status.operation else { return };
+    let Some(phase) = operation.phase.parse::<Phase>().ok().filter(|phase| !phase.is_over()) else { return };
+    let stopped = matches!(phase, Phase::Stopping | Phase::Starting);
+    let message = format!("{} {} is under way: {}.", operation.kind, operation.name, phase.as_str());
+    for told in conditions {
+        let restarts = told.kind == "Ready" && !told.holds && stopped && !told.reason.needs_a_person();
+        if told.kind == "Reconciling" || restarts {
+            *told = Told::new(told.kind, told.kind == "Reconciling", Reason::Restoring, message.clone());
+        }
+    }
+}
+
+fn enter(operation: &mut OperationStatus, phase: Phase, now: Timestamp) {
+    operation.phase = phase.as_str().to_owned();
+    operation.since = Some(Time(now));
+}
+
+/// The oldest request that is due, if nothing is in the way.
+fn begin(status: &Dhis2InstanceStatus, view: &View<'_>, outcome: &Outcome) -> Option<OperationStatus> {
+    // A lost volume is a reason to restore; whatever else is refused has to be mended first.
+    let lost = matches!(outcome, Outcome::Refused(refusal) if refusal.reason == Reason::VolumeLost);
+    let ready = status.admin.is_some() && (lost || matches!(outcome, Outcome::Applied { .. }));
+    let due = |asked: &Asked<'_>| asked.is_due() || asked.goes_back() && volumes::of_before(status, asked.uid).is_some();
+    let asked = asked(view.observed).filter(|_| ready).filter(due).min_by_key(|asked| (asked.created, asked.name.to_owned()))?;
+    let mut operation = OperationStatus {
+        kind: RESTORE.to_owned(),
+        name: asked.name.to_owned(),
+        uid: asked.uid.to_owned(),
+        started: Some(Time(view.now)),
+        asked: asked.spec.set.clone(),
+        before: asked.spec.before.clone(),
+        number: volumes::next_number(&view.name, view.observed),
+        ..OperationStatus::default()
+    };
+    enter(&mut operation, Phase::Building, view.now);
+    if asked.goes_back() {
+        go_back(&mut operation, status, view.now);
+    }
+    Some(operation)
+}
+
+/// Turns to the volumes of before.
+fn go_back(operation: &mut OperationStatus, status: &Dhis2InstanceStatus, now: Timestamp) {
+    let Some(kept) = volumes::of_before(status, &operation.uid) else { return };
+    operation.revert = true;
+    operation.claims = Some(volumes::claims(kept));
+    operation.system_identifier.clone_from(&kept.system_identifier);
+    enter(operation, Phase::Stopping, now);
+}
+
+/// The phase that follows, if it is time.
+fn step(
+    phase: Phase,
+    operation: &mut OperationStatus,
+    request: Option<&Asked<'_>>,
+    status: &mut Dhis2InstanceStatus,
+    view: &View<'_>,
+) -> Option<Phase> {
+    let taken_back = request.is_none_or(|asked| asked.deleting || asked.spec.revert);
+    if taken_back && !operation.revert && phase != Phase::Starting {
+        operation.message = Some("It was taken back before DHIS2 was stopped or anything else had changed.".to_owned());
+        return Some(Phase::Canceled);
+    }
+    match phase {
+        Phase::Building => build(operation, view),
+        Phase::BackingUp => back_up(operation, view),
+        Phase::Stopping => stop(operation, status, view),
+        Phase::Starting if taken_back && request.is_some() && !operation.revert => {
+            go_back(operation, status, view.now);
+            None
+        }
+        Phase::Starting => start(operation, view),
+        _ => None,
+    }
+}
+
+fn failed(operation: &mut OperationStatus, reason: Reason, message: String) -> Option<Phase> {
+    operation.reason = Some(reason.as_str().to_owned());
+    operation.message = Some(message);
+    Some(Phase::Failed)
+}
+
+/// Has the step ended, and well?
+fn ended(job: &str, observed: &Observed) -> Option<bool> {
+    match observed.own(Kind::Job, job)?.facts {
+        Facts::Job { finished } => finished,
+        _ => None,
+    }
+}
+
+/// Why a step failed.
+fn why(job: &str, observed: &Observed) -> (Reason, String) {
+    let trouble = observed.pod_of_step(job).and_then(|pod| pod.trouble.clone());
+    let unknown = || (Reason::Failed, format!("Job {job} failed, and no pod of it tells why"));
+    trouble.map_or_else(unknown, |trouble| (trouble.reason, trouble.message))
+}
+
+fn build(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
+    operation.claims = Some(volumes::being_built(operation, &view.name, view.observed));
+    if let Some(lost) = volumes::lost(operation, view.observed) {
+        return failed(operation, Reason::VolumeLost, format!("PersistentVolumeClaim {lost}, which the set was restored to, is gone."));
+    }
+    let job = format!("{}-{}", view.name, build_name(&operation.uid));
+    if let Some(Data::Restore(restored)) = view.observed.result_of_step(&job).and_then(|report| report.data.as_ref()) {
+        operation.set = Some(restored.set.clone());
+        operation.set_time = restored.created.parse().ok().map(Time);
+        operation.bytes = i64::try_from(restored.database_bytes + restored.file_bytes).ok();
+        operation.system_identifier = Some(restored.system_identifier.clone());
+        if view.observed.set_is_ready(&view.name) {
+            return Some(Phase::BackingUp);
+        }
+        operation.safety_backup = Some("none: DHIS2 did not serve; the volumes are kept".to_owned());
+        return Some(Phase::Stopping);
+    }
+    if ended(&job, view.observed) == Some(false) {
+        let (reason, message) = why(&job, view.observed);
+        return failed(operation, reason, message);
+    }
+    None
+}
+
+fn back_up(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
+    if let Some(lost) = volumes::lost(operation, view.observed) {
+        return failed(operation, Reason::VolumeLost, format!("PersistentVolumeClaim {lost}, which the set was restored to, is gone."));
+    }
+    let job = format!("{}-{}", view.name, safety_name(&operation.uid));
+    if let Some(Data::Backup(set)) = view.observed.result_of_step(&job).and_then(|report| report.data.as_ref()) {
+        operation.safety_backup = Some(set.set.clone());
+        return Some(Phase::Stopping);
+    }
+    if ended(&job, view.observed) == Some(false) {
+        let (_, message) = why(&job, view.observed);
+        operation.safety_backup = Some(format!("none, but the volumes are kept: {message}"));
+        return Some(Phase::Stopping);
+    }
+    None
+}
+
+/// Nothing runs any more, and each claim says what it is for: the switch is one write of the status.
+fn stop(operation: &mut OperationStatus, status: &mut Dhis2InstanceStatus, view: &View<'_>) -> Option<Phase> {
+    if let Some(lost) = volumes::lost(operation, view.observed) {
+        return failed(
+            operation,
+            Reason::VolumeLost,
+            format!("PersistentVolumeClaim {lost}, which the instance was to be served from, is gone."),
+        );
+    }
+    let running = [view.name.clone(), format!("{}-database", view.name)].iter().any(|set| view.observed.pod_of_set(set).is_some());
+    if running || !view.quiet {
+        return None;
+    }
+    volumes::switch(operation, status, view.now);
+    let identifier = operation.system_identifier.clone();
+    status.database.get_or_insert_with(DatabaseStatus::default).system_identifier = identifier;
+    Some(Phase::Starting)
+}
+
+fn start(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
+    let serves = view.observed.set_is_ready(&view.name) && view.observed.set_is_ready(&format!("{}-database", view.name));
+    if !serves || !view.quiet {
+        return None;
+    }
+    let [database, files] = names(&view.name, operation);
+    operation.message = Some(format!("The instance is served from {database} and {files}."));
+    Some(if operation.revert { Phase::Reverted } else { Phase::Done })
+}
