@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Set", type_ = "string", json_path = ".status.set"),
     printcolumn(name = "Data of", type_ = "date", json_path = ".status.setTime"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
 )]
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]

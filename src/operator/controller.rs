@@ -139,7 +139,9 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
                     queue.done(&key_of(&reference));
                     let (key, context) = (key_of(&reference), orphans.clone());
                     // Nobody asks for another try: whoever waits is told when something changes, or at the next check of the watch.
-                    tokio::spawn(async move { tell_without_instance(&key, &context).await.inspect_err(|error| tracing::warn!(%error, "a request")) });
+                    tokio::spawn(async move {
+                        tell_without_instance(&key, &context).await.inspect_err(|error| tracing::warn!(%error, "a request"))
+                    });
                 }
                 Err(controller::Error::ReconcilerFailed(error, reference)) => {
                     tracing::debug!(%error, "pass");

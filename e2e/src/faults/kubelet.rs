@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::report::{
-    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Outcome as Ending, Refusal, Report, Restored, Retention, Verb, Verified,
+    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Outcome as Ending, Refusal, Report, Restored,
+    Retention, Verb, Verified,
 };
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;

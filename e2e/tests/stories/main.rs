@@ -28,6 +28,7 @@ mod power;
 mod pressure;
 mod proof;
 mod refused_start;
+mod restore;
 mod rights;
 mod rotation;
 mod vanishing;

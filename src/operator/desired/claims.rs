@@ -30,10 +30,7 @@ pub fn claims(instance: &Instance) -> Vec<Wanted> {
     ];
     if let Some(restoring) = instance.restoring.as_ref().filter(|restoring| restoring.phase != Phase::Starting) {
         let filling = leaving.is_none().then_some(BUILDING);
-        all.extend([
-            (&restoring.database, Part::Database, database, filling),
-            (&restoring.files, Part::Application, files, filling),
-        ]);
+        all.extend([(&restoring.database, Part::Database, database, filling), (&restoring.files, Part::Application, files, filling)]);
     }
     // A restore that goes back has its claims among them.
     let served: Vec<&String> = all.iter().map(|(name, ..)| *name).collect();

@@ -170,7 +170,22 @@ pub fn any() -> impl Strategy<Value = Instance> {
             let plain = plain();
             let owner = OwnerReference { name: name.clone(), ..plain.owner.clone() };
             let claims = claims_of(&name);
-            Instance { name, namespace, owner, web, application, claims, database, encryption, pod, policies, clients, retain, adopt, ..plain }
+            Instance {
+                name,
+                namespace,
+                owner,
+                web,
+                application,
+                claims,
+                database,
+                encryption,
+                pod,
+                policies,
+                clients,
+                retain,
+                adopt,
+                ..plain
+            }
         },
     )
 }

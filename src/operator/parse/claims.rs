@@ -78,7 +78,8 @@ fn kept(status: &Dhis2InstanceStatus, observed: &Observed) -> Vec<Kept> {
 pub fn are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<(), Refusal> {
     let status = resource.status.clone().unwrap_or_default();
     let claims = status.claims.unwrap_or_default();
-    let started = |operation: &OperationStatus| [Phase::Starting, Phase::Done, Phase::Reverted].map(Phase::as_str).contains(&&*operation.phase);
+    let started =
+        |operation: &OperationStatus| [Phase::Starting, Phase::Done, Phase::Reverted].map(Phase::as_str).contains(&&*operation.phase);
     let replaced = status.operation.is_some_and(|operation| !started(&operation));
     let data = [claims.database, claims.files].into_iter().flatten().filter(|_| !replaced);
     for claim in data.chain(claims.backups) {

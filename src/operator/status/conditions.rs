@@ -284,7 +284,9 @@ fn fought_over(contested: &[Contested]) -> String {
 
 fn growing(observed: &Observed) -> Option<&str> {
     observed.slots(Kind::PersistentVolumeClaim).find_map(|(name, slot)| match &slot.facts {
-        Facts::Claim { requested, capacity: Some(capacity), .. } => (quantity::bytes(capacity)? < quantity::bytes(requested)?).then_some(name),
+        Facts::Claim { requested, capacity: Some(capacity), .. } => {
+            (quantity::bytes(capacity)? < quantity::bytes(requested)?).then_some(name)
+        }
         _ => None,
     })
 }

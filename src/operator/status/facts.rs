@@ -65,11 +65,8 @@ fn record(status: &mut Dhis2InstanceStatus, instance: &Instance, kind: Kind, mad
         return;
     }
     let (claims, names) = (status.claims.get_or_insert_default(), &instance.claims);
-    for (name, claim) in [
-        (&names.database, &mut claims.database),
-        (&names.files, &mut claims.files),
-        (&names.backups, &mut claims.backups),
-    ] {
+    for (name, claim) in [(&names.database, &mut claims.database), (&names.files, &mut claims.files), (&names.backups, &mut claims.backups)]
+    {
         if made.name == *name {
             *claim = Some(made.clone());
         }

@@ -243,3 +243,6 @@ fn start(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
     operation.message = Some(format!("The instance is served from {database} and {files}."));
     Some(if operation.revert { Phase::Reverted } else { Phase::Done })
 }
+
+#[cfg(test)]
+mod tests;

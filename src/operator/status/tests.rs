@@ -57,7 +57,12 @@ fn told(resource: &Dhis2Instance, observed: &Observed) -> Dhis2InstanceStatus {
         seen.secrets.insert(made.name.clone(), SecretSeen { uid: made.uid.clone(), owned: None });
     }
     let instance = Box::new(parse(resource, &seen, &Settings::default()).unwrap());
-    status(resource, &seen, &Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new(), quiet: true }, now())
+    status(
+        resource,
+        &seen,
+        &Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new(), quiet: true },
+        now(),
+    )
 }
 
 fn of<'a>(status: &'a Dhis2InstanceStatus, kind: &str) -> (&'a str, &'a str) {
