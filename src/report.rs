@@ -125,6 +125,8 @@ pub enum Refusal {
     ContentsDiffer,
     /// The scratch space is too small for what is restored.
     ScratchTooSmall,
+    /// A new volume is too small for what is restored to it.
+    VolumeTooSmall,
 }
 
 impl Refusal {
