@@ -74,11 +74,14 @@ fn told(asked: &Asked<'_>, instance: Option<&Dhis2InstanceStatus>, runbooks: &st
 }
 
 fn of_operation(status: &mut Dhis2RestoreStatus, operation: &OperationStatus, instance: Option<&Dhis2InstanceStatus>, phase: Phase) {
-    status.started.clone_from(&operation.started);
-    status.set.clone_from(&operation.set);
-    status.set_time.clone_from(&operation.set_time);
-    status.bytes = operation.bytes;
-    status.safety_backup.clone_from(&operation.safety_backup);
+    // One that goes back has restored nothing; what was restored before stays told.
+    if !operation.revert {
+        status.started.clone_from(&operation.started);
+        status.set.clone_from(&operation.set);
+        status.set_time.clone_from(&operation.set_time);
+        status.bytes = operation.bytes;
+        status.safety_backup.clone_from(&operation.safety_backup);
+    }
     status.message = Some(operation.message.clone().unwrap_or_else(|| doing(phase, operation, instance)));
 }
 

@@ -12,7 +12,7 @@ use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
 use dhis2_operator::api::{CLAIM, Dhis2Instance, Dhis2InstanceStatus, REPLACED};
-use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
@@ -89,6 +89,8 @@ impl Play<'_> {
         self.job("backup", name)?;
         let last = |seen: &Dhis2Instance| Some(seen.status.as_ref()?.backup.as_ref()?.last.as_ref()?.set.clone());
         self.instance.when(&format!("set {name} in the status"), |seen| last(seen).as_deref() == Some(name)).await?;
+        // A claim does not go as long as a pod names it, though it ended long ago.
+        self.api::<Job>().delete(name, &DeleteParams::background()).await?;
         Ok(())
     }
 

@@ -292,6 +292,8 @@ fn it_is_taken_back_before_the_stop_by_nothing_and_after_it_by_another() {
     assert_eq!(scene.pass(), Some("Reverted"));
     assert_eq!(scene.pass(), None);
     assert_eq!(scene.told(REQUEST).0, "Reverted");
+    let slot = scene.observed.slot(Kind::Dhis2Restore, &format!("of-{REQUEST}")).unwrap();
+    assert_eq!(slot.request().unwrap().status.set.as_deref(), Some("kept"), "what it had restored stays told");
     assert_eq!(scene.pass(), None, "it is not taken back twice");
 }
 
