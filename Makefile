@@ -48,7 +48,7 @@ lint: ## format, clippy, documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
 
 .PHONY: generate
-generate: ## write the generated files: crds/, docs/reference.md, charts/plain/install.yaml
+generate: ## write the generated files: crds/, docs/reference.md, docs/reference-restore.md, charts/plain/install.yaml
 	@$(RUN) dhis2-generate
 	@"$$($(DHIS2_CLUSTER) build --only helm)/helm" template dhis2-operator charts/dhis2-operator --namespace dhis2-operator --set crds.install=false --skip-tests > charts/plain/install.yaml
 

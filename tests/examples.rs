@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use dhis2_operator::api::Dhis2Instance;
+use dhis2_operator::api::{Dhis2Instance, Dhis2Restore};
 use kube::CustomResourceExt;
 use serde_json::Value;
 
@@ -12,6 +12,10 @@ use serde_json::Value;
 const ALTERNATIVES: [&str; 5] = ["image.digest", "web.tls.upstream", "web.tls.none", "encryption.generated", "encryption.defaultKey"];
 
 fn examples() -> Vec<(String, Value)> {
+    all().into_iter().filter(|(_, example)| example["kind"] == "Dhis2Instance").collect()
+}
+
+fn all() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     paths
@@ -79,6 +83,15 @@ fn together_they_show_every_field() {
     assert!(missing.is_empty(), "no example shows {missing:?}");
     let shown: Vec<_> = ALTERNATIVES.iter().filter(|field| found.contains(**field) || !known.contains(**field)).collect();
     assert!(shown.is_empty(), "shown after all, or no field: {shown:?}");
+}
+
+#[test]
+fn the_request_to_restore_is_understood() {
+    let requests: Vec<_> = all().into_iter().filter(|(_, example)| example["kind"] == "Dhis2Restore").collect();
+    let [(file, example)] = requests.as_slice() else { panic!("{} requests", requests.len()) };
+    let resource: Dhis2Restore = serde_json::from_value(example.clone()).unwrap();
+    kube::core::cel::validate_cel(&resource).unwrap_or_else(|errors| panic!("{file}: {errors:?}"));
+    assert_eq!(serde_json::to_value(&resource.spec).unwrap()["instance"], example["spec"]["instance"]);
 }
 
 #[test]

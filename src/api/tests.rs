@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::Dhis2Instance;
+use super::{Dhis2Instance, Dhis2Restore};
 use crate::operator::compare::satisfies;
 
 fn resource(spec: &Value) -> Result<Dhis2Instance, serde_json::Error> {
@@ -184,4 +184,52 @@ fn a_new_resource_counts_as_being_worked_on() {
     let crd = serde_json::to_value(crate::operator::crd::instance()).unwrap();
     let status = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
     assert!(satisfies(status, &json!({"default": {"observedGeneration": -1}})));
+}
+
+/// What the rules say of a request to restore, and of a change of it.
+fn verdict_on_restore(from: Option<&Value>, to: &Value) -> String {
+    let request = |spec: &Value| -> Result<Dhis2Restore, serde_json::Error> {
+        let mut all = json!({"instance": "play"});
+        merge(&mut all, spec);
+        serde_json::from_value(json!({
+            "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Restore", "metadata": {"name": "back", "namespace": "ns"}, "spec": all
+        }))
+    };
+    let to = match request(to) {
+        Ok(to) => to,
+        Err(error) => return error.to_string(),
+    };
+    let verdict = match from {
+        Some(from) => to.validate_cel_update(&request(from).unwrap()),
+        None => to.validate_cel(),
+    };
+    verdict.err().map(|errors| format!("{errors:?}")).unwrap_or_default()
+}
+
+#[test]
+fn a_request_to_restore_names_one_set_and_stays_what_it_is() {
+    let time = "2026-11-29T12:00:00Z";
+    for taken in [json!({}), json!({"set": "play-backup-29405160"}), json!({"before": time}), json!({"revert": true})] {
+        assert_eq!(verdict_on_restore(None, &taken), "", "{taken}");
+    }
+    for (refused, words) in [
+        (json!({"set": "a", "before": time}), "not both"),
+        (json!({"set": "a,b"}), "the name of a set"),
+        (json!({"instance": "Play_1"}), "the name of an object"),
+        (json!({"before": "yesterday"}), "yesterday"),
+    ] {
+        let verdict = verdict_on_restore(None, &refused);
+        assert!(verdict.contains(words), "{refused}: {verdict}");
+    }
+    assert_eq!(verdict_on_restore(Some(&json!({"set": "a"})), &json!({"set": "a", "revert": true})), "");
+    for (from, to, words) in [
+        (json!({"set": "a"}), json!({"set": "b"}), "of one set"),
+        (json!({"set": "a"}), json!({}), "of one set"),
+        (json!({}), json!({"before": time}), "of one set"),
+        (json!({}), json!({"instance": "other"}), "of one instance"),
+        (json!({"revert": true}), json!({}), "stays so"),
+    ] {
+        let verdict = verdict_on_restore(Some(&from), &to);
+        assert!(verdict.contains(words), "{from} to {to}: {verdict}");
+    }
 }

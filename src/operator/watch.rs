@@ -350,12 +350,19 @@ mod tests {
 
     #[test]
     fn what_a_start_finds_at_any_stage_is_known_as_wanted() {
-        for stage in fixture::STAGES {
-            let instance = Instance { stage, ..fixture::plain() };
+        let stages = fixture::STAGES.map(|stage| Instance { stage, ..fixture::plain() });
+        for instance in stages.into_iter().chain(fixture::PHASES.map(|phase| fixture::restoring(&fixture::plain(), phase))) {
             for wanted in desired(&instance) {
                 let there: DynamicObject = serde_json::from_value(wanted.stamped()).unwrap();
                 let known = wish(&instance, wanted.kind, &wanted.name).is_some_and(|wish| wish.is_satisfied_by(&there));
-                assert!(known, "{} {} at {stage:?} would be written or deleted", wanted.kind.name(), wanted.name);
+                assert!(
+                    known,
+                    "{} {} at {:?}, {:?} would be written or deleted",
+                    wanted.kind.name(),
+                    wanted.name,
+                    instance.stage,
+                    instance.restoring
+                );
             }
         }
     }

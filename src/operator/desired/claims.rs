@@ -88,4 +88,38 @@ mod tests {
             }
         }
     }
+
+    /// The claims that are wanted, with what they say of themselves.
+    fn roles(instance: &Instance) -> Vec<(String, Option<String>)> {
+        let role = |wanted: &Wanted| wanted.object["metadata"]["labels"][CLAIM].as_str().map(str::to_owned);
+        claims(instance).iter().map(|wanted| (wanted.name.clone(), role(wanted))).collect()
+    }
+
+    #[test]
+    fn what_a_claim_is_for_is_on_it_before_it_is_so() {
+        let plain = fixture::plain();
+        let named = |roles: [(&str, Option<&str>); 5]| roles.map(|(name, role)| (format!("play-{name}"), role.map(str::to_owned))).to_vec();
+        let building = Some(BUILDING);
+        for phase in [Phase::Building, Phase::BackingUp] {
+            let wanted = roles(&fixture::restoring(&plain, phase));
+            let expected = [("database", None), ("files", None), ("backups", None), ("database-2", building), ("files-2", building)];
+            assert_eq!(wanted, named(expected), "{phase:?}");
+        }
+        let leaving = Some(REPLACED);
+        let expected = [("database", leaving), ("files", leaving), ("backups", None), ("database-2", None), ("files-2", None)];
+        assert_eq!(roles(&fixture::restoring(&plain, Phase::Stopping)), named(expected));
+    }
+
+    #[test]
+    fn a_claim_that_is_lost_is_not_made_anew_and_one_of_before_does_not_grow() {
+        let mut instance = fixture::restoring(&fixture::plain(), Phase::BackingUp);
+        instance.claims.lost = vec!["play-files".into(), "play-database-2".into()];
+        let storage = Storage { size: "5Gi".into(), class: None };
+        instance.claims.kept = vec![Kept { name: "play-files-3".into(), database: false, storage }];
+        let names: Vec<String> = claims(&instance).into_iter().map(|wanted| wanted.name).collect();
+        assert_eq!(names, ["play-database", "play-backups", "play-files-2", "play-files-3"]);
+        let kept = fixture::object(&instance, Kind::PersistentVolumeClaim, "play-files-3");
+        assert_eq!(kept["spec"]["resources"]["requests"]["storage"], "5Gi");
+        assert_eq!(kept["metadata"]["labels"][CLAIM], REPLACED);
+    }
 }

@@ -25,12 +25,13 @@ use crate::{
         backup::Retention,
         instance::{SecretKey, Size},
         pod::Pod,
+        restore::Phase,
         schema::PARAMETERS,
         web::{Issuer, IssuerKind},
     },
     dhis2::sizing::{heap_mib, preset},
     operator::{
-        instance::{Application, Backup, Claims, Database, EncryptionKey, Images, Instance, Stage, Storage, Web},
+        instance::{Application, Backup, Claims, Database, EncryptionKey, Images, Instance, Restoring, Stage, Storage, Web},
         kind::Kind,
     },
 };
@@ -136,6 +137,17 @@ pub fn plain() -> Instance {
     }
 }
 
+/// The phases of a restore in which objects are made or stopped for it.
+pub const PHASES: [Phase; 4] = [Phase::Building, Phase::BackingUp, Phase::Stopping, Phase::Starting];
+
+/// The instance while a restore is in this phase.
+pub fn restoring(instance: &Instance, phase: Phase) -> Instance {
+    let [database, files] = ["database", "files"].map(|part| format!("{}-{part}-2", instance.name));
+    let uid = "0123456789".to_owned();
+    let restoring = Restoring { phase, uid, set: Some("kept".into()), before: None, database, files };
+    Instance { restoring: Some(restoring), ..instance.clone() }
+}
+
 /// The object of this kind and name at the stage where everything runs.
 pub fn object(instance: &Instance, kind: Kind, name: &str) -> Value {
     find(&desired(instance), kind, name).unwrap_or_else(|| panic!("no {kind:?} {name}"))
@@ -149,7 +161,8 @@ pub fn find(wanted: &[Wanted], kind: Kind, name: &str) -> Option<Value> {
 /// Every object that the instance has at some stage, once.
 pub fn at_all_stages(instance: &Instance) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
-    for wanted in STAGES.into_iter().flat_map(|stage| desired(&Instance { stage, ..instance.clone() })) {
+    let stages = STAGES.into_iter().map(|stage| Instance { stage, ..instance.clone() });
+    for wanted in stages.chain(PHASES.map(|phase| restoring(instance, phase))).flat_map(|instance| desired(&instance)) {
         if all.iter().all(|known| (known.kind, &known.name) != (wanted.kind, &wanted.name)) {
             all.push(wanted);
         }

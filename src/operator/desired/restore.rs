@@ -78,3 +78,57 @@ fn attached(instance: &Instance, restoring: &Restoring) -> Vec<Attached> {
     attached.extend(volume::encryption_secret(instance));
     attached
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{desired::fixture, kind::Kind};
+
+    #[test]
+    fn the_agent_is_told_which_set_and_on_what_it_is_to_start() {
+        let mut instance = fixture::restoring(&fixture::plain(), Phase::Building);
+        let said = |instance: &Instance| {
+            let job = build(instance).unwrap().object;
+            serde_json::from_value::<Vec<String>>(job["spec"]["template"]["spec"]["containers"][0]["command"].clone()).unwrap().join(" ")
+        };
+        let all = "/agent/dhis2-agent restore --instance uid-1 --name demo/play --postgresql 17 --version 2.42.4.1";
+        assert_eq!(said(&instance), format!("{all} --set kept"));
+        let restoring = instance.restoring.as_mut().unwrap();
+        (restoring.set, restoring.before) = (None, Some("2026-11-29T12:00:00Z".into()));
+        assert_eq!(said(&instance), format!("{all} --before 2026-11-29T12:00:00Z"));
+    }
+
+    #[test]
+    fn it_fills_the_new_volumes_and_sees_no_other() {
+        let job = build(&fixture::restoring(&fixture::plain(), Phase::Building)).unwrap().object;
+        let pod = &job["spec"]["template"]["spec"];
+        let claims: Vec<&str> =
+            pod["volumes"].as_array().unwrap().iter().filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str()).collect();
+        assert_eq!(claims, ["play-backups", "play-database-2", "play-files-2"]);
+        let security = &pod["securityContext"];
+        assert_eq!((&security["runAsUser"], &security["fsGroup"]), (&serde_json::json!(999), &serde_json::json!(65534)));
+        assert_eq!(security["fsGroupChangePolicy"], "Always", "what restic wrote is its user's only");
+    }
+
+    #[test]
+    fn nothing_runs_while_the_volumes_below_are_changed_and_no_backup_begins() {
+        for phase in fixture::PHASES {
+            let instance = fixture::restoring(&fixture::plain(), phase);
+            let replicas = i32::from(phase != Phase::Stopping);
+            for set in ["play", "play-database"] {
+                assert_eq!(fixture::object(&instance, Kind::StatefulSet, set)["spec"]["replicas"], replicas, "{set} while {phase:?}");
+            }
+            for schedule in ["play-backup", "play-verify"] {
+                assert_eq!(fixture::object(&instance, Kind::CronJob, schedule)["spec"]["suspend"], true, "{schedule} while {phase:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_steps_are_short_enough_for_labels() {
+        let longest = "a".repeat(40);
+        for step in [build_name, safety_name] {
+            assert!(format!("{longest}-{}", step("01234567-89ab-cdef-0123-456789abcdef")).len() <= 63);
+        }
+    }
+}

@@ -83,7 +83,8 @@ pub fn tell(conditions: &mut [Told], status: &Dhis2InstanceStatus) {
     let message = format!("{} {} is under way: {}.", operation.kind, operation.name, phase.as_str());
     for told in conditions {
         let restarts = told.kind == "Ready" && !told.holds && stopped && !told.reason.needs_a_person();
-        if told.kind == "Reconciling" || restarts {
+        let fought = told.reason == Reason::FieldContested;
+        if told.kind == "Reconciling" && !fought || restarts {
             *told = Told::new(told.kind, told.kind == "Reconciling", Reason::Restoring, message.clone());
         }
     }
