@@ -17,6 +17,8 @@ pub const PGDATA: &str = "/data/pgdata";
 pub const PGDATA_BUILDING: &str = "/data/pgdata.building";
 /// The mark of a finished database volume, see `agent::database::mark`.
 pub const MARK: &str = "/data/dhis2-database.json";
+/// Which set a restore to the volume has chosen that is not finished.
+pub const RESTORE_NOTE: &str = "/data/dhis2-restore.json";
 /// Held by whoever builds or runs the database on the volume.
 pub const DATA_LOCK: &str = "/data/.lock";
 
@@ -36,6 +38,8 @@ pub const WATCH_TOLD: &str = "/tmp/dhis2-agent-told";
 
 /// DHIS2's file store (`filestore.provider=filesystem` below `DHIS2_HOME`).
 pub const FILES: &str = "/opt/dhis2/files";
+/// Name of the mark in the root of a file store that is being restored: what is there is not whole yet.
+pub const FILES_RESTORING: &str = ".dhis2-restoring.json";
 /// The volume of backups.
 pub const BACKUPS: &str = "/backups";
 /// The restic repository on it.

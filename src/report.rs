@@ -51,6 +51,8 @@ pub enum Verb {
     Backup,
     /// Restores a backup set on scratch space and compares it with its manifest.
     Verify,
+    /// Builds new volumes from a backup set.
+    Restore,
 }
 
 /// How a verb ended.
@@ -123,6 +125,8 @@ pub enum Refusal {
     ContentsDiffer,
     /// The scratch space is too small for what is restored.
     ScratchTooSmall,
+    /// A new volume is too small for what is restored to it.
+    VolumeTooSmall,
 }
 
 impl Refusal {
@@ -154,6 +158,38 @@ pub enum Data {
     Backup(Box<BackedUp>),
     /// Of `verify`.
     Verify(Verified),
+    /// Of `restore`.
+    Restore(Restored),
+}
+
+/// New volumes that were built from a set, and found to be as its manifest says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restored {
+    /// Name of the set.
+    pub set: String,
+    /// The moment of which it is, RFC 3339.
+    pub created: String,
+    /// The newest DHIS2 that its database was started with.
+    pub dhis2: Version,
+    /// Uid of the instance that the volumes belong to.
+    pub instance: String,
+    /// Major version of PostgreSQL.
+    pub postgresql: u32,
+    /// PostgreSQL's own identifier of the data directory.
+    pub system_identifier: String,
+    /// When they were finished, RFC 3339.
+    pub built_at: String,
+    /// How long it took to restore and compare database and files, in seconds.
+    pub seconds: u64,
+    /// Size of the database in bytes.
+    pub database_bytes: u64,
+    /// Rows in it.
+    pub rows: u64,
+    /// Files of the file store.
+    pub files: u64,
+    /// Their size in bytes.
+    pub file_bytes: u64,
 }
 
 /// A set that was restored and found to be as its manifest says.

@@ -50,6 +50,8 @@ pub enum Command {
     Backup(Backup),
     /// Restore the newest backup set on scratch space, compare it with its manifest, and note in the repository that it is proven
     Verify(Verify),
+    /// Build a new database volume and a new volume of files from a backup set
+    Restore(Restore),
 }
 
 /// What can be done with the database.
@@ -189,6 +191,38 @@ pub struct Verify {
     /// Name of the set [default: the newest]
     #[arg(long, value_name = "ID", value_parser = set_id)]
     pub set: Option<String>,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Uid of the instance that the volumes are for
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+    /// Namespace and name of the instance, for people
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub name: String,
+    /// Major version of PostgreSQL
+    #[arg(long, value_name = "MAJOR")]
+    pub postgresql: u32,
+    /// DHIS2's version, which is to start on what is restored
+    #[arg(long)]
+    pub version: Version,
+    /// Which set.
+    #[command(flatten)]
+    pub wanted: Wanted,
+}
+
+/// Which set is restored: the newest, unless something else is said.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct Wanted {
+    /// Name of the set [default: the newest]
+    #[arg(long, value_name = "ID", value_parser = set_id)]
+    pub set: Option<String>,
+    /// The newest set of this moment or before it, RFC 3339
+    #[arg(long, value_name = "TIME")]
+    pub before: Option<jiff::Timestamp>,
 }
 
 /// Which sets are kept: the newest of each of the last so many days, weeks, months and years. The newest set always is.

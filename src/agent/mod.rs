@@ -16,6 +16,7 @@ mod log;
 mod paths;
 mod postgres;
 mod program;
+mod restore;
 mod secret;
 mod sets;
 mod startup;
@@ -77,6 +78,7 @@ fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Me
         Command::Bootstrap(bootstrap) => bootstrap::bootstrap(bootstrap, paths, log, reports)?,
         Command::Backup(backup) => backup::backup(backup, paths, log, reports)?,
         Command::Verify(verify) => verify::verify(verify, paths, log, reports)?,
+        Command::Restore(restore) => restore::restore(restore, paths, log, reports)?,
     })
 }
 
@@ -93,6 +95,7 @@ impl Command {
             Self::Bootstrap(_) => Verb::Bootstrap,
             Self::Backup(_) => Verb::Backup,
             Self::Verify(_) => Verb::Verify,
+            Self::Restore(_) => Verb::Restore,
         }
     }
 }

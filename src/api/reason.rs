@@ -73,6 +73,8 @@ pub enum Reason {
     ContentsDiffer,
     /// The scratch space of the restore test is too small.
     ScratchTooSmall,
+    /// A new volume is too small for the set that is restored to it.
+    VolumeTooSmall,
     /// The annotation `dhis2.hosting/paused` keeps the operator away.
     Paused,
     /// Not paused.

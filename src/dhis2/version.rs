@@ -44,6 +44,15 @@ impl Version {
     }
 }
 
+/// What has used a database that is newer than `asked`, which therefore can't start on it: a version, or the line of a schema whose
+/// version nobody noted.
+pub fn newer(used: Option<Version>, schema: Option<&str>, asked: Version) -> Option<String> {
+    if let Some(used) = used.filter(|used| *used > asked) {
+        return Some(used.to_string());
+    }
+    schema.and_then(Line::of_schema).filter(|line| *line > asked.line()).map(|line| line.to_string())
+}
+
 impl Line {
     /// The line of a schema version of `flyway_schema_history`: DHIS2 numbers its migrations `2.<major>.<n>`
     /// (dhis2-core, `db/migration/2.42/V2_42_47__…`). `None` for a text of another shape.
@@ -154,5 +163,20 @@ mod tests {
         assert_eq!(Line::of_schema("2.43"), Some(version("2.43.9").line()));
         assert_eq!(Line::of_schema("1"), None);
         assert!(Line::of_schema("2.42.47") < Line::of_schema("2.43.1"));
+    }
+
+    fn used(used: Option<&str>, schema: Option<&str>, asked: &str) -> Option<String> {
+        newer(used.map(version), schema, version(asked))
+    }
+
+    #[test]
+    fn only_forward() {
+        assert_eq!(used(None, None, "2.42.1"), None);
+        assert_eq!(used(Some("2.42.1"), Some("2.42.47"), "2.42.1"), None);
+        assert_eq!(used(Some("2.42.1"), Some("2.42.47"), "2.43.0"), None);
+        assert_eq!(used(Some("2.42.4.1"), Some("2.42.47"), "2.42.4"), Some("2.42.4.1".to_owned()));
+        // An imported database that this operator never started.
+        assert_eq!(used(None, Some("2.43.12"), "2.42.5"), Some("2.43".to_owned()));
+        assert_eq!(used(None, Some("2.42.99"), "2.42.1"), None);
     }
 }

@@ -23,6 +23,7 @@ const POSTGRESQL: &str = "/usr/lib/postgresql";
 const NOBODY: u32 = 65534;
 
 pub mod sets;
+pub mod source;
 
 pub const OWNER_PASSWORD: &str = "Owner-Secret-1234";
 pub const BACKUP_PASSWORD: &str = "Backup-Secret-1234";

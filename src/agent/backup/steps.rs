@@ -138,7 +138,7 @@ impl Making<'_> {
             instance: arguments.instance.clone(),
             name: arguments.name.clone(),
             created: dumped.time,
-            dhis2: Dhis2 { version: arguments.version, schema: facts.schema },
+            dhis2: Dhis2 { version: arguments.version, last_started: dumped.identity.last_started, schema: facts.schema },
             postgresql: Postgresql {
                 version: facts.version,
                 extensions: facts.extensions,

@@ -6,7 +6,7 @@ use crate::agent::database::create::EXTENSIONS;
 use crate::agent::failure::Failure;
 use crate::agent::postgres::identity;
 use crate::agent::secret;
-use crate::dhis2::version::{Line, Version};
+use crate::dhis2::version::{self, Version};
 use crate::report::Refusal;
 
 /// A database that DHIS2 may not start on.
@@ -80,41 +80,8 @@ pub fn fits(client: &mut Client, instance: &str, key: Option<&secret::Value>, as
         return Err(Error::Extension(missing));
     }
     let schema = identity::newest_schema(client).map_err(Error::Read)?;
-    forward(identity.last_started, schema.as_deref(), asked)?;
-    Ok(Found { last_started: identity.last_started, schema })
-}
-
-/// Whether `asked` is a step forward, or none.
-fn forward(last_started: Option<Version>, schema: Option<&str>, asked: Version) -> Result<(), Error> {
-    let refused = |used: String| Err(Error::Downgrade { used, asked });
-    if let Some(used) = last_started.filter(|used| *used > asked) {
-        return refused(used.to_string());
-    }
-    match schema.and_then(Line::of_schema) {
-        Some(line) if line > asked.line() => refused(line.to_string()),
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn used(last_started: Option<&str>, schema: Option<&str>, asked: &str) -> Option<String> {
-        match forward(last_started.map(|text| text.parse().unwrap()), schema, asked.parse().unwrap()) {
-            Err(Error::Downgrade { used, .. }) => Some(used),
-            other => other.map(|()| None).unwrap(),
-        }
-    }
-
-    #[test]
-    fn only_forward() {
-        assert_eq!(used(None, None, "2.42.1"), None);
-        assert_eq!(used(Some("2.42.1"), Some("2.42.47"), "2.42.1"), None);
-        assert_eq!(used(Some("2.42.1"), Some("2.42.47"), "2.43.0"), None);
-        assert_eq!(used(Some("2.42.4.1"), Some("2.42.47"), "2.42.4"), Some("2.42.4.1".to_owned()));
-        // An imported database that this operator never started.
-        assert_eq!(used(None, Some("2.43.12"), "2.42.5"), Some("2.43".to_owned()));
-        assert_eq!(used(None, Some("2.42.99"), "2.42.1"), None);
+    match version::newer(identity.last_started, schema.as_deref(), asked) {
+        Some(used) => Err(Error::Downgrade { used, asked }),
+        None => Ok(Found { last_started: identity.last_started, schema }),
     }
 }

@@ -1,12 +1,10 @@
 //! `database build`: makes a database volume, or confirms that it has been made, or takes over one that was left behind.
 
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ::postgres::Error as SqlError;
 
-use super::{create, mark, roles};
+use super::{create, finish, mark, roles};
 use crate::agent::Ended;
 use crate::agent::args::Build;
 use crate::agent::failure::Failure;
@@ -63,9 +61,9 @@ pub enum Error {
     /// The encryption key is another one.
     #[error("take over the database: it was made with another encryption key than the one in the Secret; put the original Secret back")]
     Key,
-    /// Something in the volume could not be moved or removed.
-    #[error("prepare {0}")]
-    Prepare(PathBuf, #[source] io::Error),
+    /// It could not be brought to its end.
+    #[error(transparent)]
+    Finish(#[from] finish::Error),
 }
 
 impl Failure for Error {
@@ -74,10 +72,11 @@ impl Failure for Error {
             Self::Mark(error) => error.reason(),
             Self::Programs(error) => error.reason(),
             Self::Create(error) => error.reason(),
+            Self::Finish(error) => error.reason(),
             Self::OtherMajor { .. } => Some(Refusal::PostgresVersionMismatch),
             Self::NoIdentity => Some(Refusal::VolumeDamaged),
             Self::Key => Some(Refusal::EncryptionKeyMismatch),
-            Self::Volume(_) | Self::Secret(_) | Self::Private(_) | Self::Roles(_) | Self::Adopt(_) | Self::Prepare(..) => None,
+            Self::Volume(_) | Self::Secret(_) | Self::Private(_) | Self::Roles(_) | Self::Adopt(_) => None,
         }
     }
 }
@@ -132,23 +131,18 @@ fn adopt(mark: mark::Mark, arguments: &Build, paths: &Paths, log: Log) -> Result
     Ok(mark)
 }
 
-/// Makes a new database beside its final place. The mark is prepared before the data directory gets its name, so that a kill
-/// between the two renames can be told from a directory that is not ours.
+/// Makes a new database beside its final place.
 fn make(arguments: &Build, paths: &Paths, log: Log) -> Result<mark::Mark, Error> {
     let programs = Programs::find(arguments.postgresql)?;
-    let (pgdata, building) = (paths.of(layout::PGDATA), paths.of(layout::PGDATA_BUILDING));
-    if pgdata.exists() {
-        return match mark::prepared(paths, &arguments.instance) {
-            Some(prepared) if create::system_identifier(&programs, &pgdata)? == prepared.system_identifier => {
-                Ok(mark::finish(paths, prepared)?)
-            }
-            _ => Err(mark::unmarked(paths).into()),
-        };
+    if let Some(prepared) = finish::begun(&programs, paths, &arguments.instance)? {
+        return Ok(mark::finish(paths, prepared)?);
     }
-    if building.exists() {
-        log.info("removing what an interrupted build has left");
-        std::fs::remove_dir_all(&building).map_err(|error| Error::Prepare(building.clone(), error))?;
+    // An empty database in the place of one that is being restored would look like a loss of everything.
+    if paths.of(layout::RESTORE_NOTE).exists() {
+        return Err(mark::unmarked(paths).into());
     }
+    finish::clear(paths, log)?;
+    let building = paths.of(layout::PGDATA_BUILDING);
     let credentials = roles::Credentials::read(paths)?;
     let key = secret::read_optional(&paths.of(layout::ENCRYPTION_PASSWORD))?;
     create::create(
@@ -166,11 +160,6 @@ fn make(arguments: &Build, paths: &Paths, log: Log) -> Result<mark::Mark, Error>
         built_at: format!("{:.0}", jiff::Timestamp::now()),
         source: mark::Source::Empty,
     };
-    mark::prepare(paths, &mark)?;
-    let name = || -> io::Result<()> {
-        std::fs::rename(&building, &pgdata)?;
-        volume::sync_directory(&paths.of(layout::DATA))
-    };
-    name().map_err(|error| Error::Prepare(pgdata.clone(), error))?;
+    finish::name(paths, &mark)?;
     Ok(mark::finish(paths, mark)?)
 }

@@ -81,6 +81,11 @@ pub fn create(programs: &Programs, directory: &Path, contents: &Contents<'_>, lo
     let server = begin(programs, directory, contents.credentials, log)?;
     mark(&mut server.connect(layout::DATABASE)?, contents)?;
     server.stop()?;
+    to_disk(programs, directory, log)
+}
+
+/// Brings a data directory to disk that was made without.
+pub fn to_disk(programs: &Programs, directory: &Path, log: Log) -> Result<(), Error> {
     log.info("writing everything to disk");
     program::run(programs.command("initdb").arg("--sync-only").arg("-D").arg(directory)).map(drop).map_err(Error::Program)
 }
@@ -132,9 +137,14 @@ pub fn extensions<'a>(client: &mut Client, names: impl IntoIterator<Item = &'a s
 fn mark(client: &mut Client, contents: &Contents<'_>) -> Result<(), Error> {
     let key = KeyDigest::of(contents.key, digest::salt().map_err(Error::Salt)?);
     let identity = Identity { instance: contents.instance.to_owned(), key, last_started: None };
+    remember(client, &contents.credentials.owner, &identity)
+}
+
+/// Makes the database know whose it is.
+pub fn remember(client: &mut Client, owner: &str, identity: &Identity) -> Result<(), Error> {
     let failed = |error| Error::Sql("write whose the database is", error);
-    identity::create(client, &contents.credentials.owner).map_err(failed)?;
-    identity::write(client, &identity).map_err(failed)
+    identity::create(client, owner).map_err(failed)?;
+    identity::write(client, identity).map_err(failed)
 }
 
 /// PostgreSQL's own identifier of a data directory, whether a server runs on it or not.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::failure::Failure;
 use crate::agent::paths::Paths;
 use crate::agent::volume;
+use crate::dhis2::version::Version;
 use crate::layout;
 use crate::report::Refusal;
 
@@ -32,11 +33,35 @@ pub struct Mark {
 }
 
 /// What a volume was built from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
     /// Nothing: a new database.
     Empty,
+    /// A backup set.
+    Set(Box<Origin>),
+}
+
+/// The set that a volume was built from, and what was found while it was: a later run tells the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// Its name.
+    pub set: String,
+    /// The moment of which it is, RFC 3339.
+    pub created: String,
+    /// The newest DHIS2 that its database was started with.
+    pub dhis2: Version,
+    /// How long it took to restore it, in seconds.
+    pub seconds: u64,
+    /// Size of the database in bytes.
+    pub database_bytes: u64,
+    /// Rows in it.
+    pub rows: u64,
+    /// Files beside it.
+    pub files: u64,
+    /// Their size in bytes.
+    pub file_bytes: u64,
 }
 
 /// The form of the mark that this agent writes and reads.

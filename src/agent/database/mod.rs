@@ -3,7 +3,8 @@
 pub mod build;
 pub mod check;
 pub mod create;
-mod mark;
+pub mod finish;
+pub mod mark;
 mod postmaster;
 pub mod roles;
 pub mod run;

@@ -55,11 +55,12 @@ pub fn read(client: &mut impl GenericClient) -> Result<Option<Identity>, SqlErro
     })())
 }
 
-/// Writes whose the database is and which key it was made with.
+/// Writes all of it.
 pub fn write(client: &mut impl GenericClient, identity: &Identity) -> Result<(), SqlError> {
     set(client, INSTANCE, &identity.instance)?;
     set(client, SALT, &identity.key.salt)?;
-    set(client, DIGEST, &identity.key.digest)
+    set(client, DIGEST, &identity.key.digest)?;
+    identity.last_started.map_or(Ok(()), |version| write_last_started(client, version))
 }
 
 /// Writes the version that is about to be started.

@@ -20,8 +20,13 @@ const APPLICATION: &str = "dhis2-agent";
 
 /// Connects as superuser by the local socket in `directory`.
 pub fn local(directory: &Path, database: &str, timeout: Duration) -> Result<Client, ::postgres::Error> {
+    local_as(layout::SUPERUSER, directory, database, timeout)
+}
+
+/// Connects as `role` by the local socket in `directory`.
+pub fn local_as(role: &str, directory: &Path, database: &str, timeout: Duration) -> Result<Client, ::postgres::Error> {
     let mut config = Config::new();
-    config.host_path(directory).user(layout::SUPERUSER).dbname(database);
+    config.host_path(directory).user(role).dbname(database);
     config.connect_timeout(timeout).application_name(APPLICATION).connect(NoTls)
 }
 

@@ -15,6 +15,7 @@ use super::lock_file;
 use super::programs::Programs;
 use crate::agent::failure::Failure;
 use crate::agent::program;
+use crate::layout;
 
 /// How long a server may take until it answers: crash recovery of a volume that is taken over included.
 const START: Duration = Duration::from_hours(1);
@@ -90,7 +91,12 @@ impl Server {
 
     /// Connects as superuser.
     pub fn connect(&self, database: &str) -> Result<Client, Error> {
-        super::local(&self.directory, database, Duration::from_secs(10)).map_err(Error::Connect)
+        self.connect_as(layout::SUPERUSER, database)
+    }
+
+    /// Connects as `role`.
+    pub fn connect_as(&self, role: &str, database: &str) -> Result<Client, Error> {
+        super::local_as(role, &self.directory, database, Duration::from_secs(10)).map_err(Error::Connect)
     }
 
     /// Stops it, ending open sessions, and waits until its files are complete.

@@ -118,8 +118,18 @@ pub struct Shrunk {
 pub struct Dhis2 {
     /// The version of the resource.
     pub version: Version,
+    /// The newest that was started on the database: not the one of the resource while that one is still to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_started: Option<Version>,
     /// The newest version in `flyway_schema_history`; none in a database that DHIS2 has not been started on.
     pub schema: Option<String>,
+}
+
+impl Dhis2 {
+    /// The newest that has changed the database.
+    pub fn used(&self) -> Version {
+        self.last_started.unwrap_or(self.version)
+    }
 }
 
 /// PostgreSQL and its extensions.

@@ -1,159 +1,32 @@
-//! What can be found out about a set, but that it is as it should be.
+//! Why a set is not proven.
 
-use std::io;
-use std::path::PathBuf;
-
-use crate::agent::database::create;
-use crate::agent::failure::{Failure, told};
-use crate::agent::postgres::{private, programs};
-use crate::agent::sets::{manifest, restic};
-use crate::agent::{program, volume};
+use crate::agent::failure::Failure;
+use crate::agent::postgres::programs;
+use crate::agent::sets::{restic, restore};
 use crate::report::Refusal;
 
 /// A set that is not proven.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The repository can't be used.
+    /// It can't be restored.
     #[error(transparent)]
-    Repository(#[from] restic::Error),
-    /// The manifest can't be used.
-    #[error(transparent)]
-    Manifest(manifest::Error),
-    /// The repository does not give back what was written to it.
-    #[error(
-        "the repository is damaged: what was written to it can't be read; older sets may be whole: restore one by hand, and look at what the volume is stored on"
-    )]
-    Damaged(#[source] restic::Error),
-    /// There is none.
-    #[error("the repository has no set{}", .0.as_ref().map(|set| format!(" {set}")).unwrap_or_default())]
-    NoSet(Option<String>),
-    /// A part is missing.
-    #[error("set {set} is not whole: {lacks}")]
-    Incomplete {
-        /// The set.
-        set: String,
-        /// What it lacks.
-        lacks: String,
-    },
-    /// The key in it is another one.
-    #[error(
-        "set {0} holds another encryption key than the one that its database was written with: what DHIS2 encrypted can't be read after a restore; put the original Secret back"
-    )]
-    Key(String),
-    /// The scratch space is too small.
-    #[error("the scratch space has {} MiB, the set needs {}: raise spec.backup.verify.storage.size", .free >> 20, .needed >> 20)]
-    TooSmall {
-        /// What is free, in bytes.
-        free: u64,
-        /// What is needed, in bytes.
-        needed: u64,
-    },
-    /// The scratch space is full, though it had seemed large enough.
-    #[error("the scratch space is full: raise spec.backup.verify.storage.size: {0}")]
-    Full(String),
-    /// The scratch space can't be used.
-    #[error("use the scratch space at {0}")]
-    Scratch(PathBuf, #[source] io::Error),
-    /// The scratch space can't be measured.
-    #[error(transparent)]
-    Volume(#[from] volume::Error),
+    Restore(#[from] restore::Error),
     /// No PostgreSQL of the right version.
     #[error(transparent)]
     Programs(#[from] programs::Error),
-    /// No database to restore to.
-    #[error(transparent)]
-    Create(#[from] create::Error),
-    /// The private server does not work.
-    #[error(transparent)]
-    Private(#[from] private::Error),
-    /// PostgreSQL does not take the dump.
-    #[error("PostgreSQL does not take the dump: pg_restore said: {0}")]
-    Restore(String),
-    /// The restored database can't be read.
-    #[error("read from the restored database")]
-    Read(#[source] ::postgres::Error),
-    /// Something else was restored than was backed up.
-    #[error("what was restored is not what the manifest of set {set} says: {differences}")]
-    Differs {
-        /// The set.
-        set: String,
-        /// What differs.
-        differences: String,
-    },
 }
 
-impl Error {
-    /// A failure to read what the repository should hold.
-    pub fn damaged(error: restic::Error) -> Self {
-        // A wrong key or somebody else's lock is no damage.
-        if error.reason().is_none() && !matches!(error, restic::Error::Start(..)) { Self::Damaged(error) } else { Self::Repository(error) }
+impl From<restic::Error> for Error {
+    fn from(error: restic::Error) -> Self {
+        Self::Restore(error.into())
     }
-
-    /// A failure to read a manifest.
-    pub fn manifest(error: manifest::Error) -> Self {
-        match error {
-            manifest::Error::Restic(error) => Self::damaged(error),
-            error => Self::Manifest(error),
-        }
-    }
-
-    /// A failure to write what is restored.
-    pub fn writing(error: restic::Error) -> Self {
-        match error {
-            restic::Error::Full(_, said) => Self::Full(said),
-            error => Self::damaged(error),
-        }
-    }
-
-    /// A failure of `pg_restore`.
-    pub fn restoring(said: &[u8]) -> Self {
-        let said = error_of(&String::from_utf8_lossy(said));
-        if crate::agent::database::says_full(&said) { Self::Full(said) } else { Self::Restore(said) }
-    }
-}
-
-/// The error that `pg_restore` ended with, and the statement. Details and context may repeat rows, which belong into no log.
-fn error_of(said: &str) -> String {
-    let lines: Vec<&str> = said.lines().map(str::trim).collect();
-    let error = lines.iter().position(|line| line.contains("error:"));
-    let statement = lines.iter().find(|line| line.starts_with("Command was:"));
-    let Some(error) = error.and_then(|at| lines.get(at)) else { return program::last_lines(said) };
-    [Some(error), statement].into_iter().flatten().copied().collect::<Vec<_>>().join(" | ")
 }
 
 impl Failure for Error {
     fn reason(&self) -> Option<Refusal> {
         match self {
-            Self::Repository(error) => error.reason(),
-            Self::Manifest(error) => error.reason().or(Some(Refusal::RepositoryDamaged)),
-            Self::Damaged(_) => Some(Refusal::RepositoryDamaged),
-            Self::Incomplete { .. } => Some(Refusal::SetIncomplete),
-            Self::Key(_) => Some(Refusal::EncryptionKeyMismatch),
-            Self::TooSmall { .. } | Self::Full(_) => Some(Refusal::ScratchTooSmall),
+            Self::Restore(error) => error.reason(),
             Self::Programs(error) => error.reason(),
-            Self::Create(error) if crate::agent::database::says_full(&told(error)) => Some(Refusal::ScratchTooSmall),
-            Self::Create(error) => error.reason(),
-            Self::Restore(_) => Some(Refusal::RestoreFailed),
-            Self::Differs { .. } => Some(Refusal::ContentsDiffer),
-            Self::NoSet(_) | Self::Scratch(..) | Self::Volume(_) | Self::Private(_) | Self::Read(_) => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_what_pg_restore_says_the_error_and_the_statement_are_told_and_no_row() {
-        let said = "pg_restore: while PROCESSING TOC:\npg_restore: from TOC entry 7; 0 16 TABLE DATA userinfo dhis\n\
-                    pg_restore: error: COPY failed for table \"userinfo\": ERROR:  duplicate key value\n\
-                    DETAIL:  Key (username)=(mary) already exists.\nCONTEXT:  COPY userinfo, line 3\nCommand was: COPY public.userinfo FROM stdin;";
-        let told = error_of(said);
-        assert_eq!(
-            told,
-            "pg_restore: error: COPY failed for table \"userinfo\": ERROR:  duplicate key value | Command was: COPY public.userinfo FROM stdin;"
-        );
-        assert_eq!(error_of("Killed\n"), "Killed");
     }
 }

@@ -3,9 +3,7 @@
 //! database → compare → files → compare → a share of the repository → proof. Nothing but the proof is written outside the scratch space,
 //! which is empty again at the end.
 
-mod compare;
 mod error;
-mod restore;
 mod scratch;
 
 use std::fmt::Write;
@@ -17,14 +15,15 @@ use super::args::Verify;
 use super::failure::told;
 use super::log::Log;
 use super::paths::Paths;
+use super::postgres::programs::Programs;
 use super::sets::manifest::{self, Manifest};
 use super::sets::proof;
-use super::sets::restic::{Repository, Snapshot};
+use super::sets::restic::Repository;
+use super::sets::restore::{self, Restore};
 use super::sets::set::Label;
 use super::termination::Message;
 use crate::report::{Data, Verified};
 pub use error::Error;
-use restore::Restore;
 use scratch::Scratch;
 
 /// The repository is read in so many shares, one each week: all of it within five months.
@@ -37,12 +36,13 @@ pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) ->
     reports.waiting("restoring a backup set on scratch space", log);
     let repository = Repository::existing(paths)?;
     let snapshots = repository.snapshots()?;
-    let chosen = choose(&snapshots, arguments.set.as_deref())?;
-    let manifest = manifest::read(&repository, &chosen.id).map_err(Error::manifest)?;
+    let chosen = restore::find(&snapshots, arguments.set.as_deref())?;
+    let manifest = manifest::read(&repository, &chosen.id).map_err(restore::Error::manifest)?;
     let scratch = Scratch::take(paths)?;
     let start = Instant::now();
-    let restore = Restore { repository: &repository, snapshots: &snapshots, manifest: &manifest, scratch: &scratch, log };
-    let bytes = restore.all()?;
+    let (database, files) = (&scratch.database, &scratch.files);
+    let restore = Restore { repository: &repository, snapshots: &snapshots, manifest: &manifest, database, files, log };
+    all(&restore)?;
     let seconds = start.elapsed().as_secs();
     drop(scratch);
     read_a_share(&repository, log)?;
@@ -51,7 +51,7 @@ pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) ->
         created: manifest.created.clone(),
         verified: format!("{:.0}", jiff::Timestamp::now()),
         seconds,
-        bytes,
+        bytes: manifest.dump.bytes + manifest.files.bytes,
     };
     let mut message = message(&manifest, &proof);
     let label = Label { set: &manifest.set, instance: &arguments.instance, name: &arguments.name };
@@ -62,11 +62,14 @@ pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) ->
     Ok((message, Some(Data::Verify(proof))))
 }
 
-/// The manifest of the set that is asked for, or of the newest.
-fn choose<'a>(snapshots: &'a [Snapshot], set: Option<&str>) -> Result<&'a Snapshot, Error> {
-    let manifests = snapshots.iter().filter(|snapshot| snapshot.is_manifest());
-    let asked = manifests.filter(|manifest| set.is_none() || manifest.set() == set);
-    asked.max_by_key(|manifest| manifest.time).ok_or_else(|| Error::NoSet(set.map(str::to_owned)))
+/// Restores database and files and compares both.
+fn all(restore: &Restore<'_>) -> Result<(), Error> {
+    restore.check()?;
+    restore.files.volume.takes(restore.database_bytes().saturating_add(restore.manifest.files.bytes))?;
+    let programs = Programs::find(restore.major()?)?;
+    restore.database(&programs, &restore.credentials()?)?.stop().map_err(restore::Error::from)?;
+    restore.files()?;
+    Ok(())
 }
 
 /// Each week another share of everything that the repository holds, whatever set it belongs to: what is damaged where it lies is found
@@ -76,7 +79,7 @@ fn read_a_share(repository: &Repository, log: Log) -> Result<(), Error> {
     log.info(&format!("reading share {share} of {SHARES} of the repository"));
     let share = format!("--read-data-subset={share}/{SHARES}");
     let check = |command: &mut Command| _ = command.args(["check", &share]);
-    repository.run("read a share of the repository", check, None, PATIENCE).map(drop).map_err(Error::damaged)
+    repository.run("read a share of the repository", check, None, PATIENCE).map(drop).map_err(|error| restore::Error::damaged(error).into())
 }
 
 fn message(manifest: &Manifest, proof: &Verified) -> String {

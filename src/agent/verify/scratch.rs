@@ -2,40 +2,39 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 
-use super::Error;
 use crate::agent::paths::Paths;
-use crate::agent::volume;
+use crate::agent::sets::restore::{Error, Place, Volume};
 use crate::layout;
+use crate::report::Refusal;
 
 /// Scratch space in use. Dropped, it is empty again.
 #[derive(Debug)]
 pub struct Scratch {
-    root: PathBuf,
     /// For a data directory.
-    pub pgdata: PathBuf,
+    pub database: Place,
     /// For a file store.
-    pub files: PathBuf,
+    pub files: Place,
 }
 
 impl Scratch {
     /// Takes it, without what a killed pod has left.
     pub fn take(paths: &Paths) -> Result<Self, Error> {
-        let place = |path| paths.of(path);
-        let scratch = Self { root: place(layout::SCRATCH), pgdata: place(layout::SCRATCH_PGDATA), files: place(layout::SCRATCH_FILES) };
-        scratch.clear().map_err(|error| Error::Scratch(scratch.root.clone(), error))?;
+        let volume = Volume {
+            root: paths.of(layout::SCRATCH),
+            name: "the scratch space",
+            field: "spec.backup.verify.storage.size",
+            refusal: Refusal::ScratchTooSmall,
+        };
+        let place = |path| Place { directory: paths.of(path), volume: volume.clone() };
+        let scratch = Self { database: place(layout::SCRATCH_PGDATA), files: place(layout::SCRATCH_FILES) };
+        scratch.clear().map_err(|error| Error::Directory(volume.root, error))?;
         Ok(scratch)
     }
 
-    /// What is free of it, in bytes.
-    pub fn free(&self) -> Result<u64, Error> {
-        Ok(volume::space(&self.root)?.free)
-    }
-
     fn clear(&self) -> io::Result<()> {
-        for place in [&self.pgdata, &self.files] {
-            match fs::remove_dir_all(place) {
+        for place in [&self.database, &self.files] {
+            match fs::remove_dir_all(&place.directory) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }

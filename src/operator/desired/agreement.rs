@@ -69,6 +69,11 @@ fn uses(verb: &Command) -> Vec<&'static str> {
         Command::Verify(_) => {
             vec![layout::RESTIC, layout::REPOSITORY, layout::BACKUP_PASSWORD, layout::SCRATCH_PGDATA, layout::SCRATCH_FILES, "/tmp/x"]
         }
+        Command::Restore(_) => [layout::RESTIC, layout::REPOSITORY, layout::BACKUP_PASSWORD, layout::ENCRYPTION_PASSWORD]
+            .into_iter()
+            .chain([layout::MARK, layout::PGDATA_BUILDING, layout::FILES, layout::DATABASE_USERNAME, "/tmp/x", "/etc/passwd"])
+            .chain(passwords)
+            .collect(),
         Command::Backup(_) => vec![
             layout::RESTIC,
             layout::FILES,

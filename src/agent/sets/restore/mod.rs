@@ -1,11 +1,13 @@
-//! A set, restored on scratch space and compared with its manifest.
+//! A set, restored with a private PostgreSQL and compared with its manifest.
+
+mod compare;
+mod error;
+mod place;
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::scratch::Scratch;
-use super::{Error, compare};
 use crate::agent::database::create;
 use crate::agent::database::roles::Credentials;
 use crate::agent::digest::KeyDigest;
@@ -13,13 +15,25 @@ use crate::agent::log::Log;
 use crate::agent::postgres::private::Server;
 use crate::agent::postgres::programs::Programs;
 use crate::agent::secret;
-use crate::agent::sets::manifest::Manifest;
+use crate::agent::sets::manifest::{self, Manifest};
 use crate::agent::sets::moment::Moment;
 use crate::agent::sets::restic::{Repository, Snapshot};
 use crate::layout;
+pub use error::Error;
+pub use place::{Place, Volume};
 
 /// What PostgreSQL writes beside the data: its own catalogues, and the log of a restore (`max_wal_size` of the private server).
 const OVERHEAD: u64 = 320 << 20;
+
+/// What the root of a volume of files may hold beside DHIS2's files: a file system's own directory, which is closed to us, and ours.
+pub const NOT_FILES: [&str; 2] = ["lost+found", layout::FILES_RESTORING];
+
+/// The manifest's snapshot of the set that is asked for, or of the newest.
+pub fn find<'a>(snapshots: &'a [Snapshot], set: Option<&str>) -> Result<&'a Snapshot, Error> {
+    let manifests = snapshots.iter().filter(|snapshot| snapshot.is_manifest());
+    let asked = manifests.filter(|manifest| set.is_none() || manifest.set() == set);
+    asked.max_by_key(|manifest| manifest.time).ok_or_else(|| Error::NoSet(set.map(str::to_owned)))
+}
 
 /// What is needed to restore a set.
 pub struct Restore<'a> {
@@ -29,21 +43,38 @@ pub struct Restore<'a> {
     pub snapshots: &'a [Snapshot],
     /// What it should be.
     pub manifest: &'a Manifest,
-    /// Where it is restored.
-    pub scratch: &'a Scratch,
+    /// Where its database is restored, in a directory that does not exist yet.
+    pub database: &'a Place,
+    /// Where its files are restored.
+    pub files: &'a Place,
     /// What is told.
     pub log: Log,
 }
 
 impl Restore<'_> {
-    /// Restores database and files and compares both. Returns how many bytes were restored.
-    pub fn all(&self) -> Result<u64, Error> {
+    /// Known before hours of work: whether all of it is there, with the key that it was written with.
+    pub fn check(&self) -> Result<(), Error> {
         self.is_whole()?;
-        self.has_its_key()?;
-        self.fits()?;
-        self.database()?;
-        self.files()?;
-        Ok(self.manifest.dump.bytes + self.manifest.files.bytes)
+        self.has_its_key()
+    }
+
+    /// What the database takes, in bytes.
+    pub fn database_bytes(&self) -> u64 {
+        let database = &self.manifest.postgresql;
+        database.dumped_bytes.unwrap_or(database.bytes).saturating_add(OVERHEAD)
+    }
+
+    /// The major version of the PostgreSQL that the dump was made with.
+    pub fn major(&self) -> Result<u32, Error> {
+        let version = &self.manifest.postgresql.version;
+        let major = version.split('.').next().and_then(|major| major.parse().ok());
+        major.ok_or_else(|| self.incomplete(format!("its manifest names no version of PostgreSQL: {version}")))
+    }
+
+    /// The credentials that the instance had.
+    pub fn credentials(&self) -> Result<Credentials, Error> {
+        let owner = self.secret("database/username")?;
+        Ok(Credentials::of(owner, self.secret("database/password")?, self.secret("database/backup-password")?))
     }
 
     fn incomplete(&self, lacks: impl Into<String>) -> Error {
@@ -77,43 +108,34 @@ impl Restore<'_> {
         if digest.fits(key.as_ref()) { Ok(()) } else { Err(Error::Key(self.manifest.set.clone())) }
     }
 
-    /// Known before hours of work: does it fit?
-    fn fits(&self) -> Result<(), Error> {
-        let database = &self.manifest.postgresql;
-        let needed = database.dumped_bytes.unwrap_or(database.bytes) + self.manifest.files.bytes + OVERHEAD;
-        let free = self.scratch.free()?;
-        if free < needed { Err(Error::TooSmall { free, needed }) } else { Ok(()) }
+    /// Restores the database and compares it. The server runs on; nothing is on disk for sure.
+    pub fn database(&self, programs: &Programs, credentials: &Credentials) -> Result<Server, Error> {
+        let server = self.dumped(programs, credentials).map_err(|error| self.database.volume.full_or(error))?;
+        self.log.info("comparing the database");
+        self.compare(&server, &credentials.owner)?;
+        Ok(server)
     }
 
-    fn database(&self) -> Result<(), Error> {
-        let owner = self.secret("database/username")?;
-        let credentials = Credentials::of(owner, self.secret("database/password")?, self.secret("database/backup-password")?);
-        let version = &self.manifest.postgresql.version;
-        let major = version.split('.').next().and_then(|major| major.parse().ok());
-        let major = major.ok_or_else(|| self.incomplete(format!("its manifest names no version of PostgreSQL: {version}")))?;
-        let programs = Programs::find(major)?;
-        let server = create::begin(&programs, &self.scratch.pgdata, &credentials, self.log)?;
+    fn dumped(&self, programs: &Programs, credentials: &Credentials) -> Result<Server, Error> {
+        let server = create::begin(programs, &self.database.directory, credentials, self.log)?;
         // Most of them only a superuser can make, and the dump is restored as the owner.
         let extensions = self.manifest.postgresql.extensions.keys().map(String::as_str);
         create::extensions(&mut server.connect(layout::DATABASE)?, extensions)?;
-        self.log.info("restoring the database");
-        let path = format!("/{}", crate::agent::sets::manifest::DUMP);
-        let dump = &self.manifest.dump.snapshot;
-        let read = self
-            .repository
-            .pipe("restore the database", |restic| _ = restic.args(["dump", dump, &path]), pg_restore(&programs, &server, owner))
-            .map_err(Error::damaged)?;
+        let dump = &self.manifest.dump;
+        self.log.info(&format!("restoring the database: a dump of {} bytes", dump.bytes));
+        let path = format!("/{}", manifest::DUMP);
+        let arguments = |restic: &mut std::process::Command| _ = restic.args(["dump", &dump.snapshot, &path]);
+        let reader = pg_restore(programs, &server, &credentials.owner);
+        let read = self.repository.pipe("restore the database", arguments, reader).map_err(Error::damaged)?;
         if !read.status.success() {
             return Err(Error::restoring(&read.stderr));
         }
-        self.log.info("comparing the database");
-        self.compare(&server)?;
-        server.stop()?;
-        Ok(())
+        Ok(server)
     }
 
-    fn compare(&self, server: &Server) -> Result<(), Error> {
-        let mut moment = Moment::begin(server.connect(layout::DATABASE)?).map_err(Error::Read)?;
+    /// As the owner: a dump may bring functions and operators, and none of them is to be called by a superuser.
+    fn compare(&self, server: &Server, owner: &str) -> Result<(), Error> {
+        let mut moment = Moment::begin(server.connect_as(owner, layout::DATABASE)?).map_err(Error::Read)?;
         // Also what is not in the dump: it has to be there, and empty.
         let found = moment.contents(&[]).map_err(Error::Read)?;
         let schema = moment.schema().map_err(Error::Read)?;
@@ -125,18 +147,18 @@ impl Restore<'_> {
         self.agrees(&differences)
     }
 
-    fn files(&self) -> Result<(), Error> {
-        self.log.info("restoring the files");
+    /// Restores the files and compares them.
+    pub fn files(&self) -> Result<(), Error> {
         let files = &self.manifest.files;
+        self.log.info(&format!("restoring the files: {} of {} bytes", files.count, files.bytes));
         let [path] = self.snapshot(&files.after, "files")?.paths.as_slice() else {
             return Err(self.incomplete("the snapshot of its files is not one of one directory"));
         };
         let source = format!("{}:{path}", files.after);
-        let target = &self.scratch.files;
+        let target = &self.files.directory;
         let arguments = |restic: &mut std::process::Command| _ = restic.args(["restore", &source, "--target"]).arg(target);
-        self.repository.output("restore the files", arguments).map_err(Error::writing)?;
-        let failed = |error| Error::Scratch(target.clone(), error);
-        let (count, bytes) = if target.exists() { measure(target).map_err(failed)? } else { (0, 0) };
+        self.repository.output("restore the files", arguments).map_err(|error| Error::writing(&self.files.volume, error))?;
+        let (count, bytes) = stored(target).map_err(|error| Error::Directory(target.clone(), error))?;
         let mut differences = Vec::new();
         if (count, bytes) != (files.count, files.bytes) {
             differences.push(format!("{count} files of {bytes} bytes instead of {} of {}", files.count, files.bytes));
@@ -165,19 +187,31 @@ fn pg_restore(programs: &Programs, server: &Server, owner: &str) -> std::process
     command
 }
 
-/// Files below a directory, and their size in bytes.
-fn measure(directory: &Path) -> io::Result<(u64, u64)> {
+/// Files in a file store, and their size in bytes.
+fn stored(root: &Path) -> io::Result<(u64, u64)> {
+    if !root.exists() {
+        return Ok((0, 0));
+    }
     let (mut count, mut bytes) = (0, 0);
-    for entry in fs::read_dir(directory)? {
+    for entry in fs::read_dir(root)? {
         let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            let (more, size) = measure(&entry.path())?;
+        if !NOT_FILES.iter().any(|name| entry.file_name() == *name) {
+            let (more, size) = measure(&entry)?;
             (count, bytes) = (count + more, bytes + size);
-        } else {
-            count += 1;
-            bytes += if kind.is_file() { entry.metadata()?.len() } else { 0 };
         }
+    }
+    Ok((count, bytes))
+}
+
+fn measure(entry: &fs::DirEntry) -> io::Result<(u64, u64)> {
+    let kind = entry.file_type()?;
+    if !kind.is_dir() {
+        return Ok((1, if kind.is_file() { entry.metadata()?.len() } else { 0 }));
+    }
+    let (mut count, mut bytes) = (0, 0);
+    for below in fs::read_dir(entry.path())? {
+        let (more, size) = measure(&below?)?;
+        (count, bytes) = (count + more, bytes + size);
     }
     Ok((count, bytes))
 }
