@@ -1,6 +1,7 @@
 //! What a restore begins with: a repository with two sets, and a pod with new volumes.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -48,7 +49,7 @@ pub fn target(source: &Source) -> Pod {
     // As Kubernetes mounts a new volume: it is the group's, and nobody's own.
     let files = pod.path(layout::FILES);
     if nix::unistd::geteuid().is_root() {
-        std::os::unix::fs::chown(&files, Some(0), None).unwrap();
+        chown(&files, Some(0), None).unwrap();
     }
     fs::set_permissions(&files, fs::Permissions::from_mode(0o2775)).unwrap();
     pod

@@ -57,14 +57,18 @@ pub fn restore(arguments: &args::Restore, paths: &Paths, log: Log, reports: &Mes
 
 /// What a finished volume was built from, if that is what is asked for.
 fn answer(mark: &mark::Mark, arguments: &args::Restore) -> Result<mark::Origin, Error> {
+    let asked = |origin: &mark::Origin| {
+        (&mark.instance, mark.postgresql) == (&arguments.instance, arguments.postgresql)
+            && arguments.wanted.is_met_by(&origin.set, &origin.created)
+    };
     match &mark.source {
-        mark::Source::Set(origin) if mark.instance == arguments.instance && arguments.wanted.is_met_by(&origin.set, &origin.created) => {
-            Ok((**origin).clone())
-        }
+        mark::Source::Set(origin) if asked(origin) => Ok((**origin).clone()),
         source => Err(Error::Taken {
             found: match source {
-                mark::Source::Set(origin) => format!("a database that was restored from set {}", origin.set),
-                mark::Source::Empty => "the database".to_owned(),
+                mark::Source::Set(origin) => {
+                    format!("a database of PostgreSQL {} that was restored from set {}", mark.postgresql, origin.set)
+                }
+                mark::Source::Empty => format!("the database of PostgreSQL {}", mark.postgresql),
             },
             owner: mark.instance.clone(),
             name: mark.name.clone(),
