@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// It is carried out once. One that a tool makes anew after it was deleted is another request: keep these objects out
 /// of what Argo CD or Flux syncs.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[allow(clippy::duplicated_attributes, reason = "columns have types")]
 #[kube(
     group = "dhis2.hosting",
     version = "v1alpha1",

@@ -151,7 +151,7 @@ impl World {
     pub fn forget(&self, key: &Key) {
         let mut instances = self.lock();
         let Some(mut instance) = instances.remove(key) else { return };
-        instance.children.retain(|kind| kind.of_people());
+        instance.children.retain(Kind::of_people);
         if !instance.children.is_empty() {
             instances.insert(key.clone(), Instance { children: instance.children, ..Instance::default() });
         }

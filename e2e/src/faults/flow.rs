@@ -36,7 +36,7 @@ pub enum Act {
     Remove(&'static str, &'static str),
     /// Makes a Job from the CronJob of this part, as `kubectl create job --from` does.
     Start(&'static str),
-    /// Asks for a restore: a Dhis2Restore of this name, with these fields beside the instance.
+    /// Asks for a restore: a `Dhis2Restore` of this name, with these fields beside the instance.
     Ask(&'static str, Value),
     /// Ends the operator and starts it with another value of one of its variables.
     Upgrade(&'static str, &'static str),
@@ -51,7 +51,7 @@ pub enum Goal {
     Ready,
     /// Gone, with all that goes with it.
     Gone,
-    /// As `Ready`, and this Dhis2Restore in this phase.
+    /// As `Ready`, and this `Dhis2Restore` in this phase.
     Restore(&'static str, &'static str),
 }
 

@@ -286,7 +286,7 @@ fn report(container: &Container, pod: &Pod) -> Option<Report> {
             let (outcome, reason) = (Ending::Refused, Some(Refusal::SetIncomplete));
             return Some(Report { verb: Verb::Restore, outcome, reason, message: "played".to_owned(), data: None });
         }
-        "restore" => (Verb::Restore, Data::Restore(restored(&after)?)),
+        "restore" => (Verb::Restore, Data::Restore(restored(after)?)),
         "verify" => {
             let (set, now) = ("play-backup-first".to_owned(), Timestamp::now());
             // In a second of its own: a set counts as made after a restore when it is later by the clock of the status, which has no fractions.

@@ -24,7 +24,7 @@ pub fn stateful_set(instance: &Instance, name: &str, part: Part, service: String
     let stateful_set = StatefulSet {
         metadata: owned(instance, name, part),
         spec: Some(StatefulSetSpec {
-            replicas: Some(if instance.is(Phase::Stopping) { 0 } else { 1 }),
+            replicas: Some(i32::from(!instance.is(Phase::Stopping))),
             service_name: Some(service),
             selector: pods(instance, part),
             // With the default policy a pod that never becomes ready would hold up its own replacement.

@@ -91,7 +91,7 @@ pub fn tell(conditions: &mut [Told], status: &Dhis2InstanceStatus) {
 }
 
 fn enter(operation: &mut OperationStatus, phase: Phase, now: Timestamp) {
-    operation.phase = phase.as_str().to_owned();
+    phase.as_str().clone_into(&mut operation.phase);
     operation.since = Some(Time(now));
 }
 
@@ -154,10 +154,15 @@ fn step(
     }
 }
 
-fn failed(operation: &mut OperationStatus, reason: Reason, message: String) -> Option<Phase> {
+fn failed(operation: &mut OperationStatus, reason: Reason, message: String) -> Phase {
     operation.reason = Some(reason.as_str().to_owned());
     operation.message = Some(message);
-    Some(Phase::Failed)
+    Phase::Failed
+}
+
+fn lost_before_the_switch(operation: &mut OperationStatus, claim: &str) -> Phase {
+    let message = format!("PersistentVolumeClaim {claim}, which the instance was to be served from, is gone.");
+    failed(operation, Reason::VolumeLost, message)
 }
 
 /// Has the step ended, and well?
@@ -178,7 +183,7 @@ fn why(job: &str, observed: &Observed) -> (Reason, String) {
 fn build(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
     operation.claims = Some(volumes::being_built(operation, &view.name, view.observed));
     if let Some(lost) = volumes::lost(operation, view.observed) {
-        return failed(operation, Reason::VolumeLost, format!("PersistentVolumeClaim {lost}, which the set was restored to, is gone."));
+        return Some(lost_before_the_switch(operation, &lost));
     }
     let job = format!("{}-{}", view.name, build_name(&operation.uid));
     if let Some(Data::Restore(restored)) = view.observed.result_of_step(&job).and_then(|report| report.data.as_ref()) {
@@ -194,14 +199,14 @@ fn build(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
     }
     if ended(&job, view.observed) == Some(false) {
         let (reason, message) = why(&job, view.observed);
-        return failed(operation, reason, message);
+        return Some(failed(operation, reason, message));
     }
     None
 }
 
 fn back_up(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
     if let Some(lost) = volumes::lost(operation, view.observed) {
-        return failed(operation, Reason::VolumeLost, format!("PersistentVolumeClaim {lost}, which the set was restored to, is gone."));
+        return Some(lost_before_the_switch(operation, &lost));
     }
     let job = format!("{}-{}", view.name, safety_name(&operation.uid));
     if let Some(Data::Backup(set)) = view.observed.result_of_step(&job).and_then(|report| report.data.as_ref()) {
@@ -219,11 +224,7 @@ fn back_up(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
 /// Nothing runs any more, and each claim says what it is for: the switch is one write of the status.
 fn stop(operation: &mut OperationStatus, status: &mut Dhis2InstanceStatus, view: &View<'_>) -> Option<Phase> {
     if let Some(lost) = volumes::lost(operation, view.observed) {
-        return failed(
-            operation,
-            Reason::VolumeLost,
-            format!("PersistentVolumeClaim {lost}, which the instance was to be served from, is gone."),
-        );
+        return Some(lost_before_the_switch(operation, &lost));
     }
     let running = [view.name.clone(), format!("{}-database", view.name)].iter().any(|set| view.observed.pod_of_set(set).is_some());
     if running || !view.quiet {
