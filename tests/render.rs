@@ -22,7 +22,11 @@ fn every_object_of_every_example() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let resource: Dhis2Instance = serde_yaml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        if text.contains("\nkind: Dhis2Restore\n") {
+            continue; // a request becomes nothing by itself
+        }
+        let resource: Dhis2Instance = serde_yaml::from_str(&text).unwrap();
         let objects = render(resource, &settings()).unwrap_or_else(|refusal| panic!("{}: {}", path.display(), refusal.message));
         let text = yaml::write_all(&objects).unwrap();
         insta::assert_snapshot!(path.file_stem().unwrap().to_string_lossy().into_owned(), text);

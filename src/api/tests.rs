@@ -216,7 +216,7 @@ fn a_request_to_restore_names_one_set_and_stays_what_it_is() {
         (json!({"set": "a", "before": time}), "not both"),
         (json!({"set": "a,b"}), "the name of a set"),
         (json!({"instance": "Play_1"}), "the name of an object"),
-        (json!({"before": "yesterday"}), "yesterday"),
+        (json!({"before": "yesterday"}), "year"),
     ] {
         let verdict = verdict_on_restore(None, &refused);
         assert!(verdict.contains(words), "{refused}: {verdict}");

@@ -11,9 +11,9 @@ use dhis2_e2e::site::helm::OPERATOR_CHART;
 use dhis2_e2e::site::instance::{self, Instance, condition};
 use dhis2_e2e::site::operator::{self, Operator, RELEASE};
 use dhis2_e2e::site::{Outcome, Story, checkout, objects, wait};
-use dhis2_operator::api::Dhis2Instance;
+use dhis2_operator::api::{Dhis2Instance, Dhis2Restore};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -38,6 +38,7 @@ fn rights() {
         a_name_is_taken(&story, &instance, &mut ledger).await?;
         ledger.until("the instance to be made", story.site.patience(), async || made(&instance).await).await?;
         drift(&story, &mut ledger).await?;
+        restore(&story, &mut ledger).await?;
         change(&story, &instance, &mut ledger).await?;
         ledger.balance();
         comes_back_by_itself(&story, &instance, &mut ledger).await
@@ -114,6 +115,19 @@ async fn drift(story: &Story, ledger: &mut Ledger<'_>) -> Outcome {
         Ok(!there.iter().any(|object| object.labels().get("app.kubernetes.io/part-of").is_some_and(|part| part == "somebody-else")))
     };
     ledger.until("what was edited to be as before", SOON, repaired).await
+}
+
+/// A restore that fails is told, and what it has built goes.
+async fn restore(story: &Story, ledger: &mut Ledger<'_>) -> Outcome {
+    let requests: Api<Dhis2Restore> = Api::namespaced(story.client.clone(), &story.namespace);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(story.client.clone(), &story.namespace);
+    let spec = serde_json::from_value(json!({ "instance": "play", "set": "nothing" }))?;
+    requests.create(&PostParams::default(), &Dhis2Restore::new("nothing", spec)).await?;
+    let over = async || {
+        let phase = requests.get("nothing").await?.status.and_then(|status| status.phase);
+        Ok(phase.as_deref() == Some("Failed") && claims.get_opt("play-database-2").await?.is_none())
+    };
+    ledger.until("a restore to have failed", story.site.patience(), over).await
 }
 
 /// What goes with the instance becomes another set, policies go, and DHIS2 is restarted.
