@@ -51,14 +51,14 @@ pub enum Goal {
     Ready,
     /// Gone, with all that goes with it.
     Gone,
-    /// As `Ready`, and this `Dhis2Restore` in this phase.
+    /// This `Dhis2Restore` in this phase: over, and as `Ready` beside, or with its step under way.
     Restore(&'static str, &'static str),
 }
 
 impl Flow {
     /// Of a restore that failed what it had built, else what it replaced.
     fn discarded(&self, claim: &str) -> bool {
-        let failed = matches!(self.goal, Goal::Restore(_, "Failed"));
+        let failed = matches!(self.goal, Goal::Restore(_, "Failed" | "Canceled"));
         claim.ends_with("-2") == failed && claim != "play-backups"
     }
 
@@ -182,10 +182,17 @@ fn others() -> Vec<Flow> {
 fn restores() -> Vec<Flow> {
     let ask = || Act::Ask("back", json!({ "set": "play-backup-first" }));
     let restored = || [ready(json!({})), vec![ask(), Act::Until(Goal::Restore("back", "Done"))]].concat();
+    let revert = || Act::Edit("Dhis2Restore", "back", json!({ "spec": { "revert": true } }));
+    let stuck = vec![Act::Ask("back", json!({ "set": STUCK })), Act::Until(Goal::Restore("back", "Building"))];
+    let under_way = [ready(json!({})), stuck].concat();
+    let gone = || vec![Act::Delete, Act::Until(Goal::Gone)];
     vec![
         flow("restore", ready(json!({})), vec![ask()]).to(Goal::Restore("back", "Done")),
-        flow("restore-revert", restored(), vec![Act::Edit("Dhis2Restore", "back", json!({ "spec": { "revert": true } }))])
-            .to(Goal::Restore("back", "Reverted")),
+        flow("restore-upgrade", ready(json!({})), vec![ask(), Act::Upgrade("OPERATOR_IMAGE", "dhis2-operator:next")])
+            .to(Goal::Restore("back", "Done")),
+        flow("restore-adopt", [restored(), gone()].concat(), vec![Act::Create(json!({ "adopt": true }))]),
+        Flow { discards: true, ..flow("restore-canceled", under_way, vec![revert()]) }.to(Goal::Restore("back", "Canceled")),
+        flow("restore-revert", restored(), vec![revert()]).to(Goal::Restore("back", "Reverted")),
         Flow { discards: true, ..flow("restore-failed", ready(json!({})), vec![Act::Ask("back", json!({ "set": BROKEN }))]) }
             .to(Goal::Restore("back", "Failed")),
         Flow { discards: true, ..flow("restore-proven", restored(), vec![Act::Start("verify")]) }.to(Goal::Restore("back", "Done")),
@@ -194,6 +201,8 @@ fn restores() -> Vec<Flow> {
 
 /// A set that can't be restored.
 pub const BROKEN: &str = "broken";
+/// A set whose restore does not come to an end.
+pub const STUCK: &str = "stuck";
 
 /// The example that says everything there is to say.
 fn everything() -> Value {

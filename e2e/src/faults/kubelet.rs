@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::flow::BROKEN;
+use super::flow::{BROKEN, STUCK};
 use super::ledger::{Change, Record};
 use crate::site::{Outcome, wait};
 
@@ -191,6 +191,15 @@ async fn step(client: &Client, job: &Job) -> Outcome {
     let name = format!("{}-0", job.name_any());
     let template = job.spec.clone().map(|spec| spec.template).unwrap_or_default();
     make_pod(client, &namespace, &name, owner, template).await?;
+    if job
+        .spec
+        .iter()
+        .filter_map(|spec| spec.template.spec.as_ref())
+        .flat_map(|pod| &pod.containers)
+        .any(|container| asks_for(container, STUCK))
+    {
+        return Ok(());
+    }
     let pod = Api::<Pod>::namespaced(client.clone(), &namespace).get(&name).await?;
     let spec = pod.spec.clone().unwrap_or_default();
     let now = Timestamp::now();
@@ -300,7 +309,11 @@ fn report(container: &Container, pod: &Pod) -> Option<Report> {
 
 /// Is it to restore what can't be restored?
 fn is_broken(container: &Container) -> bool {
-    container.command.iter().flatten().any(|word| word == BROKEN)
+    asks_for(container, BROKEN)
+}
+
+fn asks_for(container: &Container, set: &str) -> bool {
+    container.command.iter().flatten().any(|word| word == set)
 }
 
 fn restored<'a>(after: impl Fn(&str) -> &'a str) -> Option<Restored> {

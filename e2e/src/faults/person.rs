@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhis2_operator::api::{Dhis2Instance, Dhis2Restore, MANAGER};
+use dhis2_operator::api::{Dhis2Instance, Dhis2Restore, MANAGER, restore::Phase};
 use dhis2_operator::operator::kind::Kind;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Secret;
@@ -116,7 +116,8 @@ impl Person {
                 let request = self.ledger.object(&self.namespace, Kind::Dhis2Restore.name(), name);
                 let told = request.as_ref().and_then(|request| request.data.pointer("/status/phase")?.as_str());
                 let over = self.instance().is_some_and(|instance| instance.data.pointer("/status/operation").is_none());
-                told == Some(phase) && over && self.is(Goal::Ready)
+                let is_over = phase.parse().is_ok_and(Phase::is_over);
+                told == Some(phase) && if is_over { over && self.is(Goal::Ready) } else { self.works() }
             }
             Goal::Gone => {
                 let present = self.ledger.present(&self.namespace);

@@ -1,9 +1,9 @@
 use super::*;
 use crate::operator::observe::SecretSeen;
 use crate::{
-    api::status::{Claims, DatabaseStatus, Dhis2InstanceStatus, Made},
+    api::status::{Claims, DatabaseStatus, Dhis2InstanceStatus, Made, OperationStatus},
     operator::slot::{
-        Facts, Pod, Slot,
+        Facts, Pod, Role, Slot,
         fixture::{owned, slot},
     },
 };
@@ -195,4 +195,48 @@ fn dhis2_is_started_when_its_database_answers_and_stays_when_it_does_not() {
 
 fn version() -> Version {
     "2.42.4".parse().unwrap()
+}
+
+#[test]
+fn after_a_restore_the_claims_that_it_was_served_from_are_taken_over() {
+    let mut adopting = minimal();
+    adopting.spec.adopt = true;
+    let with = |roles: [(&str, Option<Role>); 3]| {
+        let mut observed = Observed::default();
+        for (name, role) in roles {
+            let facts = Facts::Claim { requested: "20Gi".into(), capacity: None, role };
+            observed.children.insert(Kind::PersistentVolumeClaim, name, Slot { maker: Some("uid-0".into()), ..slot(name, facts) });
+        }
+        observed
+    };
+    let database = |resource: &Dhis2Instance, observed: &Observed| parse(resource, observed, &settings()).unwrap().claims.database;
+    let restored = with([("play-database", Some(Role::Replaced)), ("play-database-2", None), ("play-database-3", Some(Role::Building))]);
+    assert_eq!(database(&adopting, &restored), "play-database-2");
+    let taken_back = with([("play-database", None), ("play-database-2", Some(Role::Replaced)), ("other-database-9", None)]);
+    assert_eq!(database(&adopting, &taken_back), "play-database");
+    let switching = with([("play-database", None), ("play-database-2", None), ("play-database-x", None)]);
+    assert_eq!(database(&adopting, &switching), "play-database-2", "both could be meant: the newer one was whole before it said so");
+    assert_eq!(database(&minimal(), &restored), "play-database", "nobody said that anything is to be taken over");
+}
+
+#[test]
+fn a_restore_may_replace_what_is_lost_but_not_the_backups() {
+    let made = |name: &str| Some(Made { name: name.into(), uid: name.into() });
+    let mut resource = minimal();
+    let claims = Claims { database: made("play-database"), files: made("play-files"), backups: made("play-backups") };
+    let operation = |phase: &str| Some(OperationStatus { phase: phase.into(), number: 2, ..OperationStatus::default() });
+    let mut observed = Observed::default();
+    observed.children.insert(Kind::PersistentVolumeClaim, "play-backups", claim("play-backups", "30Gi", false));
+    let mut reason = |phase: &str, observed: &Observed| {
+        let status = Dhis2InstanceStatus { claims: Some(claims.clone()), operation: operation(phase), ..Dhis2InstanceStatus::default() };
+        resource.status = Some(status);
+        parse(&resource, observed, &settings()).err().map(|refusal| refusal.reason)
+    };
+    for phase in ["Building", "BackingUp", "Stopping", "Failed"] {
+        assert_eq!(reason(phase, &observed), None, "{phase}");
+        assert_eq!(reason(phase, &Observed::default()), Some(Reason::VolumeLost), "{phase}, without the backups");
+    }
+    for phase in ["Starting", "Done"] {
+        assert_eq!(reason(phase, &observed), Some(Reason::VolumeLost), "{phase}: it is served from them");
+    }
 }

@@ -40,6 +40,7 @@ fn restore() {
         play.backed_up("kept").await?;
         play.unit(LATER).await?;
         play.what_is_not_there_changes_nothing().await?;
+        play.what_is_taken_back_in_time_changes_nothing().await?;
         play.back_to_the_set(&data).await?;
         play.there_again(&data).await?;
         play.lost_volumes_come_back(&data).await?;
@@ -133,8 +134,28 @@ impl Play<'_> {
         Ok(())
     }
 
+    /// Taken back while it builds.
+    async fn what_is_taken_back_in_time_changes_nothing(&self) -> Outcome {
+        let (pods, claims) = (self.pods().await?, self.served_from().await?);
+        let request = self.ask("in-time", &json!({ "before": "2099-01-01T00:00:00Z" })).await?;
+        wait::ask("its volumes to be made", LIMIT, async || {
+            let claim = self.api::<PersistentVolumeClaim>().get_opt("play-files-2").await.map_err(|error| error.to_string())?;
+            claim.map(drop).ok_or_else(|| "there is none".to_owned())
+        })
+        .await?;
+        request.revert().await?;
+        request.comes_to("Canceled").await?;
+        wait::gone(&self.api::<PersistentVolumeClaim>(), "play-database-2", LIMIT).await?;
+        wait::gone(&self.api::<PersistentVolumeClaim>(), "play-files-2", LIMIT).await?;
+        self.instance.settled().await?;
+        assert_eq!((self.pods().await?, self.served_from().await?), (pods, claims), "it was touched");
+        Ok(())
+    }
+
     async fn back_to_the_set(&self, data: &data::Data) -> Outcome {
         let before = self.served_from().await?;
+        // A backup that runs meanwhile is in nobody's way.
+        self.job("backup", "beside")?;
         let begun = Instant::now();
         let request = self.ask("back", &json!({ "set": "kept" })).await?;
         let unready = self.instance.when("Restoring", |seen| condition(seen, "Ready").is_some_and(|ready| ready.reason == "Restoring"));
@@ -152,6 +173,9 @@ impl Play<'_> {
         let status = self.status().await?;
         assert!(status.backup.is_some_and(|backup| backup.history.iter().any(|set| set.set == safety)), "no set {safety}");
         self.instance.settled().await?;
+        let beside = self.api::<Job>().get("beside").await?.status.unwrap_or_default();
+        assert_eq!(beside.succeeded, Some(1), "the backup beside it: {beside:?}");
+        self.api::<Job>().delete("beside", &DeleteParams::background()).await?;
         let now = self.served_from().await?;
         assert!(now[0].starts_with("play-database-") && now[1].starts_with("play-files-"), "{now:?}");
         for claim in &before {
