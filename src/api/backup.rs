@@ -35,6 +35,27 @@ pub struct Backup {
     pub verify: Verify,
 }
 
+/// What comes before an upgrade: whatever changes `version` by more than a hotfix, its fourth part.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Upgrade {
+    /// `true`: a backup set is made while the old version serves, and DHIS2 is restarted only when it is whole; one that
+    /// fails is tried again every ten minutes, and the old version serves on. `false`: the new version is started at
+    /// once. Default true.
+    #[serde(default = "yes")]
+    pub backup: bool,
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self { backup: yes() }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
 /// The restore test: the newest set is restored on scratch space, beside the instance and without touching it, and compared
 /// with what it should be. Told in the condition `RestoreVerified`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    backup::Backup,
+    backup::{Backup, Upgrade},
     database::{Database, Files},
     pod::{Image, Java, Network, Pod, Resources},
     status::Dhis2InstanceStatus,
@@ -118,6 +118,10 @@ pub struct Dhis2InstanceSpec {
     /// Backups. On by default: daily, to a volume of the instance.
     #[serde(default)]
     pub backup: Backup,
+
+    /// What comes before another version of DHIS2 is started on the database, from which there is no way back but a set.
+    #[serde(default)]
+    pub upgrade: Upgrade,
 
     /// What happens to volumes, encryption key, backup password and the administrator's first password when
     /// this resource is deleted. It can be changed at any time before that.

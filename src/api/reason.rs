@@ -45,6 +45,10 @@ pub enum Reason {
     RestoreWaiting,
     /// A restore was taken back before it had changed anything.
     RestoreCanceled,
+    /// Another version of DHIS2 is asked for: the state before it is backed up, then it is started.
+    Upgrading,
+    /// The backup before an upgrade failed: the old version serves on.
+    UpgradeBlocked,
     /// A volume is growing.
     GrowingVolume,
     /// No backup was made yet.
@@ -187,6 +191,7 @@ impl Reason {
                 | Self::Restoring
                 | Self::RestoreWaiting
                 | Self::RestoreCanceled
+                | Self::Upgrading
                 | Self::NoBackupYet
                 | Self::BackupRunning
                 | Self::BackupSuspended

@@ -42,26 +42,27 @@ pub struct Dhis2InstanceStatus {
     /// How full the volumes are, and when they will be, as the newest backup saw them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<CapacityStatus>,
-    /// The restore that is under way.
+    /// The restore or the upgrade that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operation: Option<OperationStatus>,
+    pub operation: Option<Box<OperationStatus>>,
     /// The volumes that the instance had before a restore, newest first. They go when a set that was made after the
     /// restore is proven.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<KeptStatus>,
 }
 
-/// A restore that is under way: enough to go on with it after any interruption.
+/// A restore or an upgrade that is under way: enough to go on with it after any interruption.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStatus {
-    /// `Restore`.
+    /// `Restore` or `Upgrade`.
     pub kind: String,
-    /// Name of the Dhis2Restore that asked for it.
+    /// Name of the Dhis2Restore that asked for it, or the version that is upgraded to.
     pub name: String,
-    /// Its uid.
+    /// Uid of the Dhis2Restore.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
-    /// How far it is, as the Dhis2Restore tells it.
+    /// How far it is, as the Dhis2Restore tells it; an upgrade has `BackingUp`, `Starting` and `Failed` (which is tried again).
     pub phase: String,
     /// When this phase began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +79,7 @@ pub struct OperationStatus {
     /// It goes back to volumes that were kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub revert: bool,
-    /// The number that the new claims have in their names.
+    /// The number that the new claims of a restore have in their names, or the generation of the spec that asked for an upgrade.
     #[serde(default)]
     pub number: i64,
     /// The claims that the instance is to be served from.
@@ -341,4 +342,25 @@ pub struct BackupFailure {
     pub reason: String,
     /// In words.
     pub message: String,
+}
+
+/// What an operation is. A word of the status is parsed into it, so that one of a later release does no harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+pub enum Operation {
+    /// Asked for by a Dhis2Restore.
+    Restore,
+    /// Asked for by another version in the spec.
+    Upgrade,
+}
+
+impl OperationStatus {
+    /// What it is; none when a later release began it.
+    pub fn operation(&self) -> Option<Operation> {
+        self.kind.parse().ok()
+    }
+
+    /// Is it a restore?
+    pub fn restores(&self) -> bool {
+        self.operation() == Some(Operation::Restore)
+    }
 }

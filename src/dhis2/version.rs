@@ -62,6 +62,13 @@ impl Line {
     }
 }
 
+impl Version {
+    /// Are these the same release but for hotfixes, which change no database (docs.dhis2.org, versioning: the fourth part)?
+    pub fn is_hotfix_of(self, other: Self) -> bool {
+        (self.major, self.patch) == (other.major, other.patch)
+    }
+}
+
 impl FromStr for Version {
     type Err = NotAVersion;
 

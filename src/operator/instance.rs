@@ -36,6 +36,10 @@ pub struct Instance {
     pub claims: Claims,
     /// The restore that is under way.
     pub restoring: Option<Restoring>,
+    /// The generation of the spec that asked for an upgrade, while the state before it is being backed up.
+    pub before_upgrade: Option<i64>,
+    /// The version that ran last.
+    pub running: Option<Version>,
     /// Volume of DHIS2's files.
     pub files: Storage,
     /// Volume of the repository.
@@ -249,6 +253,10 @@ pub struct Stage {
     pub first_backup: bool,
     /// Another version than the one that ran last is asked for: DHIS2 may be migrating its database.
     pub upgrading: bool,
+    /// It is not started yet: the state before it is not in a set, or it could not start on this database.
+    pub held: bool,
+    /// It is below the one that ran last.
+    pub downgrade: bool,
 }
 
 impl Instance {

@@ -7,6 +7,7 @@ mod clients;
 pub mod restoring;
 mod schedule;
 mod size;
+pub mod upgrade;
 
 use kube::{Resource, ResourceExt};
 use serde_json::json;
@@ -77,6 +78,8 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         backups: size::backups(resource, observed, &claims)?,
         claims,
         restoring: restoring::restoring(resource),
+        before_upgrade: upgrade::being_backed_up(resource),
+        running: upgrade::running(resource),
         pod: spec.pod.clone().unwrap_or_default(),
         policies: spec.network.policies,
         clients: clients::clients(resource, settings)?,
@@ -170,6 +173,8 @@ fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionK
         taken: observed.taken.is_some(),
         first_backup: secured && never_backed_up && !resource.spec.backup.suspend && (serving || observed.own(Kind::Job, &first).is_some()),
         upgrading: runs.is_some_and(|runs| runs.parse() != Ok(version)),
+        held: upgrade::is_held(resource, version),
+        downgrade: upgrade::is_downgrade(resource, version),
     }
 }
 

@@ -7,6 +7,7 @@ mod facts;
 mod operation;
 mod restore;
 mod runbook;
+mod upgrade;
 mod verify;
 mod volumes;
 

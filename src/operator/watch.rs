@@ -44,8 +44,17 @@ pub const DEFINITION: &str = "dhis2instances.dhis2.hosting";
 
 /// Stages that together have every object; the one at which most exist comes first.
 const STAGES: [Stage; 3] = {
-    let building =
-        Stage { prepared: true, built: false, application: false, secured: false, taken: false, first_backup: false, upgrading: false };
+    let building = Stage {
+        prepared: true,
+        built: false,
+        application: false,
+        secured: false,
+        taken: false,
+        first_backup: false,
+        upgrading: false,
+        held: false,
+        downgrade: false,
+    };
     let starting = Stage { built: true, application: true, ..building };
     [Stage { secured: true, first_backup: true, ..starting }, starting, building]
 };
@@ -236,6 +245,8 @@ impl Arrival {
 /// What is wanted of an object of an instance, at whatever stage that is.
 fn wish(instance: &Instance, kind: Kind, name: &str) -> Option<Wanted> {
     STAGES.into_iter().find_map(|stage| {
+        // No stage on the way, but what is to be backed up meanwhile.
+        let stage = Stage { held: instance.stage.held, ..stage };
         let instance = Instance { stage, ..instance.clone() };
         of_kind(&instance, kind).find(|wish| wish.name == name)
     })
@@ -351,7 +362,8 @@ mod tests {
     #[test]
     fn what_a_start_finds_at_any_stage_is_known_as_wanted() {
         let stages = fixture::STAGES.map(|stage| Instance { stage, ..fixture::plain() });
-        for instance in stages.into_iter().chain(fixture::PHASES.map(|phase| fixture::restoring(&fixture::plain(), phase))) {
+        let restores = fixture::PHASES.map(|phase| fixture::restoring(&fixture::plain(), phase));
+        for instance in stages.into_iter().chain(restores).chain([fixture::upgrading(&fixture::plain())]) {
             for wanted in desired(&instance) {
                 let there: DynamicObject = serde_json::from_value(wanted.stamped()).unwrap();
                 let known = wish(&instance, wanted.kind, &wanted.name).is_some_and(|wish| wish.is_satisfied_by(&there));

@@ -107,8 +107,8 @@ fn the_agent_understands_its_commands_and_finds_what_it_uses() {
         }
         verbs += 1;
     }
-    // install, build, run, check, watch twice, bootstrap, backup thrice, verify, restore; each of two sets at its stages.
-    assert_eq!(verbs, 2 * 19);
+    // install, build, run, check, watch twice, bootstrap, backup four times, verify, restore; each of two sets at its stages.
+    assert_eq!(verbs, 2 * 21);
 }
 
 #[test]

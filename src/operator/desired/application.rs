@@ -25,7 +25,9 @@ const HOME: &str = "/opt/dhis2";
 pub fn application(instance: &Instance) -> Option<Wanted> {
     let restart = restart::digest(instance, server, &json!(configuration::application(instance)));
     let service = pods_of_application(instance);
-    instance.stage.application.then(|| stateful_set(instance, &instance.name, Part::Application, service, server(instance), &restart))
+    // While an upgrade waits for its backup what runs is left as it is.
+    let due = instance.stage.application && !instance.stage.held;
+    due.then(|| stateful_set(instance, &instance.name, Part::Application, service, server(instance), &restart))
 }
 
 fn server(instance: &Instance) -> PodSpec {

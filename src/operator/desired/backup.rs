@@ -24,6 +24,16 @@ pub fn first(instance: &Instance) -> Option<Wanted> {
     due.then(|| once(instance, "backup-first"))
 }
 
+/// The backup before an upgrade.
+pub fn before_upgrade(instance: &Instance) -> Option<Wanted> {
+    Some(once(instance, &before_upgrade_name(instance.before_upgrade?)))
+}
+
+/// Another change of the spec is another upgrade, with a set of its own.
+pub fn before_upgrade_name(generation: i64) -> String {
+    format!("before-upgrade-{generation}")
+}
+
 /// One backup, whose set is named after this step.
 pub fn once(instance: &Instance, step: &str) -> Wanted {
     job(instance, &instance.child(step), Part::Backup, pod(instance), Retry::NewPod, Policy::Step)
@@ -42,7 +52,8 @@ fn pod(instance: &Instance) -> PodSpec {
 fn command(instance: &Instance) -> Vec<String> {
     let host = instance.child("database");
     let name = format!("{}/{}", instance.namespace, instance.name);
-    let version = instance.version.to_string();
+    // What runs says which tables can be made again.
+    let version = instance.running.filter(|_| instance.stage.held).unwrap_or(instance.version).to_string();
     let mut command = agent(&["backup", "--host", &host, "--instance", &instance.uid, "--name", &name, "--version", &version]);
     command.extend(instance.backup.accepted.iter().flat_map(|set| ["--accept".to_owned(), set.clone()]));
     let kept = &instance.backup.retention;
@@ -146,5 +157,17 @@ mod tests {
         }
         let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
         assert_eq!(mounts.iter().find(|mount| mount["name"] == "files").unwrap()["readOnly"], true);
+    }
+
+    #[test]
+    fn before_an_upgrade_what_runs_is_backed_up_and_left_as_it_is() {
+        let instance = fixture::upgrading(&fixture::plain());
+        let job = before_upgrade(&instance).unwrap();
+        assert_eq!(job.name, "play-before-upgrade-7");
+        let said = command(&instance).join(" ");
+        assert!(said.contains("--version 2.41.8 "), "the tables of the old version: {said}");
+        let there = |kind, name| fixture::find(&crate::operator::desired::desired(&instance), kind, name).is_some();
+        assert!(!there(Kind::StatefulSet, "play") && there(Kind::StatefulSet, "play-database"));
+        assert!(before_upgrade(&fixture::plain()).is_none());
     }
 }

@@ -37,12 +37,30 @@ use crate::{
 };
 
 /// The stage at which everything exists that goes on existing.
-pub const SECURED: Stage =
-    Stage { prepared: true, built: true, application: true, secured: true, taken: false, first_backup: false, upgrading: false };
+pub const SECURED: Stage = Stage {
+    prepared: true,
+    built: true,
+    application: true,
+    secured: true,
+    taken: false,
+    first_backup: false,
+    upgrading: false,
+    held: false,
+    downgrade: false,
+};
 
 /// The stage at which nothing is there.
-const EMPTY: Stage =
-    Stage { prepared: false, built: false, application: false, secured: false, taken: false, first_backup: false, upgrading: false };
+const EMPTY: Stage = Stage {
+    prepared: false,
+    built: false,
+    application: false,
+    secured: false,
+    taken: false,
+    first_backup: false,
+    upgrading: false,
+    held: false,
+    downgrade: false,
+};
 
 /// All stages in their order; together they show every object.
 pub const STAGES: [Stage; 5] = [
@@ -114,6 +132,8 @@ pub fn plain() -> Instance {
         },
         claims: claims_of("play"),
         restoring: None,
+        before_upgrade: None,
+        running: None,
         files: Storage { size: preset.files_volume.into(), class: None },
         backups: Storage { size: preset.backups_volume.into(), class: None },
         scratch: Storage { size: "30Gi".into(), class: None },
@@ -148,6 +168,12 @@ pub fn restoring(instance: &Instance, phase: Phase) -> Instance {
     Instance { restoring: Some(restoring), ..instance.clone() }
 }
 
+/// The instance while the state before an upgrade is backed up.
+pub fn upgrading(instance: &Instance) -> Instance {
+    let stage = Stage { upgrading: true, held: true, ..SECURED };
+    Instance { stage, before_upgrade: Some(7), running: Some("2.41.8".parse().unwrap()), ..instance.clone() }
+}
+
 /// The object of this kind and name at the stage where everything runs.
 pub fn object(instance: &Instance, kind: Kind, name: &str) -> Value {
     find(&desired(instance), kind, name).unwrap_or_else(|| panic!("no {kind:?} {name}"))
@@ -162,7 +188,9 @@ pub fn find(wanted: &[Wanted], kind: Kind, name: &str) -> Option<Value> {
 pub fn at_all_stages(instance: &Instance) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
     let stages = STAGES.into_iter().map(|stage| Instance { stage, ..instance.clone() });
-    for wanted in stages.chain(PHASES.map(|phase| restoring(instance, phase))).flat_map(|instance| desired(&instance)) {
+    for wanted in
+        stages.chain(PHASES.map(|phase| restoring(instance, phase))).chain([upgrading(instance)]).flat_map(|instance| desired(&instance))
+    {
         if all.iter().all(|known| (known.kind, &known.name) != (wanted.kind, &wanted.name)) {
             all.push(wanted);
         }

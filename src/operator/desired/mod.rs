@@ -4,7 +4,7 @@
 pub mod metadata;
 
 mod application;
-mod backup;
+pub mod backup;
 mod bootstrap;
 mod claims;
 mod configuration;
@@ -54,7 +54,7 @@ pub fn of_kind(instance: &Instance, kind: Kind) -> impl Iterator<Item = Wanted> 
 /// What makes up the objects of a kind.
 type Part = (Kind, fn(&Instance) -> Vec<Wanted>);
 
-const PARTS: [Part; 15] = [
+const PARTS: [Part; 16] = [
     (Kind::NetworkPolicy, policies::policies),
     (Kind::Secret, secrets::secrets),
     (Kind::ConfigMap, configuration::configuration),
@@ -68,6 +68,7 @@ const PARTS: [Part; 15] = [
     (Kind::CronJob, |instance| Vec::from_iter(backup::schedule(instance))),
     (Kind::Job, |instance| Vec::from_iter(backup::first(instance))),
     (Kind::CronJob, |instance| Vec::from_iter(verify::schedule(instance))),
+    (Kind::Job, |instance| Vec::from_iter(backup::before_upgrade(instance))),
     (Kind::Job, |instance| Vec::from_iter(restore::build(instance))),
     (Kind::Job, |instance| Vec::from_iter(restore::safety_backup(instance))),
 ];

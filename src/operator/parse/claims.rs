@@ -28,7 +28,8 @@ pub fn claims(resource: &Dhis2Instance, observed: &Observed) -> Claims {
         Some(made) => made.name.clone(),
         None => left_behind(resource, observed, part).unwrap_or_else(|| format!("{name}-{part}")),
     };
-    let of_operation = status.operation.as_ref().map(|operation| targets(&name, operation)).unwrap_or_default();
+    let of_operation =
+        status.operation.as_ref().filter(|operation| operation.restores()).map(|operation| targets(&name, operation)).unwrap_or_default();
     let recorded_ones = [&recorded.database, &recorded.files, &recorded.backups].into_iter().flatten().map(|made| made.name.clone());
     let lost = recorded_ones.chain(of_operation).filter(|claim| observed.slot(CLAIM, claim).is_none()).collect();
     Claims {
@@ -80,7 +81,7 @@ pub fn are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<(), Re
     let claims = status.claims.unwrap_or_default();
     let started =
         |operation: &OperationStatus| [Phase::Starting, Phase::Done, Phase::Reverted].map(Phase::as_str).contains(&&*operation.phase);
-    let replaced = status.operation.is_some_and(|operation| !started(&operation));
+    let replaced = status.operation.is_some_and(|operation| operation.restores() && !started(&operation));
     let data = [claims.database, claims.files].into_iter().flatten().filter(|_| !replaced);
     for claim in data.chain(claims.backups) {
         if let Some(loss) = loss(&claim, observed, resource.spec.adopt) {

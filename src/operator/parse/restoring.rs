@@ -13,7 +13,7 @@ use crate::{
 
 /// The restore that objects are made or stopped for; none when it is over.
 pub fn restoring(resource: &Dhis2Instance) -> Option<Restoring> {
-    let operation = resource.status.as_ref()?.operation.as_ref()?;
+    let operation = resource.status.as_ref()?.operation.as_ref().filter(|operation| operation.restores())?;
     let phase = operation.phase.parse::<Phase>().ok().filter(|phase| !phase.is_over())?;
     let [database, files] = names(&resource.name_any(), operation);
     Some(Restoring {

@@ -224,11 +224,16 @@ fn a_restore_may_replace_what_is_lost_but_not_the_backups() {
     let made = |name: &str| Some(Made { name: name.into(), uid: name.into() });
     let mut resource = minimal();
     let claims = Claims { database: made("play-database"), files: made("play-files"), backups: made("play-backups") };
-    let operation = |phase: &str| Some(OperationStatus { phase: phase.into(), number: 2, ..OperationStatus::default() });
+    let operation =
+        |phase: &str| Some(OperationStatus { kind: "Restore".into(), phase: phase.into(), number: 2, ..OperationStatus::default() });
     let mut observed = Observed::default();
     observed.children.insert(Kind::PersistentVolumeClaim, "play-backups", claim("play-backups", "30Gi", false));
     let mut reason = |phase: &str, observed: &Observed| {
-        let status = Dhis2InstanceStatus { claims: Some(claims.clone()), operation: operation(phase), ..Dhis2InstanceStatus::default() };
+        let status = Dhis2InstanceStatus {
+            claims: Some(claims.clone()),
+            operation: operation(phase).map(Box::new),
+            ..Dhis2InstanceStatus::default()
+        };
         resource.status = Some(status);
         parse(&resource, observed, &settings()).err().map(|refusal| refusal.reason)
     };

@@ -11,6 +11,7 @@ use crate::{
     api::{Dhis2Instance, Dhis2InstanceStatus, Reason},
     operator::{
         contest::Contested,
+        instance::Instance,
         kind::Kind,
         observe::{self, Observed},
         parse::Refusal,
@@ -217,6 +218,7 @@ fn ready(parts: &[Told], stalled: &Told) -> Told {
 fn stalled(outcome: &Outcome, parts: &[Told]) -> Told {
     let Refusal { reason, message } = match outcome {
         Outcome::Refused(refusal) | Outcome::Failed { refusal, .. } => refusal.clone(),
+        Outcome::Applied { instance, .. } if instance.stage.downgrade => below(instance),
         Outcome::Paused | Outcome::Applied { .. } | Outcome::Interrupted { .. } => {
             match parts.iter().find(|part| part.reason.needs_a_person()) {
                 Some(part) => Refusal::new(part.reason, part.message.clone()),
@@ -225,6 +227,18 @@ fn stalled(outcome: &Outcome, parts: &[Told]) -> Told {
         }
     };
     Told::new("Stalled", true, reason, message)
+}
+
+/// Known before anything is stopped: DHIS2 changes its database forward only.
+fn below(instance: &Instance) -> Refusal {
+    let runs = instance.running.map(|version| version.to_string()).unwrap_or_default();
+    Refusal::new(
+        Reason::DowngradeRefused,
+        format!(
+            "spec.version {} is below {runs}, which has changed the database, and goes on: set it back, or restore a set of the older version.",
+            instance.version
+        ),
+    )
 }
 
 fn reconciling(name: &str, outcome: &Outcome, parts: &[Told], stalled: bool, observed: &Observed) -> Told {

@@ -1,4 +1,4 @@
-//! A restore, step by step. Each step begins when its beginning is written, and ends by what is then seen: pure, so that it goes on
+//! Operations; here a restore, step by step. Each step begins when its beginning is written, and ends by what is then seen: pure, so that it goes on
 //! from the status alone after any interruption.
 
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
 
-use super::{Outcome, conditions::Told, volumes};
+use super::{Outcome, conditions::Told, upgrade, volumes};
 use crate::{
     api::{
         Dhis2Instance, Dhis2InstanceStatus, Reason,
         restore::Phase,
-        status::{DatabaseStatus, OperationStatus},
+        status::{DatabaseStatus, Operation, OperationStatus},
     },
     operator::{
         desired::restore::{build_name, safety_name},
@@ -24,16 +24,16 @@ use crate::{
     report::Data,
 };
 
-/// The only kind of operation.
-const RESTORE: &str = "Restore";
-
 /// What a step is decided on.
-struct View<'a> {
-    name: String,
-    observed: &'a Observed,
+pub struct View<'a> {
+    /// Name of the instance.
+    pub name: String,
+    /// What was seen.
+    pub observed: &'a Observed,
     /// Was everything that is wanted there already, so that nothing had to be written?
-    quiet: bool,
-    now: Timestamp,
+    pub quiet: bool,
+    /// The time of the pass.
+    pub now: Timestamp,
 }
 
 /// The operation after a pass: begun, gone on with, or over and told.
@@ -44,31 +44,42 @@ pub fn advance(status: &mut Dhis2InstanceStatus, resource: &Dhis2Instance, obser
     let quiet = matches!(outcome, Outcome::Applied { quiet: true, .. });
     let view = View { name: resource.name_any(), observed, quiet, now };
     volumes::drop_those_gone(status, observed);
-    let Some(mut operation) = status.operation.take() else {
-        status.operation = begin(status, &view, outcome);
-        return;
+    let after = match status.operation.take() {
+        None => begin(status, &view, outcome).or_else(|| upgrade::begin(resource, outcome, now)),
+        Some(operation) => match operation.operation() {
+            Some(Operation::Restore) => go_on(*operation, status, &view),
+            // A version that does not start may need a restore.
+            Some(Operation::Upgrade) if operation.phase != Phase::BackingUp.as_str() => {
+                begin(status, &view, outcome).or_else(|| upgrade::step(*operation, resource, status, &view))
+            }
+            Some(Operation::Upgrade) => upgrade::step(*operation, resource, status, &view),
+            // Of a later release: it knows how to go on.
+            None => Some(*operation),
+        },
     };
-    let Ok(phase) = operation.phase.parse::<Phase>() else {
-        // Of a later release: it knows how to go on.
-        status.operation = Some(operation);
-        return;
-    };
-    let request = asked(observed).find(|asked| asked.uid == operation.uid);
+    status.operation = after.map(Box::new);
+}
+
+/// A restore after a pass; none when it is over and told.
+fn go_on(mut operation: OperationStatus, status: &mut Dhis2InstanceStatus, view: &View<'_>) -> Option<OperationStatus> {
+    let Ok(phase) = operation.phase.parse::<Phase>() else { return Some(operation) };
+    let request = asked(view.observed).find(|asked| asked.uid == operation.uid);
     if phase.is_over() {
         let told = request.is_none_or(|asked| asked.status.phase.as_deref() == Some(&operation.phase));
-        status.operation = (!told || volumes::unfinished(&operation, &view.name, observed)).then_some(operation);
-        return;
+        return (!told || volumes::unfinished(&operation, &view.name, view.observed)).then_some(operation);
     }
-    if let Some(next) = step(phase, &mut operation, request.as_ref(), status, &view) {
-        enter(&mut operation, next, now);
+    if let Some(next) = step(phase, &mut operation, request.as_ref(), status, view) {
+        enter(&mut operation, next, view.now);
     }
-    status.operation = Some(operation);
+    Some(operation)
 }
 
 /// What ends a step may be what nobody tells of: that nothing was to be written any more.
 pub fn again(status: &Dhis2InstanceStatus) -> Option<Duration> {
-    let phase: Phase = status.operation.as_ref()?.phase.parse().ok()?;
+    let operation = status.operation.as_ref()?;
+    let phase: Phase = operation.phase.parse().ok()?;
     Some(match phase {
+        _ if !operation.restores() => Duration::from_mins(1),
         Phase::Building | Phase::BackingUp => Duration::from_mins(1),
         Phase::Starting => Duration::from_secs(1),
         _ => Duration::from_millis(250),
@@ -78,7 +89,19 @@ pub fn again(status: &Dhis2InstanceStatus) -> Option<Duration> {
 /// Why the instance does not serve, and that work is under way.
 pub fn tell(conditions: &mut [Told], status: &Dhis2InstanceStatus) {
     let Some(operation) = &status.operation else { return };
-    let Some(phase) = operation.phase.parse::<Phase>().ok().filter(|phase| !phase.is_over()) else { return };
+    let Ok(phase) = operation.phase.parse::<Phase>() else { return };
+    // What does not start waits for a person, though the operation is not over.
+    if phase == Phase::Starting && conditions.iter().any(|told| told.kind == "Stalled" && told.holds) {
+        return;
+    }
+    match operation.operation() {
+        Some(Operation::Upgrade) => upgrade::tell(conditions, operation, phase),
+        Some(Operation::Restore) if !phase.is_over() => tell_restore(conditions, operation, phase),
+        _ => {}
+    }
+}
+
+fn tell_restore(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) {
     let stopped = matches!(phase, Phase::Stopping | Phase::Starting);
     let message = format!("{} {} is under way: {}.", operation.kind, operation.name, phase.as_str());
     for told in conditions {
@@ -90,7 +113,8 @@ pub fn tell(conditions: &mut [Told], status: &Dhis2InstanceStatus) {
     }
 }
 
-fn enter(operation: &mut OperationStatus, phase: Phase, now: Timestamp) {
+/// Enters a phase.
+pub fn enter(operation: &mut OperationStatus, phase: Phase, now: Timestamp) {
     phase.as_str().clone_into(&mut operation.phase);
     operation.since = Some(Time(now));
 }
@@ -103,7 +127,7 @@ fn begin(status: &Dhis2InstanceStatus, view: &View<'_>, outcome: &Outcome) -> Op
     let due = |asked: &Asked<'_>| asked.is_due() || asked.goes_back() && volumes::of_before(status, asked.uid).is_some();
     let asked = asked(view.observed).filter(|_| ready).filter(due).min_by_key(|asked| (asked.created, asked.name.to_owned()))?;
     let mut operation = OperationStatus {
-        kind: RESTORE.to_owned(),
+        kind: <&str>::from(Operation::Restore).to_owned(),
         name: asked.name.to_owned(),
         uid: asked.uid.to_owned(),
         started: Some(Time(view.now)),
@@ -166,7 +190,7 @@ fn lost_before_the_switch(operation: &mut OperationStatus, claim: &str) -> Phase
 }
 
 /// Has the step ended, and well?
-fn ended(job: &str, observed: &Observed) -> Option<bool> {
+pub fn ended(job: &str, observed: &Observed) -> Option<bool> {
     match observed.own(Kind::Job, job)?.facts {
         Facts::Job { finished } => finished,
         _ => None,
@@ -174,7 +198,7 @@ fn ended(job: &str, observed: &Observed) -> Option<bool> {
 }
 
 /// Why a step failed.
-fn why(job: &str, observed: &Observed) -> (Reason, String) {
+pub fn why(job: &str, observed: &Observed) -> (Reason, String) {
     let trouble = observed.pod_of_step(job).and_then(|pod| pod.trouble.clone());
     let unknown = || (Reason::Failed, format!("Job {job} failed, and no pod of it tells why"));
     trouble.map_or_else(unknown, |trouble| (trouble.reason, trouble.message))

@@ -40,7 +40,7 @@ pub fn news(instance: Option<&Dhis2InstanceStatus>, observed: &Observed, runbook
 
 fn told(asked: &Asked<'_>, instance: Option<&Dhis2InstanceStatus>, runbooks: &str, now: Timestamp) -> Dhis2RestoreStatus {
     let old = asked.status;
-    let operation = instance.and_then(|status| status.operation.as_ref());
+    let operation = instance.and_then(|status| status.operation.as_deref());
     let own = operation.filter(|operation| operation.uid == asked.uid);
     let phase = own.map_or(old.phase.as_deref(), |operation| Some(&operation.phase)).map_or(Ok(Phase::Waiting), str::parse);
     // A word of a later release.

@@ -109,7 +109,7 @@ pub fn unfinished(operation: &OperationStatus, instance: &str, observed: &Observ
 /// The claims of an operation that came to nothing.
 fn of_nothing(operation: &OperationStatus, instance: &str, observed: &Observed) -> Vec<Superseded> {
     let came_to_nothing = [Phase::Failed, Phase::Canceled].map(Phase::as_str).contains(&operation.phase.as_str());
-    if !came_to_nothing || operation.revert {
+    if !came_to_nothing || operation.revert || !operation.restores() {
         return Vec::new();
     }
     let filled = |name: String| {

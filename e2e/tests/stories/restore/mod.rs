@@ -18,8 +18,6 @@ use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use request::Request;
-
 /// A volume is let go, or told to be lost.
 const LIMIT: Duration = Duration::from_mins(2);
 /// An organisation unit of after the backup.

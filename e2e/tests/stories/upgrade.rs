@@ -1,0 +1,122 @@
+//! Upgrade: what was before another version is in a set before anything is stopped; the way back is that set and the old version; a
+//! backup that fails holds the upgrade, and the old version goes on.
+
+use std::time::{Duration, Instant};
+
+use dhis2_e2e::site::data::{self, Data};
+use dhis2_e2e::site::door::{Account, Door, Scheme};
+use dhis2_e2e::site::instance::{Instance, condition, holds};
+use dhis2_e2e::site::operator::Operator;
+use dhis2_e2e::site::{Outcome, Story, wait};
+use dhis2_operator::api::restore::{Dhis2RestoreSpec, Dhis2RestoreStatus};
+use dhis2_operator::api::{Dhis2Instance, Dhis2Restore};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+/// A restore, with the starts of its pods.
+const LIMIT: Duration = Duration::from_mins(6);
+/// How long something is watched not to happen.
+const LONG_ENOUGH: Duration = Duration::from_secs(10);
+
+#[test]
+fn upgrade() {
+    crate::tell("upgrade", |story| async move {
+        let [.., older, newest] = story.site.images.versions.as_slice() else {
+            story.tell("left out: there is one version of DHIS2 only");
+            return Ok(());
+        };
+        Operator::install(&story).await?;
+        let instance = story.instance("play");
+        instance.apply(&story.manifest("play", &json!({ "version": older }))).await?;
+        instance.settled().await?;
+        instance.until("BackupHealthy").await?;
+        let door = Door::new(&story.site, &instance.host);
+        door.opens(Scheme::Http, Duration::from_secs(20)).await?;
+        let admin = instance.admin().await?;
+        let data = data::put(&door, &admin).await?;
+        let set = backed_up_and_upgraded(&story, &instance, newest).await?;
+        is_there(&door, &admin, &data).await?;
+        back_to_the_old_version(&story, &instance, older, &set).await?;
+        is_there(&door, &admin, &data).await?;
+        blocked_without_a_backup(&story, &instance, newest).await
+    });
+}
+
+async fn is_there(door: &Door, admin: &Account, data: &Data) -> Outcome {
+    door.opens(Scheme::Http, Duration::from_secs(30)).await?;
+    let (door, admin, data) = (door.clone(), admin.clone(), data.clone());
+    Ok(tokio::task::spawn_blocking(move || data::check(&door, &admin, &data)).await??)
+}
+
+fn running(seen: &Dhis2Instance) -> Option<&str> {
+    seen.status.as_ref()?.version.as_ref()?.running.as_deref()
+}
+
+fn pods(story: &Story) -> Api<Pod> {
+    Api::namespaced(story.client.clone(), &story.namespace)
+}
+
+/// The set is there before the pod of the old version goes. Returns its name.
+async fn backed_up_and_upgraded(story: &Story, instance: &Instance, to: &str) -> Outcome<String> {
+    let before = pods(story).get("play-0").await?.uid();
+    let begun = Instant::now();
+    let asked = instance.change(&json!({ "version": to })).await?;
+    let set = format!("play-before-upgrade-{}", asked.metadata.generation.unwrap_or_default());
+    let upgrading = |seen: &Dhis2Instance| condition(seen, "Reconciling").is_some_and(|told| told.reason == "Upgrading");
+    instance.when("Upgrading", upgrading).await?;
+    let other = |pod: &Pod| pod.uid() != before;
+    wait::until(&pods(story), "play-0", "the pod of the new version", LIMIT, other).await?;
+    let history = instance.api.get("play").await?.status.and_then(|status| status.backup).unwrap_or_default().history;
+    assert!(history.iter().any(|known| known.set == set), "it was stopped before {set} was made: {history:?}");
+    let backed_up = begun.elapsed();
+    let seen = instance.when(to, |seen| running(seen) == Some(to) && dhis2_e2e::site::instance::settled(seen)).await?;
+    story.tell(&format!(
+        "upgraded in {:.1} s, of which the backup took {:.1} s while the old version served",
+        begun.elapsed().as_secs_f32(),
+        backed_up.as_secs_f32()
+    ));
+    assert!(seen.status.is_some_and(|status| status.operation.is_none()), "it is over");
+    Ok(set)
+}
+
+/// The old version is refused while the new one serves, and comes with the set of before.
+async fn back_to_the_old_version(story: &Story, instance: &Instance, to: &str, set: &str) -> Outcome {
+    let before = pods(story).get("play-0").await?.uid();
+    instance.change(&json!({ "version": to })).await?;
+    let refused = |seen: &Dhis2Instance| condition(seen, "Stalled").is_some_and(|stalled| stalled.reason == "DowngradeRefused");
+    let seen = instance.when("DowngradeRefused", refused).await?;
+    assert!(holds(&seen, "Ready") && pods(story).get("play-0").await?.uid() == before, "the newer one goes on");
+    let requests: Api<Dhis2Restore> = Api::namespaced(story.client.clone(), &story.namespace);
+    let spec: Dhis2RestoreSpec = serde_json::from_value(json!({ "instance": "play", "set": set }))?;
+    requests.create(&PostParams::default(), &Dhis2Restore::new("back", spec)).await?;
+    let status = |seen: &Dhis2Restore| -> Dhis2RestoreStatus { seen.status.clone().unwrap_or_default() };
+    let over = |seen: &Dhis2Restore| status(seen).finished.is_some();
+    let told = status(&wait::until(&requests, "back", "the restore to be over", LIMIT, over).await?);
+    assert_eq!(told.phase.as_deref(), Some("Done"), "{:?}", told.message);
+    let seen = instance.settled().await?;
+    assert_eq!(running(&seen), Some(to));
+    Ok(())
+}
+
+/// The repository can't be opened: the old version goes on, until somebody says that it may go without.
+async fn blocked_without_a_backup(story: &Story, instance: &Instance, to: &str) -> Outcome {
+    let secrets: Api<Secret> = Api::namespaced(story.client.clone(), &story.namespace);
+    let other = Secret { data: Some([("password".to_owned(), ByteString(b"of-another-repository".to_vec()))].into()), ..Secret::default() };
+    secrets.patch("play-backup", &PatchParams::default(), &Patch::Merge(&other)).await?;
+    let before = pods(story).get("play-0").await?.uid();
+    instance.change(&json!({ "version": to })).await?;
+    let blocked = |seen: &Dhis2Instance| condition(seen, "Stalled").is_some_and(|told| told.reason == "UpgradeBlocked");
+    let seen = instance.when("UpgradeBlocked", blocked).await?;
+    let told = condition(&seen, "Stalled").map(|told| told.message.clone()).unwrap_or_default();
+    story.tell(&format!("a backup that failed was told as: {told}"));
+    assert!(told.contains(to) && told.contains("spec.upgrade.backup: false"), "{told}");
+    tokio::time::sleep(LONG_ENOUGH).await;
+    assert!(holds(&instance.api.get("play").await?, "Ready"), "the old version goes on");
+    assert_eq!(pods(story).get("play-0").await?.uid(), before, "it was stopped all the same");
+    instance.change(&json!({ "upgrade": { "backup": false } })).await?;
+    instance.when(to, |seen| running(seen) == Some(to) && dhis2_e2e::site::instance::settled(seen)).await?;
+    Ok(())
+}

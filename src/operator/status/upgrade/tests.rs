@@ -1,0 +1,181 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    api::{
+        restore::Dhis2RestoreStatus,
+        status::{AdminStatus, VersionStatus},
+    },
+    operator::{
+        kind::Kind,
+        observe::Observed,
+        parse,
+        restart::Restart,
+        settings::Settings,
+        slot::{Facts, Pod, Request, fixture::owned},
+        status::operation::advance,
+        trouble::Trouble,
+    },
+    report::{BackedUp, Outcome as Ended, Report, Verb, fixture},
+};
+
+const JOB: &str = "play-before-upgrade-3";
+
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
+/// An instance that runs one version and asks for another.
+fn resource(runs: &str, asks: &str) -> Dhis2Instance {
+    let mut resource: Dhis2Instance = serde_json::from_value(json!({
+        "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance",
+        "metadata": {"name": "play", "namespace": "ns", "uid": "uid-1", "generation": 3},
+        "spec": {"version": asks, "web": {"host": "play.example.org"}}
+    }))
+    .unwrap();
+    let version = VersionStatus { running: Some(runs.into()), ..VersionStatus::default() };
+    resource.status =
+        Some(Dhis2InstanceStatus { admin: Some(AdminStatus::default()), version: Some(version), ..Dhis2InstanceStatus::default() });
+    resource
+}
+
+fn observed() -> Observed {
+    let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
+    let pod = Pod { ready: true, ..Pod::default() };
+    observed.children.insert(Kind::StatefulSet, "play", owned("play", "uid-1", Facts::Plain));
+    observed.children.insert(Kind::Pod, "play-0", owned("play-0", "play", Facts::Pod(Box::new(pod))));
+    observed
+}
+
+fn ended(observed: &mut Observed, set: Option<BackedUp>) {
+    let finished = Some(set.is_some());
+    observed.children.insert(Kind::Job, JOB, owned(JOB, "uid-1", Facts::Job { finished }));
+    let trouble = set.is_none().then(|| Trouble { reason: Reason::RepositoryFull, message: "the repository is full.".into() });
+    let data = set.map(|set| Data::Backup(Box::new(set)));
+    let report = Report { verb: Verb::Backup, outcome: Ended::Done, reason: None, message: String::new(), data };
+    let pod = Pod { ended: true, trouble, reports: vec![report], ..Pod::default() };
+    observed.children.insert(Kind::Pod, "x", owned("x", JOB, Facts::Pod(Box::new(pod))));
+}
+
+fn is_held(resource: &Dhis2Instance, observed: &Observed) -> bool {
+    parse::assume(resource, observed, &Settings::default()).unwrap().stage.held
+}
+
+/// One pass at this time; the phase after it.
+fn pass(resource: &mut Dhis2Instance, observed: &Observed, now: &str) -> Option<String> {
+    let instance = Box::new(parse::assume(resource, observed, &Settings::default()).unwrap());
+    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new(), quiet: true };
+    let before = resource.clone();
+    let status = resource.status.get_or_insert_default();
+    advance(status, &before, observed, &outcome, at(now));
+    status.operation.as_ref().map(|operation| operation.phase.clone())
+}
+
+fn runs(resource: &mut Dhis2Instance, version: &str) {
+    resource.status.as_mut().unwrap().version.as_mut().unwrap().running = Some(version.into());
+}
+
+#[test]
+fn another_version_waits_until_what_was_before_it_is_in_a_set() {
+    let (mut resource, mut observed) = (resource("2.42.4.1", "2.43.0"), observed());
+    assert!(is_held(&resource, &observed), "before anything was decided");
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:00Z").as_deref(), Some("BackingUp"));
+    assert!(is_held(&resource, &observed));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("BackingUp"));
+    ended(&mut observed, Some(fixture::set("play-before-upgrade-3", "2026-11-29T12:02:00Z")));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:03:00Z").as_deref(), Some("Starting"));
+    assert!(!is_held(&resource, &observed));
+    let operation = resource.status.as_ref().unwrap().operation.as_ref().unwrap();
+    assert_eq!((operation.name.as_str(), operation.safety_backup.as_deref()), ("2.43.0", Some("play-before-upgrade-3")));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:04:00Z").as_deref(), Some("Starting"), "the old one still serves");
+    runs(&mut resource, "2.43.0");
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:05:00Z"), None);
+    assert!(!is_held(&resource, &observed));
+}
+
+#[test]
+fn hotfixes_first_starts_and_those_who_want_none_go_without() {
+    for (runs, asks) in [("2.42.4", "2.42.4.1"), ("2.42.4.2", "2.42.4.1"), ("2.42.4.1", "2.42.4.1")] {
+        let (mut resource, observed) = (resource(runs, asks), observed());
+        assert!(!is_held(&resource, &observed), "{runs} to {asks}");
+        assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:00Z"), None);
+    }
+    let mut never_ran = resource("2.42.4", "2.43.0");
+    never_ran.status.as_mut().unwrap().version = None;
+    assert!(!is_held(&never_ran, &observed()));
+    let mut without = resource("2.42.4", "2.43.0");
+    without.spec.upgrade.backup = false;
+    assert!(!is_held(&without, &observed()));
+}
+
+#[test]
+fn a_backup_that_fails_holds_the_upgrade_and_is_tried_again() {
+    let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
+    pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+    ended(&mut observed, None);
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Failed"));
+    assert!(is_held(&resource, &observed), "the old version goes on");
+    let operation = resource.status.as_ref().unwrap().operation.clone().unwrap();
+    let mut told = [("Stalled", false), ("Reconciling", true)].map(|(kind, holds)| Told::new(kind, holds, Reason::Settled, ""));
+    tell(&mut told, &operation, Phase::Failed);
+    assert_eq!((told[0].holds, told[0].reason), (true, Reason::UpgradeBlocked));
+    assert!(told[0].message.contains("the repository is full") && told[0].message.contains("spec.upgrade.backup"), "{}", told[0].message);
+    assert!(!told[1].holds);
+    observed.children.remove(Kind::Job, JOB);
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:10:59Z").as_deref(), Some("Failed"));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:11:00Z").as_deref(), Some("BackingUp"));
+}
+
+#[test]
+fn who_thinks_better_of_it_has_nothing_left_of_it() {
+    for phase in ["BackingUp", "Failed", "Starting"] {
+        let (mut resource, observed) = (resource("2.42.4", "2.43.0"), observed());
+        pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+        resource.status.as_mut().unwrap().operation.as_mut().unwrap().phase = phase.into();
+        resource.spec.version = "2.42.4".into();
+        assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z"), None, "{phase}");
+    }
+    let (mut resource, observed) = (resource("2.42.4", "2.43.0"), observed());
+    pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+    resource.spec.version = "2.44.0".into();
+    pass(&mut resource, &observed, "2026-11-29T12:01:00Z");
+    assert_eq!(resource.status.as_ref().unwrap().operation.as_ref().unwrap().name, "2.44.0", "it is told of what is asked for");
+}
+
+#[test]
+fn a_version_below_is_refused_before_anything_is_stopped_unless_a_restore_gives_it_its_database() {
+    let (mut resource, mut observed) = (resource("2.43.0", "2.42.4"), observed());
+    for backup in [true, false] {
+        resource.spec.upgrade.backup = backup;
+        assert!(is_held(&resource, &observed));
+        assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:00Z"), None);
+    }
+    let instance = Box::new(parse::assume(&resource, &observed, &Settings::default()).unwrap());
+    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new(), quiet: true };
+    let status = crate::operator::status::status(&resource, &observed, &outcome, at("2026-11-29T12:00:00Z"));
+    let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+    assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "DowngradeRefused"));
+    assert!(stalled.message.contains("2.42.4 is below 2.43.0"), "{}", stalled.message);
+    let spec = serde_json::from_value(json!({"instance": "play"})).unwrap();
+    let request = Request { spec, status: Dhis2RestoreStatus::default(), generation: Some(1), created: None };
+    observed.children.insert(Kind::Dhis2Restore, "back", owned("request", "", Facts::Restore(Box::new(request))));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Building"));
+    assert!(is_held(&resource, &observed), "the newer version serves on");
+    for (phase, held) in [("BackingUp", true), ("Stopping", false), ("Starting", false), ("Failed", true)] {
+        resource.status.as_mut().unwrap().operation.as_mut().unwrap().phase = phase.into();
+        assert_eq!(is_held(&resource, &observed), held, "{phase}");
+    }
+}
+
+#[test]
+fn a_version_that_does_not_start_does_not_hold_up_a_restore() {
+    let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
+    pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+    let spec = serde_json::from_value(json!({"instance": "play"})).unwrap();
+    let request = Request { spec, status: Dhis2RestoreStatus::default(), generation: Some(1), created: None };
+    observed.children.insert(Kind::Dhis2Restore, "back", owned("request", "", Facts::Restore(Box::new(request))));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("BackingUp"), "it is over in a moment");
+    resource.status.as_mut().unwrap().operation.as_mut().unwrap().phase = "Starting".into();
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:02:00Z").as_deref(), Some("Building"));
+    assert!(resource.status.as_ref().unwrap().operation.as_ref().unwrap().restores());
+}
