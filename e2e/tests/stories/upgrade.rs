@@ -10,6 +10,7 @@ use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
 use dhis2_operator::api::restore::{Dhis2RestoreSpec, Dhis2RestoreStatus};
 use dhis2_operator::api::{Dhis2Instance, Dhis2Restore};
+use dhis2_operator::dhis2::version::Version;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -24,7 +25,8 @@ const LONG_ENOUGH: Duration = Duration::from_secs(10);
 #[test]
 fn upgrade() {
     crate::tell("upgrade", |story| async move {
-        let [.., older, newest] = story.site.images.versions.as_slice() else {
+        let versions: Vec<String> = story.site.images.versions.iter().map(|version| as_told(version)).collect();
+        let [.., older, newest] = versions.as_slice() else {
             story.tell("left out: there is one version of DHIS2 only");
             return Ok(());
         };
@@ -43,6 +45,11 @@ fn upgrade() {
         is_there(&door, &admin, &data).await?;
         blocked_without_a_backup(&story, &instance, newest).await
     });
+}
+
+/// As the operator writes it: a hotfix of none is left out.
+fn as_told(version: &str) -> String {
+    version.parse::<Version>().map_or_else(|_| version.to_owned(), |version| version.to_string())
 }
 
 async fn is_there(door: &Door, admin: &Account, data: &Data) -> Outcome {

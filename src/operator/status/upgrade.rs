@@ -84,8 +84,8 @@ fn back_up(operation: &mut OperationStatus, view: &View<'_>) {
 pub fn tell(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) {
     let OperationStatus { name, message, .. } = operation;
     let blocked = format!(
-        "The backup before the upgrade to {name} failed, and is tried again every ten minutes; the old version goes on meanwhile: {} To go without a backup, set spec.upgrade.backup: false.",
-        message.clone().unwrap_or_default()
+        "The backup before the upgrade to {name} failed, and is tried again every ten minutes; the old version goes on meanwhile: {}. To go without a backup, set spec.upgrade.backup: false.",
+        message.as_deref().unwrap_or_default().trim_end_matches('.')
     );
     let doing = if phase == Phase::BackingUp {
         format!("A backup is made before DHIS2 is upgraded to {name}; the old version goes on meanwhile.")
