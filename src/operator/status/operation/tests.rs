@@ -157,6 +157,15 @@ impl Scene {
         (status.phase.as_deref().unwrap_or_default(), status.message.as_deref().unwrap_or_default())
     }
 
+    /// Why it is not complete.
+    fn reason(&self, uid: &str) -> Reason {
+        let slot = self.observed.slot(Kind::Dhis2Restore, &format!("of-{uid}")).unwrap();
+        let conditions = &slot.request().unwrap().status.conditions;
+        let complete = conditions.iter().find(|condition| condition.type_ == "Complete").unwrap();
+        assert_eq!(complete.status, "False");
+        complete.reason.parse().unwrap()
+    }
+
     fn superseded(&self) -> Vec<String> {
         let claims = volumes::superseded(self.status(), "play", &self.observed);
         claims.into_iter().map(|claim| claim.name).collect()
@@ -249,6 +258,7 @@ fn a_claim_that_was_made_and_not_recorded_is_cleared_away_too() {
     scene.claim("play-database-2", Some(Role::Building));
     scene.ask(REQUEST, &json!({"set": "kept", "revert": true}));
     assert_eq!(scene.pass(), Some("Canceled"));
+    assert_eq!(scene.reason(REQUEST), Reason::RestoreCanceled);
     assert_eq!(scene.superseded(), ["play-database-2"]);
 }
 
@@ -317,6 +327,7 @@ fn one_after_the_other_and_the_older_first() {
     scene.ask("1-later", &json!({}));
     assert_eq!(scene.pass(), Some("Building"));
     assert_eq!(scene.status().operation.as_ref().unwrap().uid, REQUEST);
+    assert_eq!((scene.reason(REQUEST), scene.reason("1-later")), (Reason::Restoring, Reason::RestoreWaiting));
     assert_eq!(scene.told("1-later"), ("Waiting", format!("It waits for the end of Restore of-{REQUEST}.").as_str()));
 }
 
