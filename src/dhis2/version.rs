@@ -63,7 +63,8 @@ impl Line {
 }
 
 impl Version {
-    /// Are these the same release but for hotfixes, which change no database (docs.dhis2.org, versioning: the fourth part)?
+    /// Are these the same release but for hotfixes, which change no database? Of the releases from 2.38 to 2.43 many a
+    /// patch brought migrations, and no hotfix did (dhis2-core, the migrations at its tags).
     pub fn is_hotfix_of(self, other: Self) -> bool {
         (self.major, self.patch) == (other.major, other.patch)
     }

@@ -23,6 +23,7 @@ use super::{
     restart::{Restart, restart},
     secrets,
     slot::{self, Slot},
+    status::Superseded,
     watch,
     world::{Key, World},
 };
@@ -315,9 +316,19 @@ impl Writer<'_> {
 
     /// Deletes an object, if it is still the one that was seen.
     pub async fn delete(&self, kind: Kind, name: &str, uid: &str) -> Result<(), Error> {
+        self.delete_if(kind, name, Preconditions { uid: Some(uid.to_owned()), resource_version: None }).await
+    }
+
+    /// Deletes a claim, if it is still as it was seen: a list of the past may show one as replaced that is served from by now.
+    pub async fn delete_unchanged(&self, claim: &Superseded) -> Result<(), Error> {
+        let preconditions = Preconditions { uid: Some(claim.uid.clone()), resource_version: Some(claim.version.to_string()) };
+        self.delete_if(Kind::PersistentVolumeClaim, &claim.name, preconditions).await
+    }
+
+    async fn delete_if(&self, kind: Kind, name: &str, preconditions: Preconditions) -> Result<(), Error> {
         self.guard()?;
         let parameters = DeleteParams {
-            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            preconditions: Some(preconditions),
             propagation_policy: Some(PropagationPolicy::Background),
             ..DeleteParams::default()
         };

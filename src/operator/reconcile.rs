@@ -25,7 +25,7 @@ use super::{
     restart::{Restart, restart},
     settings::Settings,
     settled::{Picture, Settled},
-    status::{self, Outcome},
+    status::{self, Outcome, Superseded},
     tell::{Told, tell},
     watch::Heard,
     world::{Key, World},
@@ -250,8 +250,9 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
         return nothing(outcome, observed);
     }
     let wanted = desired(&instance);
+    let superseded = resource.status.as_ref().map(|recorded| status::superseded(recorded, &key.name, &observed)).unwrap_or_default();
     if let Some(doubts) = context.world.doubts(key)
-        && apply::has_work(&instance, &observed, &wanted)
+        && (!superseded.is_empty() || apply::has_work(&instance, &observed, &wanted))
         && !is_there(resource, key, context, doubts).await?
     {
         return Ok(None);
@@ -276,7 +277,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
         applied.errors.push(error);
     }
     if applied.errors.is_empty() {
-        discard(resource, &writer, &mut applied).await;
+        discard(&superseded, &writer, &mut applied).await;
     }
     let Applied { made, errors, written } = applied;
     let contested = context.contests.of(key, Instant::now());
@@ -294,10 +295,9 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
 }
 
 /// Deletes the volumes that the status says are not needed any more.
-async fn discard(resource: &Dhis2Instance, writer: &Writer<'_>, applied: &mut Applied) {
-    let Some(recorded) = &resource.status else { return };
-    for claim in status::superseded(recorded, &writer.key.name, writer.observed) {
-        match writer.delete(Kind::PersistentVolumeClaim, &claim.name, &claim.uid).await {
+async fn discard(superseded: &[Superseded], writer: &Writer<'_>, applied: &mut Applied) {
+    for claim in superseded {
+        match writer.delete_unchanged(claim).await {
             Ok(()) => applied.written += 1,
             Err(error) => applied.errors.push(error),
         }

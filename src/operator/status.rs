@@ -17,7 +17,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp}
 
 pub use restore::{News, news};
 pub use runbook::linked;
-pub use volumes::superseded;
+pub use volumes::{Superseded, superseded};
 
 use super::{
     apply,

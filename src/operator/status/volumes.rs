@@ -25,6 +25,8 @@ pub struct Superseded {
     pub name: String,
     /// Its uid.
     pub uid: String,
+    /// The version that it was seen at.
+    pub version: u64,
 }
 
 /// The number in the names of the next claims: no claim has it, so that none of before is met.
@@ -114,7 +116,7 @@ fn of_nothing(operation: &OperationStatus, instance: &str, observed: &Observed) 
     }
     let filled = |name: String| {
         let slot = observed.slot(CLAIM, &name).filter(|slot| is_filled(slot, observed))?;
-        Some(Superseded { uid: slot.uid.to_string(), name })
+        Some(Superseded { uid: slot.uid.to_string(), version: slot.version, name })
     };
     names(instance, operation).into_iter().filter_map(filled).collect()
 }
@@ -125,11 +127,11 @@ pub fn superseded(status: &Dhis2InstanceStatus, instance: &str, observed: &Obser
     let failed = status.operation.iter().flat_map(|operation| of_nothing(operation, instance, observed));
     let proven = status.backup.as_ref().and_then(|backup| backup.last_verified.as_ref()?.set_time.as_ref().map(|time| time.0));
     let replaced = status.kept.iter().filter(|kept| status.operation.is_none() && proven > kept.since.as_ref().map(|since| since.0));
-    let replaced = replaced.flat_map(|kept| [&kept.database, &kept.files]).flatten().filter(|made| {
-        let slot = observed.slot(CLAIM, &made.name).filter(|slot| *slot.uid == *made.uid);
-        slot.is_some_and(|slot| matches!(slot.facts, Facts::Claim { role: Some(Role::Replaced), .. }))
+    let replaced = replaced.flat_map(|kept| [&kept.database, &kept.files]).flatten().filter_map(|made| {
+        let slot = observed.slot(CLAIM, &made.name).filter(|slot| *slot.uid == *made.uid)?;
+        let left = matches!(slot.facts, Facts::Claim { role: Some(Role::Replaced), .. });
+        left.then(|| Superseded { name: made.name.clone(), uid: made.uid.clone(), version: slot.version })
     });
-    let replaced = replaced.map(|made| Superseded { name: made.name.clone(), uid: made.uid.clone() });
     let deleting = |claim: &Superseded| observed.slot(CLAIM, &claim.name).is_none_or(|slot| slot.deleting);
     failed.chain(replaced).filter(|claim| !deleting(claim)).collect()
 }

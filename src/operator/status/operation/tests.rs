@@ -269,6 +269,10 @@ fn what_is_served_or_says_nothing_of_itself_is_never_deleted() {
     let status = scene.resource.status.as_mut().unwrap();
     status.backup = Some(serde_json::from_value(json!({ "lastVerified": verified })).unwrap());
     assert_eq!(scene.superseded(), ["play-database", "play-files"]);
+    let mut later = Scene { resource: scene.resource.clone(), observed: scene.observed.clone() };
+    later.observed.children.get_mut(Kind::PersistentVolumeClaim, "play-files").unwrap().version = 7;
+    let versions: Vec<u64> = volumes::superseded(later.status(), "play", &later.observed).into_iter().map(|claim| claim.version).collect();
+    assert_eq!(versions, [1, 7], "each only as it was seen: a list of the past tells of the past");
     let mut unmarked = Scene { resource: scene.resource.clone(), observed: scene.observed.clone() };
     unmarked.claim("play-database", None);
     assert_eq!(unmarked.superseded(), ["play-files"], "somebody took the label away");
