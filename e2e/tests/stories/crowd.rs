@@ -1,7 +1,7 @@
 //! Crowd: two hundred instances of one namespace that no node takes: each is told why, none costs a request while it waits, and
 //! all of them go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use dhis2_e2e::site::audit::{self, Log};
@@ -10,6 +10,7 @@ use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, objects, wait};
 use dhis2_operator::api::Dhis2Instance;
 use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
@@ -34,6 +35,7 @@ fn crowd() {
         if let Some(log) = log {
             price(&story, &operator, &log)?;
         }
+        until_all_are_announced(&story).await?;
         waiting_is_free(&story, &operator).await?;
         gone(&story, &api).await
     });
@@ -70,6 +72,18 @@ async fn until_all_are_told(api: &Api<Dhis2Instance>) -> Outcome {
         *reasons.entry(reason).or_default() += 1;
     }
     Err(format!("not all were told in {} s: {reasons:?}", TOLD.as_secs()).into())
+}
+
+/// An event is written after the status that it is about.
+async fn until_all_are_announced(story: &Story) -> Outcome {
+    let events: Api<Event> = Api::namespaced(story.client.clone(), &story.namespace);
+    let of_instances = ListParams::default().fields("reason=Unschedulable,regarding.kind=Dhis2Instance");
+    let ask = async || {
+        let events = events.list(&of_instances).await.map_err(|error| error.to_string())?;
+        let told: BTreeSet<String> = events.into_iter().filter_map(|event| event.regarding?.name).collect();
+        if told.len() == MANY { Ok(()) } else { Err(format!("{} of {MANY} are", told.len())) }
+    };
+    wait::ask("an event for each", TOLD, ask).await
 }
 
 /// What it took, by request: none is made again and again.

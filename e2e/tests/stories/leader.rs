@@ -21,8 +21,9 @@ use serde_json::json;
 
 /// How long a leader that fell silent is waited for.
 const LEASE: SignedDuration = SignedDuration::from_secs(10);
-/// What a successor may take beside that, for its first lists and its first write.
-const START: SignedDuration = SignedDuration::from_secs(2);
+/// What a successor may take beside that, for its first lists and its first write. The other stories work beside it: what it is to
+/// tell is one that waits for nothing from one that waits for the Lease, or twice.
+const START: SignedDuration = SignedDuration::from_secs(LEASE.as_secs() / 2);
 const LIMIT: Duration = Duration::from_mins(1);
 
 #[test]
