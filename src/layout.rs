@@ -17,7 +17,7 @@ pub const PGDATA: &str = "/data/pgdata";
 pub const PGDATA_BUILDING: &str = "/data/pgdata.building";
 /// The mark of a finished database volume, see `agent::database::mark`.
 pub const MARK: &str = "/data/dhis2-database.json";
-/// Which set a restore to the volume has chosen that is not finished.
+/// What is being restored or loaded to the volume and is not finished.
 pub const RESTORE_NOTE: &str = "/data/dhis2-restore.json";
 /// Held by whoever builds or runs the database on the volume.
 pub const DATA_LOCK: &str = "/data/.lock";
@@ -52,6 +52,8 @@ pub const SCRATCH: &str = "/scratch";
 pub const SCRATCH_PGDATA: &str = "/scratch/pgdata";
 /// The file store on it.
 pub const SCRATCH_FILES: &str = "/scratch/files";
+/// What people bring to a new instance: a claim of theirs, only read.
+pub const SOURCE: &str = "/source";
 /// The `Dhis2Instance` as JSON, for the manifest of a backup.
 pub const RESOURCE: &str = "/etc/dhis2-instance/resource.json";
 

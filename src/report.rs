@@ -53,6 +53,8 @@ pub enum Verb {
     Verify,
     /// Builds new volumes from a backup set.
     Restore,
+    /// Builds the volumes of a new instance from a dump.
+    Import,
 }
 
 /// How a verb ended.
@@ -127,6 +129,8 @@ pub enum Refusal {
     ScratchTooSmall,
     /// A new volume is too small for what is restored to it.
     VolumeTooSmall,
+    /// The dump that a new instance is to begin with can't be loaded.
+    ImportFailed,
 }
 
 impl Refusal {
@@ -160,6 +164,38 @@ pub enum Data {
     Verify(Verified),
     /// Of `restore`.
     Restore(Restored),
+    /// Of `import`.
+    Import(Imported),
+}
+
+/// The volumes of a new instance that were built from a dump.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Imported {
+    /// Path of the dump on the claim that people brought it on.
+    pub dump: String,
+    /// The newest of DHIS2's migrations in it.
+    pub schema: String,
+    /// Uid of the instance that the volumes belong to.
+    pub instance: String,
+    /// Major version of PostgreSQL.
+    pub postgresql: u32,
+    /// PostgreSQL's own identifier of the data directory.
+    pub system_identifier: String,
+    /// When they were finished, RFC 3339.
+    pub built_at: String,
+    /// How long it took to load database and files, in seconds.
+    pub seconds: u64,
+    /// Size of the database in bytes.
+    pub database_bytes: u64,
+    /// Files that were copied.
+    pub files: u64,
+    /// Their size in bytes.
+    pub file_bytes: u64,
+    /// Rows of `fileresource`.
+    pub references: u64,
+    /// Those of them whose file is not there.
+    pub references_without_file: u64,
 }
 
 /// New volumes that were built from a set, and found to be as its manifest says.

@@ -269,7 +269,7 @@ fn what_the_instance_cannot_go_on_with_is_refused_and_both_volumes_stay_as_they_
         is_refused(of, &[], refusal, words);
     }
     pod.write("/opt/dhis2/files/apps/precious", "a file");
-    is_refused("somebody's files", &set, Refusal::VolumeUnmarked, "no restore has put there (apps)");
+    is_refused("somebody's files", &set, Refusal::VolumeUnmarked, "nor an import has put there (apps)");
     fs::remove_dir_all(pod.path("/opt/dhis2/files/apps")).unwrap();
     pod.write(FILE_MARK, r#"{"instance":"uid-9"}"#);
     is_refused("another restore's files", &set, Refusal::VolumeForeign, "for instance uid-9");

@@ -52,6 +52,8 @@ pub enum Command {
     Verify(Verify),
     /// Build a new database volume and a new volume of files from a backup set
     Restore(Restore),
+    /// Build the database volume and the volume of files of a new instance from a dump of its database
+    Import(Import),
 }
 
 /// What can be done with the database.
@@ -211,6 +213,29 @@ pub struct Restore {
     /// Which set.
     #[command(flatten)]
     pub wanted: Wanted,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Uid of the instance that the volumes are for
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+    /// Namespace and name of the instance, for people
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub name: String,
+    /// Major version of PostgreSQL
+    #[arg(long, value_name = "MAJOR")]
+    pub postgresql: u32,
+    /// DHIS2's version, which is to start on what is loaded
+    #[arg(long)]
+    pub version: Version,
+    /// The dump, on the volume that people brought it on: SQL, also compressed with gzip, or an archive
+    #[arg(long, value_name = "PATH")]
+    pub dump: String,
+    /// DHIS2's files, a directory on the same volume
+    #[arg(long, value_name = "PATH")]
+    pub files: Option<String>,
 }
 
 /// Which set is restored: the newest, unless something else is said.

@@ -11,6 +11,7 @@ mod database;
 mod dhis2;
 mod digest;
 mod failure;
+mod import;
 mod install;
 mod log;
 mod paths;
@@ -20,6 +21,7 @@ mod restore;
 mod secret;
 mod sets;
 mod startup;
+mod store;
 mod termination;
 mod verify;
 mod volume;
@@ -79,6 +81,7 @@ fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Me
         Command::Backup(backup) => backup::backup(backup, paths, log, reports)?,
         Command::Verify(verify) => verify::verify(verify, paths, log, reports)?,
         Command::Restore(restore) => restore::restore(restore, paths, log, reports)?,
+        Command::Import(import) => import::import(import, paths, log, reports)?,
     })
 }
 
@@ -96,6 +99,7 @@ impl Command {
             Self::Backup(_) => Verb::Backup,
             Self::Verify(_) => Verb::Verify,
             Self::Restore(_) => Verb::Restore,
+            Self::Import(_) => Verb::Import,
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     backup::{Backup, Upgrade},
+    bootstrap::Bootstrap,
     database::{Database, Files},
     pod::{Image, Java, Network, Pod, Resources},
     status::Dhis2InstanceStatus,
@@ -48,7 +49,9 @@ use super::{
         .message("a key may be in config or in secretConfig, not in both").field_path(".secretConfig"),
     // Below it a start ends out of memory (dhis2-core at 2.42.4.1 with -Xmx512m takes 0.94 GB).
     validation = Rule::new("!has(self.resources) || !has(self.resources.memory) || quantity(self.resources.memory).compareTo(quantity('1Gi')) >= 0")
-        .message("DHIS2 needs at least 1Gi").field_path(".resources.memory")
+        .message("DHIS2 needs at least 1Gi").field_path(".resources.memory"),
+    validation = Rule::new("!has(self.bootstrap) || !has(self.adopt) || !self.adopt")
+        .message("adopt takes over the volumes that are there, bootstrap fills new ones: leave one of them out").field_path(".bootstrap")
 )]
 pub struct Dhis2InstanceSpec {
     /// DHIS2 version: `2.42.1`, or `2.42.1.1` with a hotfix. It is the tag of the image
@@ -122,6 +125,11 @@ pub struct Dhis2InstanceSpec {
     /// What comes before another version of DHIS2 is started on the database, from which there is no way back but a set.
     #[serde(default)]
     pub upgrade: Upgrade,
+
+    /// What the instance begins with. Default: an empty database. Read while the database is made, without
+    /// effect afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
 
     /// What happens to volumes, encryption key, backup password and the administrator's first password when
     /// this resource is deleted. It can be changed at any time before that.

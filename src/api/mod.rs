@@ -6,6 +6,7 @@
 #![allow(clippy::doc_markdown, reason = "these comments are printed as plain text by kubectl explain")]
 
 pub mod backup;
+pub mod bootstrap;
 pub mod database;
 pub mod instance;
 pub mod pod;

@@ -85,6 +85,10 @@ pub enum Reason {
     ScratchTooSmall,
     /// A new volume is too small for the set that is restored to it.
     VolumeTooSmall,
+    /// The dump that a new instance is to begin with can't be loaded.
+    ImportFailed,
+    /// Files that the database refers to were not brought with the dump.
+    FilesMissing,
     /// The annotation `dhis2.hosting/paused` keeps the operator away.
     Paused,
     /// Not paused.
@@ -229,6 +233,7 @@ impl Reason {
                 | Self::VolumeDamaged
                 | Self::PostgresVersionMismatch
                 | Self::SecretMissing
+                | Self::ImportFailed
                 | Self::HostConflict
                 | Self::DiskFull
         )

@@ -96,6 +96,17 @@ pub fn class_name(_: &mut SchemaGenerator) -> Schema {
     text(253, NAME, "write the name of an object of the cluster: lower-case letters, digits, - and . only")
 }
 
+/// Path on a volume, from its root: no part of it leads up again.
+pub fn path_in_volume(_: &mut SchemaGenerator) -> Schema {
+    let part = "[-_A-Za-z0-9 +=@,~][-._A-Za-z0-9 +=@,~]*";
+    let pattern = format!("{part}(/{part})*");
+    text(
+        400,
+        &pattern,
+        "write a path from the root of the volume, such as old/dhis2.sql.gz: no / at its beginning or end, no part that begins with a dot",
+    )
+}
+
 /// Name of a backup set.
 pub fn set_name(_: &mut SchemaGenerator) -> Schema {
     text(128, "[-.a-zA-Z0-9]+", "write the name of a set as status.backup.history has it: letters, digits, - and . only")

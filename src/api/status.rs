@@ -13,7 +13,7 @@ pub struct Dhis2InstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`, `Paused`, `DatabaseReady`, `ApplicationReady`, `AdminPasswordSet`,
-    /// `Exposed`, `BackupHealthy`, `ContentSane`, `RestoreVerified`, `CapacitySufficient`: each with a reason that docs/operate.md explains.
+    /// `Exposed`, `BackupHealthy`, `ContentSane`, `RestoreVerified`, `CapacitySufficient`, `DataLoaded`: each with a reason that docs/operate.md explains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -33,6 +33,9 @@ pub struct Dhis2InstanceStatus {
     /// The database volume, once it is built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseStatus>,
+    /// What the instance began with, where it was not an empty database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Box<BootstrapStatus>>,
     /// The administrator's account, once the default password is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminStatus>,
@@ -181,6 +184,31 @@ pub struct DatabaseStatus {
     /// PostgreSQL's own identifier of the cluster on the volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_identifier: Option<String>,
+}
+
+/// The dump that the instance began with.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BootstrapStatus {
+    /// Its path on the claim that it was brought on.
+    pub dump: String,
+    /// The newest of DHIS2's migrations in it.
+    pub schema: String,
+    /// When it was loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Time>,
+    /// How long it took, in seconds.
+    pub seconds: i64,
+    /// Size of the database in bytes.
+    pub database_bytes: i64,
+    /// Files that were copied.
+    pub files: i64,
+    /// Their size in bytes.
+    pub file_bytes: i64,
+    /// Files that the database refers to.
+    pub references: i64,
+    /// Those of them that were not brought.
+    pub missing_files: i64,
 }
 
 /// The administrator's account.

@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::{
-    api::{backup::Retention, instance::SecretKey, pod::Pod, restore::Phase, web::Issuer},
+    api::{backup::Retention, bootstrap::FromDump, instance::SecretKey, pod::Pod, restore::Phase, web::Issuer},
     dhis2::version::Version,
 };
 
@@ -34,6 +34,8 @@ pub struct Instance {
     pub database: Database,
     /// The volume claims by name.
     pub claims: Claims,
+    /// What a new database is loaded from.
+    pub dump: Option<FromDump>,
     /// The restore that is under way.
     pub restoring: Option<Restoring>,
     /// The generation of the spec that asked for an upgrade, while the state before it is being backed up.

@@ -77,6 +77,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         files,
         backups: size::backups(resource, observed, &claims)?,
         claims,
+        dump: spec.bootstrap.as_ref().map(|bootstrap| bootstrap.from_dump.clone()),
         restoring: restoring::restoring(resource),
         before_upgrade: upgrade::being_backed_up(resource),
         running: upgrade::running(resource),

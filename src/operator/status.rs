@@ -1,6 +1,7 @@
 //! What is told about an instance. Pure; computed once a pass, from data; no other place makes a status.
 
 mod backup;
+mod bootstrap;
 mod capacity;
 mod conditions;
 mod facts;

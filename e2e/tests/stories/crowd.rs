@@ -83,7 +83,7 @@ async fn until_all_are_announced(story: &Story) -> Outcome {
         let told: BTreeSet<String> = events.into_iter().filter_map(|event| event.regarding?.name).collect();
         if told.len() == MANY { Ok(()) } else { Err(format!("{} of {MANY} are", told.len())) }
     };
-    wait::ask("an event for each", TOLD, ask).await
+    Ok(wait::ask("an event for each", TOLD, ask).await?)
 }
 
 /// What it took, by request: none is made again and again.

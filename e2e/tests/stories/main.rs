@@ -18,6 +18,7 @@ mod examples;
 mod failed_start;
 mod full;
 mod helm;
+mod import;
 mod killed;
 mod leader;
 mod leaving;

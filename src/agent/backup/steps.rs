@@ -1,7 +1,6 @@
 //! The steps that make a set.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -17,6 +16,7 @@ use crate::agent::sets::manifest::{self, Dhis2, Dump, EncryptionKey, Files, Mani
 use crate::agent::sets::moment::{Facts, Moment};
 use crate::agent::sets::restic::{Repository, Snapshot, Summary};
 use crate::agent::sets::set::{Label, Part};
+use crate::agent::sets::stored;
 use crate::agent::termination::Message;
 use crate::agent::{secret, volume};
 use crate::dhis2::derived;
@@ -204,9 +204,4 @@ impl Making<'_> {
         let directory = self.paths.of(layout::SECRETS);
         manifest::secrets(&directory).map_err(|error| Error::ReadFile(directory, error))
     }
-}
-
-/// Whether the file of a storage key is in the store (`DHIS2_HOME/files/<storagekey>`; dhis2-core at 2.42.4.1, observed).
-fn stored(files: &Path, key: &str) -> bool {
-    files.join(key.trim_start_matches('/')).is_file()
 }

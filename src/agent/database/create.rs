@@ -147,6 +147,17 @@ pub fn remember(client: &mut Client, owner: &str, identity: &Identity) -> Result
     identity::write(client, identity).map_err(failed)
 }
 
+/// A dump has no statistics. Until autovacuum comes round to every table, PostgreSQL would plan DHIS2's queries as if it knew nothing of
+/// their size: the first hour after a restore, when everybody looks, would be the slowest. Returns the size of the database in bytes.
+pub fn analyse(client: &mut Client, log: Log) -> Result<u64, Error> {
+    log.info("gathering PostgreSQL's statistics");
+    client.batch_execute("ANALYZE").map_err(|error| Error::Sql("gather statistics", error))?;
+    let size = client.query_one("SELECT pg_database_size(current_database())", &[]).and_then(|row| row.try_get::<_, i64>(0));
+    let bytes = u64::try_from(size.map_err(|error| Error::Sql("measure it", error))?).unwrap_or_default();
+    log.info(&format!("the database has {bytes} bytes"));
+    Ok(bytes)
+}
+
 /// PostgreSQL's own identifier of a data directory, whether a server runs on it or not.
 pub fn system_identifier(programs: &Programs, directory: &Path) -> Result<String, Error> {
     let output = program::run(programs.command("pg_controldata").arg("-D").arg(directory)).map_err(Error::Program)?;

@@ -65,6 +65,15 @@ pub fn clear(paths: &Paths, log: Log) -> Result<(), Error> {
     Ok(())
 }
 
+/// Takes away the note of what was being built: the prepared mark says it.
+pub fn forget(paths: &Paths) -> Result<(), Error> {
+    let path = paths.of(layout::RESTORE_NOTE);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Prepare(path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// Gives the data directory its name. What is left to do is [`mark::finish`].
 pub fn name(paths: &Paths, mark: &mark::Mark) -> Result<(), Error> {
     let pgdata = paths.of(layout::PGDATA);

@@ -40,6 +40,41 @@ pub enum Source {
     Empty,
     /// A backup set.
     Set(Box<Origin>),
+    /// A dump that people brought.
+    Dump(Box<Loaded>),
+}
+
+impl Source {
+    /// What a volume of PostgreSQL `major` holds, for people.
+    pub fn told(&self, major: u32) -> String {
+        match self {
+            Self::Empty => format!("the database of PostgreSQL {major}"),
+            Self::Set(origin) => format!("a database of PostgreSQL {major} that was restored from set {}", origin.set),
+            Self::Dump(loaded) => format!("a database of PostgreSQL {major} that was loaded from {}", loaded.dump),
+        }
+    }
+}
+
+/// The dump that a volume was built from, and what was found while it was: a later run tells the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Loaded {
+    /// Its path on the claim that people brought it on.
+    pub dump: String,
+    /// The newest of DHIS2's migrations in it.
+    pub schema: String,
+    /// How long it took to load database and files, in seconds.
+    pub seconds: u64,
+    /// Size of the database in bytes.
+    pub database_bytes: u64,
+    /// Files beside it.
+    pub files: u64,
+    /// Their size in bytes.
+    pub file_bytes: u64,
+    /// Rows of `fileresource`.
+    pub references: u64,
+    /// Those of them whose file is not there.
+    pub references_without_file: u64,
 }
 
 /// The set that a volume was built from, and what was found while it was: a later run tells the same.

@@ -1,15 +1,12 @@
 //! Why a set is not restored to an instance.
 
-use std::io;
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 
 use crate::agent::database::{create, finish, mark};
 use crate::agent::failure::Failure;
 use crate::agent::postgres::{private, programs};
 use crate::agent::sets::{restic, restore};
-use crate::agent::{secret, volume};
+use crate::agent::{secret, store, volume};
 use crate::dhis2::version::Version;
 use crate::report::Refusal;
 
@@ -66,27 +63,9 @@ pub enum Error {
         /// For whom.
         instance: String,
     },
-    /// The volume of the files holds somebody's files.
-    #[error(
-        "the volume of the files at {0} holds what no restore has put there ({1}): nothing is removed or written over; look at it by hand, or give two new volumes"
-    )]
-    FilesForeign(PathBuf, String),
-    /// The volume of the files is being restored for another instance.
-    #[error("the volume of the files at {root} has the mark of an unfinished restore for instance {owner}: give two new volumes")]
-    FilesOf {
-        /// Where it is mounted.
-        root: PathBuf,
-        /// For whom it is.
-        owner: String,
-    },
-    /// The database was restored, the files beside it were lost since.
-    #[error(
-        "the database is restored, but the volume at {0} is not that of the {1} files that were restored with it: bring it back, or give two new volumes"
-    )]
-    FilesLost(PathBuf, u64),
-    /// The volume of the files can't be used.
-    #[error("use {0} on the volume of the files")]
-    Files(PathBuf, #[source] io::Error),
+    /// The volume of the files is not a new one, or can't be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The instance has another key.
     #[error(
         "set {0} was written with another encryption key than the one in the instance's Secret: DHIS2 would read what is encrypted as empty; put the key of the set, which its manifest holds, into the Secret, or restore another set"
@@ -116,9 +95,6 @@ pub enum Error {
         /// The instance's.
         asked: u32,
     },
-    /// The restored database can't be completed.
-    #[error("complete the restored database: {0}")]
-    Sql(&'static str, #[source] ::postgres::Error),
 }
 
 impl From<restic::Error> for Error {
@@ -135,13 +111,12 @@ impl Failure for Error {
             Self::Create(error) => error.reason(),
             Self::Mark(error) => error.reason(),
             Self::Finish(error) => error.reason(),
-            Self::Taken { .. } | Self::FilesOf { .. } => Some(Refusal::VolumeForeign),
-            Self::FilesForeign(..) => Some(Refusal::VolumeUnmarked),
-            Self::FilesLost(..) => Some(Refusal::VolumeDamaged),
+            Self::Store(error) => error.reason(),
+            Self::Taken { .. } => Some(Refusal::VolumeForeign),
             Self::Key(_) => Some(Refusal::EncryptionKeyMismatch),
             Self::Downgrade { .. } => Some(Refusal::DowngradeRefused),
             Self::Newer { .. } => Some(Refusal::PostgresVersionMismatch),
-            Self::NoneBefore { .. } | Self::Volume(_) | Self::Secret(_) | Self::Private(_) | Self::Files(..) | Self::Sql(..) => None,
+            Self::NoneBefore { .. } | Self::Volume(_) | Self::Secret(_) | Self::Private(_) => None,
         }
     }
 }

@@ -5,13 +5,10 @@
 //! leads to the same end when it is run again.
 
 mod error;
-mod files;
 mod note;
 mod request;
 
 use std::time::{Duration, Instant};
-
-use ::postgres::Client;
 
 use super::Ended;
 use super::args;
@@ -26,13 +23,13 @@ use super::secret;
 use super::sets::manifest::Manifest;
 use super::sets::restic::Repository;
 use super::sets::restore::{Place, Restore, Volume};
+use super::store::Store;
 use super::termination::Message;
 use super::volume;
 use crate::dhis2::version;
 use crate::layout;
-use crate::report::{Data, Refusal, Restored};
+use crate::report::{Data, Restored};
 pub use error::Error;
-use files::Files;
 use note::Note;
 
 /// A second Job, started because the first one's node was lost, waits this long for the first one's lock.
@@ -42,7 +39,7 @@ const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 pub fn restore(arguments: &args::Restore, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
     reports.waiting(&format!("restoring {} to new volumes", arguments.wanted.told()), log);
     let _lock = volume::lock(&paths.of(layout::DATA_LOCK), LOCK_PATIENCE)?;
-    let files = Files::of(paths);
+    let files = Store::of(paths);
     let (mark, origin) = match mark::read(paths)? {
         Some(mark) => {
             mark::whole(paths, &mark)?;
@@ -64,12 +61,7 @@ fn answer(mark: &mark::Mark, arguments: &args::Restore) -> Result<mark::Origin, 
     match &mark.source {
         mark::Source::Set(origin) if asked(origin) => Ok((**origin).clone()),
         source => Err(Error::Taken {
-            found: match source {
-                mark::Source::Set(origin) => {
-                    format!("a database of PostgreSQL {} that was restored from set {}", mark.postgresql, origin.set)
-                }
-                mark::Source::Empty => format!("the database of PostgreSQL {}", mark.postgresql),
-            },
+            found: source.told(mark.postgresql),
             owner: mark.instance.clone(),
             name: mark.name.clone(),
             asked: arguments.wanted.told(),
@@ -78,7 +70,7 @@ fn answer(mark: &mark::Mark, arguments: &args::Restore) -> Result<mark::Origin, 
     }
 }
 
-fn make(arguments: &args::Restore, paths: &Paths, files: &Files, log: Log) -> Result<(mark::Mark, mark::Origin), Error> {
+fn make(arguments: &args::Restore, paths: &Paths, files: &Store, log: Log) -> Result<(mark::Mark, mark::Origin), Error> {
     let programs = Programs::find(arguments.postgresql)?;
     let mark = match finish::begun(&programs, paths, &arguments.instance)? {
         Some(prepared) => prepared,
@@ -87,12 +79,12 @@ fn make(arguments: &args::Restore, paths: &Paths, files: &Files, log: Log) -> Re
     let origin = answer(&mark, arguments)?;
     files.unmark()?;
     files.are_whole(origin.files)?;
-    note::remove(paths)?;
+    finish::forget(paths)?;
     Ok((mark::finish(paths, mark)?, origin))
 }
 
 /// Everything up to the data directory's name. Its mark is prepared then, and says all that is left to know.
-fn build(programs: &Programs, arguments: &args::Restore, paths: &Paths, files: &Files, log: Log) -> Result<mark::Mark, Error> {
+fn build(programs: &Programs, arguments: &args::Restore, paths: &Paths, files: &Store, log: Log) -> Result<mark::Mark, Error> {
     files.are_ours(&arguments.instance)?;
     let repository = Repository::existing(paths)?;
     let snapshots = repository.snapshots()?;
@@ -139,15 +131,8 @@ fn build(programs: &Programs, arguments: &args::Restore, paths: &Paths, files: &
 }
 
 fn places(paths: &Paths) -> (Place, Place) {
-    let refusal = Refusal::VolumeTooSmall;
-    let data = Volume {
-        root: paths.of(layout::DATA),
-        name: "the new volume of the database",
-        field: "spec.database.bundled.storage.size",
-        refusal,
-    };
-    let files = Volume { root: paths.of(layout::FILES), name: "the new volume of the files", field: "spec.files.volume.size", refusal };
-    (Place { directory: paths.of(layout::PGDATA_BUILDING), volume: data }, Place { directory: paths.of(layout::FILES), volume: files })
+    let (database, files) = (Volume::database(paths), Volume::files(paths));
+    (Place { directory: paths.of(layout::PGDATA_BUILDING), volume: database }, Place { directory: paths.of(layout::FILES), volume: files })
 }
 
 /// Whether the instance can go on with what is in the set: its key, its DHIS2, its PostgreSQL.
@@ -178,20 +163,9 @@ fn database(restore: &Restore<'_>, programs: &Programs, credentials: &Credential
     let last_started = Some(manifest.dhis2.used());
     let identity = Identity { instance: instance.to_owned(), key: recorded(manifest), last_started };
     create::remember(&mut client, &credentials.owner, &identity)?;
-    let bytes = analyse(&mut client, restore.log)?;
+    let bytes = create::analyse(&mut client, restore.log)?;
     drop(client);
     server.stop()?;
-    Ok(bytes)
-}
-
-/// A dump has no statistics. Until autovacuum comes round to every table, PostgreSQL would plan DHIS2's queries as if it knew nothing of
-/// their size: the first hour after a restore, when everybody looks, would be the slowest.
-fn analyse(client: &mut Client, log: Log) -> Result<u64, Error> {
-    log.info("the database is as the manifest says: gathering PostgreSQL's statistics");
-    client.batch_execute("ANALYZE").map_err(|error| Error::Sql("gather statistics", error))?;
-    let size = client.query_one("SELECT pg_database_size(current_database())", &[]).and_then(|row| row.try_get::<_, i64>(0));
-    let bytes = u64::try_from(size.map_err(|error| Error::Sql("measure it", error))?).unwrap_or_default();
-    log.info(&format!("the database has {bytes} bytes"));
     Ok(bytes)
 }
 

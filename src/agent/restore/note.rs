@@ -1,7 +1,6 @@
 //! Which set an unfinished restore has chosen, noted on the database volume: a run that is killed is taken up with the same set, also
 //! when a newer one was made meanwhile. Once the volume's mark is prepared, that one says it.
 
-use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -32,15 +31,6 @@ pub fn read(paths: &Paths, instance: &str) -> Option<Note> {
 pub fn write(paths: &Paths, note: &Note) -> Result<(), volume::Error> {
     let text = serde_json::to_string_pretty(note).unwrap_or_default();
     volume::write(&place(paths), text.as_bytes())
-}
-
-/// Takes it away.
-pub fn remove(paths: &Paths) -> Result<(), volume::Error> {
-    let path = place(paths);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(volume::Error::Write(path, error)),
-        _ => Ok(()),
-    }
 }
 
 fn place(paths: &Paths) -> PathBuf {

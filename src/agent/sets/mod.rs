@@ -7,3 +7,10 @@ pub mod proof;
 pub mod restic;
 pub mod restore;
 pub mod set;
+
+use std::path::Path;
+
+/// Whether the file of a storage key is in the store (`DHIS2_HOME/files/<storagekey>`; dhis2-core at 2.42.4.1, observed).
+pub fn stored(files: &Path, key: &str) -> bool {
+    files.join(key.trim_start_matches('/')).is_file()
+}

@@ -74,6 +74,11 @@ fn uses(verb: &Command) -> Vec<&'static str> {
             .chain([layout::MARK, layout::PGDATA_BUILDING, layout::FILES, layout::DATABASE_USERNAME, "/tmp/x", "/etc/passwd"])
             .chain(passwords)
             .collect(),
+        Command::Import(_) => [layout::ENCRYPTION_PASSWORD, layout::SOURCE, layout::MARK, layout::PGDATA_BUILDING, layout::FILES]
+            .into_iter()
+            .chain([layout::DATABASE_USERNAME, "/tmp/x", "/etc/passwd"])
+            .chain(passwords)
+            .collect(),
         Command::Backup(_) => vec![
             layout::RESTIC,
             layout::FILES,
@@ -99,16 +104,17 @@ fn mounts(container: &Value, path: &str) -> bool {
 #[test]
 fn the_agent_understands_its_commands_and_finds_what_it_uses() {
     let adopting = Instance { adopt: true, ..fixture::plain() };
+    let bringing = Instance { dump: Some(fixture::dump()), ..fixture::plain() };
     let mut verbs = 0;
-    for container in agents(&fixture::plain()).into_iter().chain(agents(&adopting)) {
+    for container in agents(&fixture::plain()).into_iter().chain(agents(&adopting)).chain(agents(&bringing)) {
         let verb = verb(&strings(&container["command"]));
         for path in uses(&verb) {
             assert!(mounts(&container, path), "{}: no {path}", container["name"]);
         }
         verbs += 1;
     }
-    // install, build, run, check, watch twice, bootstrap, backup four times, verify, restore; each of two sets at its stages.
-    assert_eq!(verbs, 2 * 21);
+    // install, build, run, check, watch twice, bootstrap, backup four times, verify, restore; of all three sets at their stages. One imports instead of building.
+    assert_eq!(verbs, 3 * 21);
 }
 
 #[test]

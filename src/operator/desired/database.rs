@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerPort, ExecAction, PodSpec, 
 use serde_json::json;
 
 use super::{
-    Policy, Wanted, configuration,
+    Policy, Wanted, configuration, import,
     job::{Retry, job},
     metadata::Part,
     pod::{self, Placement, Step, agent},
@@ -24,10 +24,11 @@ pub fn database(instance: &Instance) -> Option<Wanted> {
     instance.stage.built.then(|| stateful_set(instance, &name, Part::Database, name.clone(), server(instance), &restart))
 }
 
-/// The step that makes the volume.
+/// The step that makes the volume: an empty database, or one that people bring.
 pub fn build(instance: &Instance) -> Option<Wanted> {
     let due = instance.stage.prepared && !instance.stage.built;
-    due.then(|| job(instance, &instance.child("database-build"), Part::DatabaseBuild, builder(instance), Retry::InPlace, Policy::Step))
+    let pod = || instance.dump.as_ref().map_or_else(|| builder(instance), |dump| import::pod(instance, dump));
+    due.then(|| job(instance, &instance.child("database-build"), Part::DatabaseBuild, pod(), Retry::InPlace, Policy::Step))
 }
 
 fn server(instance: &Instance) -> PodSpec {

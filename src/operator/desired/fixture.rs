@@ -23,6 +23,7 @@ use super::{Wanted, desired};
 use crate::{
     api::{
         backup::Retention,
+        bootstrap::FromDump,
         instance::{SecretKey, Size},
         pod::Pod,
         restore::Phase,
@@ -131,6 +132,7 @@ pub fn plain() -> Instance {
             parameters: BTreeMap::new(),
         },
         claims: claims_of("play"),
+        dump: None,
         restoring: None,
         before_upgrade: None,
         running: None,
@@ -182,6 +184,11 @@ pub fn object(instance: &Instance, kind: Kind, name: &str) -> Value {
 /// The object of this kind and name.
 pub fn find(wanted: &[Wanted], kind: Kind, name: &str) -> Option<Value> {
     wanted.iter().find(|wanted| wanted.kind == kind && wanted.name == name).map(|wanted| wanted.object.clone())
+}
+
+/// What people bring to a new instance.
+pub fn dump() -> FromDump {
+    FromDump { volume_claim: "old-server".into(), path: "old/dhis2.sql.gz".into(), files_path: Some("old/files".into()) }
 }
 
 /// Every object that the instance has at some stage, once.

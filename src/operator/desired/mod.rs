@@ -10,6 +10,7 @@ mod claims;
 mod configuration;
 mod database;
 mod dhis_conf;
+mod import;
 mod ingress;
 mod job;
 mod pod;

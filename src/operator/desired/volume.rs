@@ -92,6 +92,12 @@ pub fn restored(restoring: &Restoring) -> [Attached; 2] {
     [claim("database", &restoring.database, layout::DATA), claim("files", &restoring.files, layout::FILES)]
 }
 
+/// A claim of theirs that people brought something on, only read.
+pub fn source(name: &str) -> Attached {
+    let source = PersistentVolumeClaimVolumeSource { claim_name: name.to_owned(), read_only: Some(true) };
+    Attached::new(layout::SOURCE, Volume { name: "source".into(), persistent_volume_claim: Some(source), ..Volume::default() }).read_only()
+}
+
 fn claim(name: &str, claim: &str, path: &str) -> Attached {
     let source = PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), read_only: None };
     Attached::new(path, Volume { name: name.to_owned(), persistent_volume_claim: Some(source), ..Volume::default() })

@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Outcome, backup, capacity, operation, verify};
+use super::{Outcome, backup, bootstrap, capacity, operation, verify};
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceStatus, Reason},
     operator::{
@@ -65,6 +65,7 @@ pub fn conditions(
     told.push(backup::sane(resource, status));
     told.push(verify::verified(resource, status, observed, now));
     told.extend(status.capacity.as_ref().map(capacity::sufficient));
+    told.extend(bootstrap::loaded(resource, status));
     told.into_iter().map(|told| written(told, resource, now)).collect()
 }
 
@@ -84,7 +85,7 @@ fn written(told: Told, resource: &Dhis2Instance, now: Timestamp) -> Condition {
 
 fn parts(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &Observed) -> Vec<Told> {
     let name = resource.name_any();
-    let database = database(&name, status, observed);
+    let database = database(resource, status, observed);
     let application = application(&name, status, observed, database.holds);
     vec![database, application, admin(&name, status, observed), exposed(&name, observed)]
 }
@@ -115,8 +116,9 @@ const FILES_HANG: (Reason, &str) = (
     "The file store does not answer: DHIS2 would accept uploads and lose them; look at the volume and what it is stored on.",
 );
 
-fn database(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> Told {
+fn database(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &Observed) -> Told {
     const KIND: &str = "DatabaseReady";
+    let name = resource.name_any();
     let set = format!("{name}-database");
     let pod = observed.pod_of_set(&set).and_then(|(_, slot)| slot.pod());
     let build = observed.pod_of_step(&format!("{name}-database-build"));
@@ -132,7 +134,15 @@ fn database(name: &str, status: &Dhis2InstanceStatus, observed: &Observed) -> To
     if status.claims.is_none() {
         return Told::new(KIND, false, Reason::Creating, "Volumes and Secrets are being made.");
     }
-    trouble(KIND, build).unwrap_or_else(|| Told::new(KIND, false, Reason::BuildingDatabase, "The database volume is being initialised."))
+    trouble(KIND, build).unwrap_or_else(|| {
+        let message = match &resource.spec.bootstrap {
+            Some(bootstrap) => {
+                format!("{} is being loaded; the log of Job {name}-database-build tells how far it is.", bootstrap.from_dump.path)
+            }
+            None => "The database volume is being initialised.".to_owned(),
+        };
+        Told::new(KIND, false, Reason::BuildingDatabase, message)
+    })
 }
 
 fn application(name: &str, status: &Dhis2InstanceStatus, observed: &Observed, database: bool) -> Told {

@@ -3,7 +3,7 @@
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
 
-use super::{Outcome, backup, capacity, operation};
+use super::{Outcome, backup, bootstrap, capacity, operation};
 use crate::{
     api::{
         Dhis2Instance, Dhis2InstanceStatus,
@@ -28,12 +28,13 @@ pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome
     for (kind, object) in made {
         record(&mut status, instance, *kind, object);
     }
-    if let Some(Data::DatabaseBuild(built)) = result(observed, &format!("{name}-database-build")) {
-        let time = built.built_at.parse().ok().map(Time);
-        status.database.get_or_insert_with(|| DatabaseStatus {
-            built: time.or(Some(Time(now))),
-            system_identifier: Some(built.system_identifier.clone()),
-        });
+    match result(observed, &format!("{name}-database-build")) {
+        Some(Data::DatabaseBuild(built)) => record_database(&mut status, &built.built_at, &built.system_identifier, now),
+        Some(Data::Import(imported)) => {
+            record_database(&mut status, &imported.built_at, &imported.system_identifier, now);
+            status.bootstrap.get_or_insert_with(|| Box::new(bootstrap::recorded(imported, now)));
+        }
+        _ => {}
     }
     let bootstrapped = match result(observed, &format!("{name}-bootstrap")) {
         Some(Data::Bootstrap(bootstrapped)) => Some(bootstrapped),
@@ -54,6 +55,13 @@ pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome
 
 fn result<'a>(observed: &'a Observed, job: &str) -> Option<&'a Data> {
     observed.result_of_step(job)?.data.as_ref()
+}
+
+fn record_database(status: &mut Dhis2InstanceStatus, built: &str, system_identifier: &str, now: Timestamp) {
+    let time = built.parse().ok().map(Time);
+    status
+        .database
+        .get_or_insert_with(|| DatabaseStatus { built: time.or(Some(Time(now))), system_identifier: Some(system_identifier.to_owned()) });
 }
 
 fn record(status: &mut Dhis2InstanceStatus, instance: &Instance, kind: Kind, made: &Made) {

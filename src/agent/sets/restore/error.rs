@@ -42,7 +42,7 @@ pub enum Error {
     )]
     Key(String),
     /// The volume is too small.
-    #[error("{} has {} MiB free, the set needs {}: raise {}", .volume.name, .free >> 20, .needed.div_ceil(1 << 20), .volume.field)]
+    #[error("{} has {} MiB free, {} are needed: raise {}", .volume.name, .free >> 20, .needed.div_ceil(1 << 20), .volume.field)]
     TooSmall {
         /// The volume.
         volume: Volume,
@@ -117,7 +117,7 @@ impl Error {
 }
 
 /// The error that `pg_restore` ended with, and the statement. Details and context may repeat rows, which belong into no log.
-fn error_of(said: &str) -> String {
+pub fn error_of(said: &str) -> String {
     let lines: Vec<&str> = said.lines().map(str::trim).collect();
     let error = lines.iter().position(|line| line.contains("error:"));
     let statement = lines.iter().find(|line| line.starts_with("Command was:"));

@@ -19,7 +19,7 @@ use crate::agent::sets::manifest::{self, Manifest};
 use crate::agent::sets::moment::Moment;
 use crate::agent::sets::restic::{Repository, Snapshot};
 use crate::layout;
-pub use error::Error;
+pub use error::{Error, error_of};
 pub use place::{Place, Volume};
 
 /// What PostgreSQL writes beside the data: its own catalogues, and the log of a restore (`max_wal_size` of the private server).

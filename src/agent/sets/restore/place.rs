@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use super::Error;
 use crate::agent::database;
 use crate::agent::failure::told;
+use crate::agent::paths::Paths;
 use crate::agent::volume;
+use crate::layout;
 use crate::report::Refusal;
 
 /// What PostgreSQL's log grows by, in bytes.
@@ -34,6 +36,18 @@ pub struct Volume {
 }
 
 impl Volume {
+    /// The new volume of an instance's database.
+    pub fn database(paths: &Paths) -> Self {
+        let field = "spec.database.bundled.storage.size";
+        Self { root: paths.of(layout::DATA), name: "the new volume of the database", field, refusal: Refusal::VolumeTooSmall }
+    }
+
+    /// The new volume of its files.
+    pub fn files(paths: &Paths) -> Self {
+        let field = "spec.files.volume.size";
+        Self { root: paths.of(layout::FILES), name: "the new volume of the files", field, refusal: Refusal::VolumeTooSmall }
+    }
+
     /// Known before hours of work: does it take so many bytes?
     pub fn takes(&self, needed: u64) -> Result<(), Error> {
         let free = volume::space(&self.root)?.free;
@@ -43,8 +57,17 @@ impl Volume {
     /// The error as it is, unless it comes of this volume being full after all.
     pub fn full_or(&self, error: Error) -> Error {
         let said = told(&error);
+        if self.is_full(&said) { self.full(&said) } else { error }
+    }
+
+    /// Is it full, by what was said of a failure or by itself?
+    pub fn is_full(&self, said: &str) -> bool {
         // A server whose log finds no room ends, and what works with it tells only that it is gone.
-        let full = || volume::space(&self.root).is_ok_and(|space| space.free < LOG_SEGMENT);
-        if database::says_full(&said) || full() { Error::Full { volume: self.clone(), said } } else { error }
+        database::says_full(said) || volume::space(&self.root).is_ok_and(|space| space.free < LOG_SEGMENT)
+    }
+
+    /// The error of this volume being full.
+    pub fn full(&self, said: &str) -> Error {
+        Error::Full { volume: self.clone(), said: said.to_owned() }
     }
 }
