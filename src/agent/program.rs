@@ -85,9 +85,9 @@ pub fn listen(command: &mut Command, input: Option<&[u8]>, listener: Option<List
 
 /// Waits for its end, and keeps what it says.
 fn collect(mut child: Child, listener: Option<Listener>) -> io::Result<Output> {
-    let Some((listener, stderr)) = listener.zip(child.stderr.take()) else { return child.wait_with_output() };
-    let id = child.id();
-    let hearing = thread::spawn(move || hear(stderr, id, listener));
+    let Some(listener) = listener else { return child.wait_with_output() };
+    let (id, stderr) = (child.id(), child.stderr.take());
+    let hearing = thread::spawn(move || stderr.map_or_else(Vec::new, |stderr| hear(stderr, id, listener)));
     let output = child.wait_with_output()?;
     let stderr = hearing.join().unwrap_or_default();
     Ok(Output { stderr, ..output })

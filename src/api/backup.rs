@@ -95,7 +95,7 @@ pub struct Repository {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct S3 {
-    /// Name of the bucket. Make it first.
+    /// Name of the bucket. Make it first: one that is not there is made with the server's defaults, if the key has the right to.
     #[schemars(schema_with = "super::schema::bucket")]
     pub bucket: String,
     /// What the names of the repository's objects begin with, such as `hmis/production`. No two instances may share it, of

@@ -145,7 +145,8 @@ pub fn bucket(_: &mut SchemaGenerator) -> Schema {
 /// What the names of objects in a bucket begin with.
 pub fn object_prefix(_: &mut SchemaGenerator) -> Schema {
     let part = "[a-zA-Z0-9_][-._a-zA-Z0-9]*";
-    let message = "write what names of objects begin with, such as hmis/production: letters, digits, -, _ and . between single /, none at either end";
+    let message =
+        "write what names of objects begin with, such as hmis/production: letters, digits, -, _ and . between single /, none at either end";
     text(255, &format!("{part}(/{part})*"), message)
 }
 

@@ -240,7 +240,9 @@ fn named(resource: &Dhis2Instance) -> impl Iterator<Item = (&'static str, &str)>
     let key = resource.spec.encryption.secret_name.as_deref();
     let s3 = resource.spec.backup.repository.s3.as_ref();
     let (credentials, ca) = (s3.map(|s3| s3.credentials.secret_name.as_str()), s3.and_then(|s3| s3.ca_secret_name.as_deref()));
-    [(CERTIFICATE, certificate), (ENCRYPTION_KEY, key), (S3_CREDENTIALS, credentials), (S3_CA, ca)].into_iter().filter_map(|(field, name)| Some((field, name?)))
+    [(CERTIFICATE, certificate), (ENCRYPTION_KEY, key), (S3_CREDENTIALS, credentials), (S3_CA, ca)]
+        .into_iter()
+        .filter_map(|(field, name)| Some((field, name?)))
 }
 
 /// Recorded volumes that no watch shows: lost, or only without our label.

@@ -109,8 +109,7 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     let _lock = lock(arguments, paths, log)?;
     let owner = Owner { instance: &arguments.instance, name: &arguments.name, adopt: arguments.adopt };
     let repository = Repository::open(&arguments.repository, paths, &owner)?;
-    let pending =
-        if repository.is_remote() { std::env::temp_dir().join(PENDING_PRUNE_OF_POD) } else { paths.of(PENDING_PRUNE) };
+    let pending = if repository.is_remote() { std::env::temp_dir().join(PENDING_PRUNE_OF_POD) } else { paths.of(PENDING_PRUNE) };
     let snapshots = repository.snapshots()?;
     let set = set::name(&snapshots, &arguments.set, &arguments.instance);
     let made = snapshots.iter().find(|snapshot| snapshot.is_manifest() && snapshot.set() == Some(&set));

@@ -196,7 +196,11 @@ impl Making<'_> {
 
     fn volumes(&self) -> Result<BTreeMap<String, volume::Space>, Error> {
         let backups = (!self.repository.is_remote()).then_some(("backups", layout::BACKUPS));
-        [("files", layout::FILES)].into_iter().chain(backups).map(|(name, place)| Ok((name.to_owned(), volume::space(&self.paths.of(place))?))).collect()
+        [("files", layout::FILES)]
+            .into_iter()
+            .chain(backups)
+            .map(|(name, place)| Ok((name.to_owned(), volume::space(&self.paths.of(place))?)))
+            .collect()
     }
 
     /// Asked of restic where no file system tells. A set counts without it.

@@ -2,6 +2,7 @@
 
 mod error;
 mod remote;
+mod snapshot;
 
 use std::fs;
 use std::io;
@@ -18,49 +19,12 @@ use crate::agent::program;
 use crate::layout;
 pub use error::Error;
 pub use remote::Owner;
+pub use snapshot::{Snapshot, Summary};
 
 /// A lock that a killed pod has left counts as stale after half an hour: whoever has to have the repository waits that long.
 pub const UNTIL_STALE: Duration = Duration::from_mins(35);
 /// How long restic itself waits before stale locks are looked for.
 const RETRY_LOCK: Duration = Duration::from_secs(30);
-
-/// One snapshot of the repository.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Snapshot {
-    /// Its identifier.
-    pub id: String,
-    /// When it was made.
-    pub time: jiff::Timestamp,
-    /// Namespace and name of the instance that made it.
-    #[serde(default)]
-    pub hostname: String,
-    /// What it is part of.
-    #[serde(default)]
-    pub tags: Vec<String>,
-    /// What was backed up.
-    #[serde(default)]
-    pub paths: Vec<String>,
-}
-
-/// What restic tells about a snapshot that it has just made.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Summary {
-    /// Its identifier.
-    pub snapshot_id: String,
-    /// Bytes added to the repository, compressed.
-    pub data_added_packed: u64,
-    /// Files in the snapshot.
-    pub total_files_processed: u64,
-    /// Their size.
-    pub total_bytes_processed: u64,
-    /// Whether all of them could be read.
-    #[serde(skip, default = "complete")]
-    pub complete: bool,
-}
-
-fn complete() -> bool {
-    true
-}
 
 /// The repository and the key to it.
 #[derive(Debug)]

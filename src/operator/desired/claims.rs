@@ -23,10 +23,7 @@ pub fn claims(instance: &Instance) -> Vec<Wanted> {
     let (claims, database, files) = (&instance.claims, &instance.database.storage, &instance.files);
     // What a claim is for has to be on it before it is so: whoever takes over what a deleted instance left goes by that.
     let leaving = instance.is(Phase::Stopping).then_some(REPLACED);
-    let mut all = vec![
-        (&claims.database, Part::Database, database, leaving),
-        (&claims.files, Part::Application, files, leaving),
-    ];
+    let mut all = vec![(&claims.database, Part::Database, database, leaving), (&claims.files, Part::Application, files, leaving)];
     all.extend(backups(instance).map(|storage| (&claims.backups, Part::Backup, storage, None)));
     if let Some(restoring) = instance.restoring.as_ref().filter(|restoring| restoring.phase != Phase::Starting) {
         let filling = leaving.is_none().then_some(BUILDING);

@@ -1,7 +1,6 @@
-// The S3 server of the tests, pinned.
-module dhis2.hosting/e2e/versitygw
+module dhis2.hosting/e2e/cluster/versitygw
 
-go 1.25.0
+go 1.26.0
 
 tool github.com/versity/versitygw/cmd/versitygw
 

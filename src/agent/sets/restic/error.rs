@@ -114,7 +114,13 @@ impl Failure for Error {
             Self::Theirs { .. } | Self::NotOurs(_) => Some(Refusal::RepositoryForeign),
             Self::Headless(_) => Some(Refusal::RepositoryDamaged),
             Self::Bucket(error) => error.reason(),
-            Self::NotThere(_) | Self::NoRoom(..) | Self::Absent(_) | Self::Start(..) | Self::Prepare(..) | Self::Failed { .. } | Self::Understand(..) => None,
+            Self::NotThere(_)
+            | Self::NoRoom(..)
+            | Self::Absent(_)
+            | Self::Start(..)
+            | Self::Prepare(..)
+            | Self::Failed { .. }
+            | Self::Understand(..) => None,
         }
     }
 }

@@ -73,28 +73,35 @@ fn look(repository: &Repository, bucket: &Bucket) -> Result<(), Error> {
 pub struct Retries {
     patience: Duration,
     since: Option<Instant>,
+    refused: bool,
 }
 
 impl Retries {
     /// None so far.
     pub fn of(patience: Duration) -> Self {
-        Self { patience, since: None }
+        Self { patience, since: None, refused: false }
     }
 
-    /// Ends restic once nothing but failures was heard for so long. A slow request is none: it has not failed yet.
+    /// Ends restic once nothing but failures was heard for so long, and at once when the server refuses a second time. A slow request
+    /// is none: it has not failed yet.
     pub fn listener(mut self) -> program::Listener {
         Box::new(move |line| self.hear(line, Instant::now()))
     }
 
     fn hear(&mut self, line: &str, now: Instant) -> bool {
         if is_healed(line) {
-            self.since = None;
-        } else if line.contains("returned error, retrying after") {
-            return now.duration_since(*self.since.get_or_insert(now)) >= self.patience;
+            (self.since, self.refused) = (None, false);
+        } else if line.contains(RETRYING) {
+            let refuses = meaning(line) == Some(Trouble::Denied);
+            let again = std::mem::replace(&mut self.refused, refuses);
+            return refuses && again || now.duration_since(*self.since.get_or_insert(now)) >= self.patience;
         }
         false
     }
 }
+
+/// How restic tells that it repeats a request; the time follows, and then the error.
+const RETRYING: &str = " returned error, retrying after ";
 
 /// Did a request that was repeated succeed?
 fn is_healed(line: &str) -> bool {
@@ -113,11 +120,12 @@ pub enum Trouble {
 }
 
 /// What servers say that refuse: AWS, and those that speak like it.
-const DENIED: [&str; 16] = [
+const DENIED: [&str; 17] = [
     "access denied",
     "accessdenied",
     "403 forbidden",
-    "access key id you provided",
+    "access key id",
+    "no user exists",
     "invalidaccesskeyid",
     "signature we calculated",
     "signaturedoesnotmatch",
@@ -158,24 +166,32 @@ const UNREACHABLE: [&str; 20] = [
     "reduce your request rate",
 ];
 
-/// What is wrong, by the last that restic says of the server; not by what a program says that it runs, which has a server of its own.
-pub fn trouble(stderr: &[u8]) -> Option<Trouble> {
+/// What a line means.
+fn meaning(line: &str) -> Option<Trouble> {
+    let line = line.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| line.contains(word));
+    let meanings = [(Trouble::Denied, &DENIED[..]), (Trouble::Full, &FULL), (Trouble::Unreachable, &UNREACHABLE)];
+    meanings.into_iter().find(|(_, words)| says(words)).map(|(meaning, _)| meaning)
+}
+
+/// What is wrong, and the last that restic says of it; not what a program says that it runs, which has a server of its own.
+pub fn trouble(stderr: &[u8]) -> Option<(Trouble, String)> {
     let text = String::from_utf8_lossy(stderr);
     let mut failing = Vec::new();
     for line in messages(&text).filter(|line| !line.starts_with("subprocess ")) {
         if is_healed(&line) {
             failing.clear();
         } else {
-            failing.push(line.to_lowercase());
+            failing.push(line);
         }
     }
-    let says = |line: &str, words: &[&str]| words.iter().any(|word| line.contains(word));
-    failing.iter().rev().find_map(|line| match line.as_str() {
-        line if says(line, &DENIED) => Some(Trouble::Denied),
-        line if says(line, &FULL) => Some(Trouble::Full),
-        line if says(line, &UNREACHABLE) => Some(Trouble::Unreachable),
-        _ => None,
-    })
+    failing.iter().rev().find_map(|line| Some((meaning(line)?, without_wait(line))))
+}
+
+/// The same words each time: the wait before a try is another one in each.
+fn without_wait(line: &str) -> String {
+    let error = line.split_once(RETRYING).and_then(|(request, rest)| Some(format!("{request}: {}", rest.split_once(": ")?.1)));
+    error.unwrap_or_else(|| program::last_lines(line))
 }
 
 /// The error as what it means of a bucket.
@@ -183,15 +199,17 @@ pub fn judge(step: &'static str, error: Error, stderr: &[u8], bucket: &Bucket) -
     match error {
         Error::Key(_) => Error::NotOurs(bucket.url.clone()),
         Error::Full(step, said) => Error::NoRoom(step, said),
-        Error::Failed { code, said, .. } => {
-            let said = bucket.without_secrets(&said);
-            match trouble(stderr).filter(|_| code != NO_REPOSITORY) {
-                Some(Trouble::Unreachable) => Error::Unreachable { step, said },
-                Some(Trouble::Denied) => Error::Denied { step, said },
-                Some(Trouble::Full) => Error::BucketFull(step, said),
-                None => Error::Failed { step, code, said },
+        Error::Failed { code, said, .. } => match trouble(stderr).filter(|_| code != NO_REPOSITORY) {
+            None => Error::Failed { step, code, said: bucket.without_secrets(&said) },
+            Some((meaning, said)) => {
+                let said = bucket.without_secrets(&said);
+                match meaning {
+                    Trouble::Unreachable => Error::Unreachable { step, said },
+                    Trouble::Denied => Error::Denied { step, said },
+                    Trouble::Full => Error::BucketFull(step, said),
+                }
             }
-        }
+        },
         error => error,
     }
 }
@@ -209,12 +227,17 @@ mod tests {
     #[test]
     fn who_wrote_last_has_the_repository() {
         let owner = |adopt| Owner { instance: "uid-1", name: "demo/play", adopt };
-        let (ours, former, other) = (snapshot("demo/play", "uid-1", 2), snapshot("demo/play", "uid-0", 1), snapshot("demo/other", "uid-2", 3));
+        let (ours, former, other) =
+            (snapshot("demo/play", "uid-1", 2), snapshot("demo/play", "uid-0", 1), snapshot("demo/other", "uid-2", 3));
         assert_eq!(owner(false).rival(&[]), None);
         assert_eq!(owner(false).rival(&[former.clone(), ours.clone()]), None, "it was taken over once");
         assert_eq!(owner(false).rival(std::slice::from_ref(&former)).as_deref(), Some("demo/play, uid uid-0"));
         assert_eq!(owner(true).rival(&[former]), None);
-        assert_eq!(owner(true).rival(&[ours.clone(), other.clone()]).as_deref(), Some("demo/other, uid uid-2"), "another name is no former self");
+        assert_eq!(
+            owner(true).rival(&[ours.clone(), other.clone()]).as_deref(),
+            Some("demo/other, uid uid-2"),
+            "another name is no former self"
+        );
         let own = Snapshot { tags: Vec::new(), ..other };
         assert_eq!(owner(false).rival(&[ours, own]), None, "a person's snapshot is nobody's set");
     }
@@ -229,6 +252,16 @@ mod tests {
         assert!(!retries.hear("Save(<data/1>) operation successful after 1 retries", after(60)));
         assert!(!retries.hear(failing, after(61)) && !retries.hear(failing, after(65)));
         assert!(retries.hear(failing, after(66)));
+        let refused = "Stat(<config/>) returned error, retrying after 1s: Stat: Access Denied.";
+        let mut retries = Retries::of(Duration::from_secs(5));
+        assert!(!retries.hear(refused, start) && retries.hear(refused, start), "what is refused twice is refused");
+    }
+
+    #[test]
+    fn the_same_trouble_is_told_in_the_same_words() {
+        let said = |wait: &str| trouble(format!("Stat(<config/>) returned error, retrying after {wait}: Stat: Access Denied.").as_bytes());
+        assert_eq!(said("956.777435ms"), Some((Trouble::Denied, "Stat(<config/>): Stat: Access Denied.".to_owned())));
+        assert_eq!(said("956.777435ms"), said("41.2s"));
     }
 
     #[test]
@@ -240,10 +273,13 @@ mod tests {
             ("Get \"https://s3/\": tls: failed to verify certificate: x509: signed by unknown authority", Some(Trouble::Unreachable)),
             ("Get \"https://s3/\": dial tcp: lookup s3: no such host", Some(Trouble::Unreachable)),
             ("subprocess pg_dump: connection to server failed: Connection refused", None),
-            ("Load(<index/1>) returned error, retrying after 1s: EOF\nLoad(<index/1>) operation successful after 1 retries\nFatal: no", None),
+            (
+                "Load(<index/1>) returned error, retrying after 1s: EOF\nLoad(<index/1>) operation successful after 1 retries\nFatal: no",
+                None,
+            ),
             ("Load(<index/1>) returned error, retrying after 1s: EOF\nsignal terminated received, cleaning up", Some(Trouble::Unreachable)),
         ] {
-            assert_eq!(trouble(said.as_bytes()), meant, "{said}");
+            assert_eq!(trouble(said.as_bytes()).map(|(meaning, _)| meaning), meant, "{said}");
         }
     }
 }
