@@ -119,7 +119,7 @@ fn mounted(paths: &Paths, place: &str, field: &'static str, key: &'static str) -
     secret::read(&paths.of(place).join(key)).map_err(|error| match error {
         secret::Error::Empty(_) => Error::Missing { field, key },
         secret::Error::Read(_, ref cause) if cause.kind() == io::ErrorKind::NotFound => Error::Missing { field, key },
-        error => Error::Secret(error),
+        error @ secret::Error::Read(..) => Error::Secret(error),
     })
 }
 

@@ -78,7 +78,7 @@ fn attached(instance: &Instance) -> Vec<Attached> {
     let directory = layout::RESOURCE.rsplit_once('/').map_or("/", |(directory, _)| directory);
     let mut attached = vec![volume::agent().read_only(), volume::files(instance).read_only()];
     attached.extend(repository::attached(instance));
-    attached.extend([
+    attached.extend(vec![
         volume::configuration(&instance.child("backup"), directory),
         volume::database_secret(instance, &volume::DATABASE_KEYS),
         volume::admin_secret(instance),

@@ -106,9 +106,8 @@ impl Failure for Error {
         match self {
             Self::Foreign(_) | Self::Key(_) => Some(Refusal::RepositoryKeyMismatch),
             Self::Locked(_) => Some(Refusal::RepositoryLocked),
-            Self::Full(..) => Some(Refusal::RepositoryFull),
+            Self::Full(..) | Self::BucketFull(..) => Some(Refusal::RepositoryFull),
             Self::Prepare(_, error) if error.kind() == io::ErrorKind::StorageFull => Some(Refusal::RepositoryFull),
-            Self::BucketFull(..) => Some(Refusal::RepositoryFull),
             Self::Unreachable { .. } => Some(Refusal::RepositoryUnreachable),
             Self::Denied { .. } => Some(Refusal::RepositoryAccessDenied),
             Self::Theirs { .. } | Self::NotOurs(_) => Some(Refusal::RepositoryForeign),
