@@ -74,6 +74,17 @@ pub const ADMIN_PASSWORD: &str = "/secrets/admin/password";
 /// Key of the backup repository.
 pub const BACKUP_PASSWORD: &str = "/secrets/backup/password";
 
+/// Credentials of the S3 server: not below [`SECRETS`], since what is there goes into each set, and these open nothing in it.
+pub const S3_CREDENTIALS: &str = "/etc/dhis2-repository/credentials";
+/// Name of the key in the Secret that has the access key's name.
+pub const S3_ACCESS_KEY_ID: &str = "accessKeyID";
+/// Name of the key in the Secret that has the access key.
+pub const S3_SECRET_ACCESS_KEY: &str = "secretAccessKey";
+/// The authority of the S3 server's certificate.
+pub const S3_CA: &str = "/etc/dhis2-repository/ca";
+/// Name of the key in the Secret that has its certificate.
+pub const S3_CA_CERTIFICATE: &str = "ca.crt";
+
 /// What the variables of the check begin with that hold values of `spec.secretConfig`; the key follows.
 pub const SECRET_CONFIG: &str = "spec.secretConfig.";
 

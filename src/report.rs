@@ -107,8 +107,14 @@ pub enum Refusal {
     RepositoryLocked,
     /// The repository can't be opened with the key of the Secret.
     RepositoryKeyMismatch,
-    /// The repository's volume is full.
+    /// The place of the repository is full: its volume, or what its bucket may hold.
     RepositoryFull,
+    /// The server of the repository can't be reached, or is not the one that it should be.
+    RepositoryUnreachable,
+    /// The server of the repository does not let the instance do what it has to.
+    RepositoryAccessDenied,
+    /// The repository is another instance's, of this cluster or another one.
+    RepositoryForeign,
     /// A process of the server was killed from outside.
     Killed,
     /// The database's volume is full.
@@ -142,6 +148,7 @@ impl Refusal {
                 | Self::ConnectionsExhausted
                 | Self::StartFailed
                 | Self::RepositoryLocked
+                | Self::RepositoryUnreachable
                 | Self::DumpFailed
                 | Self::Killed
         )

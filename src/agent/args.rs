@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use super::sets::bucket::Address;
 use super::watch::Subject;
 use crate::dhis2::version::Version;
 use crate::layout;
@@ -179,6 +180,12 @@ pub struct Backup {
     /// Which sets are kept.
     #[command(flatten)]
     pub keep: Keep,
+    /// Where the repository is.
+    #[command(flatten)]
+    pub repository: Address,
+    /// Go on with a repository in S3 that another instance of this name has left
+    #[arg(long, requires = "s3")]
+    pub adopt: bool,
 }
 
 /// Arguments of `verify`.
@@ -193,6 +200,9 @@ pub struct Verify {
     /// Name of the set [default: the newest]
     #[arg(long, value_name = "ID", value_parser = set_id)]
     pub set: Option<String>,
+    /// Where the repository is.
+    #[command(flatten)]
+    pub repository: Address,
 }
 
 /// Arguments of `restore`.
@@ -213,6 +223,9 @@ pub struct Restore {
     /// Which set.
     #[command(flatten)]
     pub wanted: Wanted,
+    /// Where the repository is.
+    #[command(flatten)]
+    pub repository: Address,
 }
 
 /// Arguments of `import`.

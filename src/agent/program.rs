@@ -1,8 +1,10 @@
 //! Runs programs and keeps what they said last.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,6 +13,9 @@ use super::failure::Failure;
 
 /// How many of a program's last lines an error repeats.
 const LINES: usize = 4;
+
+/// What a program that is to end may take for it: to give up a lock, say, of a server that does not answer.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The programs that are running, so that a request to end can be passed on.
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
@@ -51,18 +56,29 @@ pub fn run(command: &mut Command) -> Result<Output, Error> {
     Err(Error::Ended { program: name(command), status: output.status, said })
 }
 
+/// Hears each line that a program says on its standard error; true = it is to end.
+pub type Listener = Box<dyn FnMut(&str) -> bool + Send>;
+
 /// Runs `command` to whatever end, giving it `input` to read.
 pub fn finish(command: &mut Command, input: Option<&[u8]>) -> Result<Output, Error> {
+    listen(command, input, None)
+}
+
+/// Runs `command` to whatever end, giving it `input` to read, and `listener` what it says.
+pub fn listen(command: &mut Command, input: Option<&[u8]>, listener: Option<Listener>) -> Result<Output, Error> {
     let program = name(command);
     let failed = |source| Error::Start { program, source };
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut child = spawn(command, stdin)?;
-    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-        // A program that ended early tells why by its status; that it no longer reads says less.
-        let _ = stdin.write_all(input);
-    }
-    let id = child.id();
-    let output = child.wait_with_output();
+    let (id, given) = (child.id(), child.stdin.take());
+    let output = thread::scope(|scope| {
+        let ended = scope.spawn(|| collect(child, listener));
+        if let (Some(input), Some(mut stdin)) = (input, given) {
+            // A program that ended early tells why by its status; that it no longer reads says less.
+            let _ = stdin.write_all(input);
+        }
+        ended.join().unwrap_or_else(|_| Err(io::Error::other("the thread that waits for it ended")))
+    });
     forget(id);
     output.map_err(failed)
 }
@@ -74,15 +90,53 @@ pub fn feed<T>(command: &mut Command, write: impl FnOnce(&mut dyn Write) -> T) -
     let id = child.id();
     let stdin = child.stdin.take();
     // What it says has to be read meanwhile, or it would wait for that.
-    let wait = std::thread::spawn(move || child.wait_with_output());
+    let wait = thread::spawn(move || child.wait_with_output());
     let written = write(&mut stdin.map_or_else(|| Box::new(io::sink()) as Box<dyn Write>, |stdin| Box::new(stdin)));
     let output = wait.join().unwrap_or_else(|_| Err(io::Error::other("the thread that waits for it ended")));
     forget(id);
     Ok((output.map_err(|source| Error::Start { program, source })?, written))
 }
 
-/// Runs both to whatever ends, what the first one prints being what the second one reads.
-pub fn pipe(mut first: Command, mut second: Command) -> Result<(Output, Output), Error> {
+/// Waits for its end, and keeps what it says.
+fn collect(mut child: Child, listener: Option<Listener>) -> io::Result<Output> {
+    let Some(listener) = listener else { return child.wait_with_output() };
+    let (id, stderr) = (child.id(), child.stderr.take());
+    let hearing = thread::spawn(move || stderr.map_or_else(Vec::new, |stderr| hear(stderr, id, listener)));
+    let output = child.wait_with_output()?;
+    let stderr = hearing.join().unwrap_or_default();
+    Ok(Output { stderr, ..output })
+}
+
+fn hear(stderr: impl Read, id: u32, mut listener: Listener) -> Vec<u8> {
+    let (mut all, mut ending) = (Vec::new(), false);
+    let mut stderr = BufReader::new(stderr);
+    loop {
+        let begin = all.len();
+        if !stderr.read_until(b'\n', &mut all).is_ok_and(|read| read > 0) {
+            return all;
+        }
+        let line = all.get(begin..).map(String::from_utf8_lossy).unwrap_or_default();
+        if !ending && listener(&line) {
+            ending = true;
+            end(id);
+        }
+    }
+}
+
+/// Ends it; at once, if it takes too long to end by itself.
+fn end(id: u32) {
+    let Some(pid) = pid(id) else { return };
+    let _ = kill(pid, Signal::SIGTERM);
+    thread::spawn(move || {
+        thread::sleep(GRACE);
+        if running().contains(&pid) {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    });
+}
+
+/// Runs both to whatever ends, what the first one prints being what the second one reads; `listener` hears what the first one says.
+pub fn pipe(mut first: Command, mut second: Command, listener: Option<Listener>) -> Result<(Output, Output), Error> {
     let (source, sink) = (name(&first), name(&second));
     let mut writing = spawn(&mut first, Stdio::null())?;
     let stdin = writing.stdout.take().map_or_else(Stdio::null, Stdio::from);
@@ -99,7 +153,7 @@ pub fn pipe(mut first: Command, mut second: Command) -> Result<(Output, Output),
         }
     };
     let ids = [writing.id(), reading.id()];
-    let wait = std::thread::spawn(move || writing.wait_with_output());
+    let wait = thread::spawn(move || collect(writing, listener));
     let read = reading.wait_with_output();
     let written = wait.join().unwrap_or_else(|_| Err(io::Error::other("the thread that waits for it ended")));
     ids.into_iter().for_each(forget);
@@ -169,6 +223,15 @@ mod tests {
         })
         .unwrap();
         assert_eq!((output.status.code(), output.stderr.len(), written), (Some(3), 220_000, true));
+    }
+
+    #[test]
+    fn one_that_says_the_wrong_thing_is_ended_and_what_it_said_is_kept() {
+        let script = "echo out; echo fine >&2; echo wrong >&2; exec sleep 60";
+        let listener: Listener = Box::new(|line| line.starts_with("wrong"));
+        let output = listen(Command::new("sh").args(["-c", script]), None, Some(listener)).unwrap();
+        assert_eq!(output.status.code(), None, "ended by a signal");
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"fine\nwrong\n"[..]));
     }
 
     #[test]

@@ -56,7 +56,15 @@ pub fn space(path: &Path) -> Result<Space, Error> {
 /// Takes the exclusive lock at `path`, waiting at most `patience`. It is held until the value is dropped or the process ends.
 pub fn lock(path: &Path, patience: Duration) -> Result<Flock<File>, Error> {
     let open = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-    let mut file = open.map_err(|error| Error::OpenLock(path.to_owned(), error))?;
+    take(open.map_err(|error| Error::OpenLock(path.to_owned(), error))?, path, patience)
+}
+
+/// Takes the exclusive lock of a directory that need not be writable, likewise.
+pub fn lock_directory(path: &Path, patience: Duration) -> Result<Flock<File>, Error> {
+    take(File::open(path).map_err(|error| Error::OpenLock(path.to_owned(), error))?, path, patience)
+}
+
+fn take(mut file: File, path: &Path, patience: Duration) -> Result<Flock<File>, Error> {
     let start = Instant::now();
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

@@ -75,13 +75,60 @@ pub struct Verify {
     pub storage: Volume,
 }
 
-/// Where sets are kept.
+/// Where sets are kept: on a volume of the instance, or in S3.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.volume) || !has(self.s3)")
+    .message("sets are kept in one place: remove volume or s3"))]
 pub struct Repository {
-    /// A volume of the instance. Default size: that of the database and the file volume together.
-    #[serde(default)]
-    pub volume: Volume,
+    /// A volume of the instance, the default. Default size: that of the database and the file volume together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Volume>,
+    /// A bucket of a server that speaks S3. The instance has no volume of backups then; one that it had before stays, with its
+    /// sets, and is neither written to nor deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3>,
+}
+
+/// A repository in S3: `<endpoint>/<bucket>/<prefix>`. Whatever names another place begins a new repository there; the sets that were
+/// made before stay where they are.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct S3 {
+    /// Name of the bucket. Make it first: one that is not there is made with the server's defaults, if the key has the right to.
+    #[schemars(schema_with = "super::schema::bucket")]
+    pub bucket: String,
+    /// What the names of the repository's objects begin with, such as `hmis/production`. No two instances may share it, of
+    /// whatever cluster. Default: namespace and name of the instance, `<namespace>/<name>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::object_prefix")]
+    pub prefix: Option<String>,
+    /// Region of the bucket, such as `eu-west-1`. Default: the server is asked, which takes the right `s3:GetBucketLocation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::region")]
+    pub region: Option<String>,
+    /// Address of the server, such as `https://s3.example.org`; without encryption none is spoken to. Default: that of AWS, in
+    /// `region` if that is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::s3_endpoint")]
+    pub endpoint: Option<String>,
+    /// What the server lets in.
+    pub credentials: S3Credentials,
+    /// A Secret of this namespace with the certificate, under `ca.crt`, of the authority that has signed the server's. Default: the
+    /// authorities of the database's image, which know public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::object_name")]
+    pub ca_secret_name: Option<String>,
+}
+
+/// What an S3 server lets in.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct S3Credentials {
+    /// A Secret of this namespace with the keys `accessKeyID` and `secretAccessKey`. A change of its content holds from the next
+    /// backup on.
+    #[schemars(schema_with = "super::schema::object_name")]
+    pub secret_name: String,
 }
 
 /// How many sets are kept, as restic counts them: the newest ones, and the newest one of each of the

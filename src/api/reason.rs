@@ -163,8 +163,14 @@ pub enum Reason {
     RepositoryLocked,
     /// The repository can't be opened with the password in the Secret.
     RepositoryKeyMismatch,
-    /// The repository's volume is full.
+    /// The place of the repository is full: its volume, or what its bucket may hold.
     RepositoryFull,
+    /// The server of the repository can't be reached, or is not the one that it should be.
+    RepositoryUnreachable,
+    /// The server of the repository does not let the instance do what it has to.
+    RepositoryAccessDenied,
+    /// The repository is another instance's, of this cluster or another one.
+    RepositoryForeign,
     /// A volume is full.
     DiskFull,
     /// A volume will be full within thirty days.

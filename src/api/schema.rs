@@ -147,6 +147,33 @@ pub fn image_reference(_: &mut SchemaGenerator) -> Schema {
     text(400, &pattern, "write an image with its tag or digest, such as docker.io/postgis/postgis:17-3.5")
 }
 
+/// Name of a bucket: what AWS takes, without what would be an IP address or a path.
+pub fn bucket(_: &mut SchemaGenerator) -> Schema {
+    let message = "write the name of a bucket: 3 to 63 lower-case letters, digits, - and ., beginning and ending with a letter or digit";
+    text(63, "[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]", message)
+}
+
+/// What the names of objects in a bucket begin with.
+pub fn object_prefix(_: &mut SchemaGenerator) -> Schema {
+    let part = "[a-zA-Z0-9_][-._a-zA-Z0-9]*";
+    let message =
+        "write what names of objects begin with, such as hmis/production: letters, digits, -, _ and . between single /, none at either end";
+    text(255, &format!("{part}(/{part})*"), message)
+}
+
+/// Region of a bucket.
+pub fn region(_: &mut SchemaGenerator) -> Schema {
+    text(64, "[a-z0-9]([-a-z0-9]*[a-z0-9])?", "write a region, such as eu-west-1: lower-case letters, digits and - only")
+}
+
+/// Address of an S3 server: encrypted, without bucket.
+pub fn s3_endpoint(_: &mut SchemaGenerator) -> Schema {
+    let label = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
+    let pattern = format!("https://{label}([.]{label})*(:[1-9][0-9]{{0,4}})?/?");
+    let message = "write https:// and a host in lower case, with its port if that is not 443, such as https://s3.example.org:9000: no bucket, no path, no password";
+    text(253, &pattern, message)
+}
+
 /// Size of a volume, whole bytes with a binary or decimal unit.
 pub fn storage_quantity(_: &mut SchemaGenerator) -> Schema {
     text(20, "[1-9][0-9]{0,5}(Mi|Gi|Ti|M|G|T)", "write a whole number of up to six digits with Mi, Gi, Ti, M, G or T, such as 50Gi")

@@ -270,7 +270,7 @@ pub struct CapacityStatus {
     /// Of DHIS2's files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<VolumeCapacity>,
-    /// Of the backup repository.
+    /// Of the backup repository. Of one in S3 only what is in use is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<VolumeCapacity>,
 }

@@ -44,8 +44,8 @@ pub struct Instance {
     pub running: Option<Version>,
     /// Volume of DHIS2's files.
     pub files: Storage,
-    /// Volume of the repository.
-    pub backups: Storage,
+    /// Where backup sets are kept.
+    pub repository: Repository,
     /// Where a set is restored to see whether it can be.
     pub scratch: Storage,
     /// The encryption key.
@@ -201,6 +201,43 @@ pub struct Storage {
     pub size: String,
     /// Storage class.
     pub class: Option<String>,
+}
+
+/// Where backup sets are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Repository {
+    /// On the claim of backups.
+    Volume(Storage),
+    /// In a bucket.
+    S3(Bucket),
+}
+
+/// A repository in S3.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bucket {
+    /// As restic names it: `s3:https://host/bucket/prefix`.
+    pub url: String,
+    /// Is the bucket named in the path, not in the host?
+    pub path_style: bool,
+    /// Its server.
+    pub endpoint: Endpoint,
+    /// Its region.
+    pub region: Option<String>,
+    /// The user's Secret with the credentials.
+    pub credentials: String,
+    /// The user's Secret with the authority of the server's certificate.
+    pub ca: Option<String>,
+    /// The claim of backups of before, as it is.
+    pub left: Option<Storage>,
+}
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: i32,
 }
 
 /// The encryption key.

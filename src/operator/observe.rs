@@ -229,12 +229,20 @@ async fn look_at_secrets(
 pub const CERTIFICATE: &str = "spec.web.tls.secretName";
 /// The field that names the user's encryption key.
 pub const ENCRYPTION_KEY: &str = "spec.encryption.secretName";
+/// The field that names the credentials of the repository's server.
+pub const S3_CREDENTIALS: &str = "spec.backup.repository.s3.credentials.secretName";
+/// The field that names the authority of that server's certificate.
+pub const S3_CA: &str = "spec.backup.repository.s3.caSecretName";
 
 /// Secrets that the resource names and whose loss nothing else tells: a container that lacks one of `secretConfig` is refused by name.
 fn named(resource: &Dhis2Instance) -> impl Iterator<Item = (&'static str, &str)> {
     let certificate = resource.spec.web.tls.as_ref().and_then(|tls| tls.secret_name.as_deref());
     let key = resource.spec.encryption.secret_name.as_deref();
-    [(CERTIFICATE, certificate), (ENCRYPTION_KEY, key)].into_iter().filter_map(|(field, name)| Some((field, name?)))
+    let s3 = resource.spec.backup.repository.s3.as_ref();
+    let (credentials, ca) = (s3.map(|s3| s3.credentials.secret_name.as_str()), s3.and_then(|s3| s3.ca_secret_name.as_deref()));
+    [(CERTIFICATE, certificate), (ENCRYPTION_KEY, key), (S3_CREDENTIALS, credentials), (S3_CA, ca)]
+        .into_iter()
+        .filter_map(|(field, name)| Some((field, name?)))
 }
 
 /// Recorded volumes that no watch shows: lost, or only without our label.
@@ -250,7 +258,9 @@ fn is_carried_out(resource: &Dhis2Instance) -> bool {
     let denied = |kind: &str| status.conditions.iter().any(|condition| condition.type_ == kind && condition.status == "False");
     let interrupted =
         status.conditions.iter().any(|condition| condition.type_ == "Reconciling" && condition.reason == Reason::Failed.as_str());
-    status.observed_generation == resource.metadata.generation && denied("Stalled") && denied("Paused") && !interrupted
+    // One without which no backup is made is told there only.
+    let missing = status.conditions.iter().any(|condition| condition.reason == Reason::SecretMissing.as_str());
+    status.observed_generation == resource.metadata.generation && denied("Stalled") && denied("Paused") && !interrupted && !missing
 }
 
 impl Observed {

@@ -4,6 +4,7 @@
 mod address;
 mod claims;
 mod clients;
+mod repository;
 pub mod restoring;
 mod schedule;
 mod size;
@@ -75,7 +76,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         scratch: size::scratch(resource, &database.storage, &files)?,
         database,
         files,
-        backups: size::backups(resource, observed, &claims)?,
+        repository: repository::repository(resource, observed, &claims)?,
         claims,
         dump: spec.bootstrap.as_ref().map(|bootstrap| bootstrap.from_dump.clone()),
         restoring: restoring::restoring(resource),
@@ -160,6 +161,7 @@ fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionK
     let generated = matches!(encryption, EncryptionKey::Secret { generated: true, .. });
     let secrets_needed = if generated { 4 } else { 3 };
     let claims = status.claims.unwrap_or_default();
+    let has_repository = claims.backups.is_some() || resource.spec.backup.repository.s3.is_some();
     let built = status.database.is_some_and(|database| database.built.is_some());
     let secured = status.admin.is_some_and(|admin| admin.secured.is_some());
     let serving = observed.set_is_ready(name);
@@ -167,7 +169,7 @@ fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionK
     let first = format!("{name}-backup-first");
     let never_backed_up = status.backup.is_none_or(|backup| backup.last.is_none());
     Stage {
-        prepared: status.secrets.len() >= secrets_needed && claims.database.is_some() && claims.files.is_some() && claims.backups.is_some(),
+        prepared: status.secrets.len() >= secrets_needed && claims.database.is_some() && claims.files.is_some() && has_repository,
         built,
         application: built && (observed.set_is_ready(&format!("{name}-database")) || observed.own(Kind::StatefulSet, name).is_some()),
         secured,

@@ -22,6 +22,7 @@ const POSTGRESQL: &str = "/usr/lib/postgresql";
 /// The user that the programs run as when the tests run as root.
 const NOBODY: u32 = 65534;
 
+pub mod bucket;
 pub mod sets;
 pub mod source;
 
@@ -178,7 +179,7 @@ impl Pod {
     fn ended(&self, output: &Output) -> Ended {
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         let report = fs::read_to_string(self.path("/tmp/report")).unwrap_or_default();
-        for secret in [OWNER_PASSWORD, BACKUP_PASSWORD, ENCRYPTION, REPOSITORY_PASSWORD, GENERATED] {
+        for secret in [OWNER_PASSWORD, BACKUP_PASSWORD, ENCRYPTION, REPOSITORY_PASSWORD, GENERATED, bucket::SECRET_KEY] {
             assert!(!log.contains(secret) && !report.contains(secret), "a secret was told: {log} {report}");
         }
         Ended { code: output.status.code(), report: Report::parse(&report), log }
@@ -276,15 +277,20 @@ pub fn postgresql(program: &str) -> PathBuf {
 
 /// restic, as it was built from src/agent/restic: named by `DHIS2_RESTIC`, or in the cache of built programs, or in the PATH.
 pub fn restic() -> PathBuf {
+    let named = std::env::var_os("DHIS2_RESTIC").map(PathBuf::from);
+    named.or_else(|| built("restic")).expect("restic: build src/agent/restic (see its go.mod), name the program in DHIS2_RESTIC")
+}
+
+/// A program in the cache of built ones (make unit builds them), or in the PATH.
+fn built(program: &str) -> Option<PathBuf> {
     let home = std::env::var("HOME").unwrap_or_default();
     let cache = std::env::var("DHIS2_OPERATOR_CACHE").unwrap_or(format!("{home}/.cache/dhis2-operator"));
     let built = fs::read_dir(Path::new(&cache).join("bin")).into_iter().flatten().flatten().map(|entry| entry.path());
-    let built = built.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("restic")));
-    let built = built.map(|path| if path.is_dir() { path.join("restic") } else { path });
+    let built = built.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(program)));
+    let built = built.map(|path| if path.is_dir() { path.join(program) } else { path });
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let named = std::env::var_os("DHIS2_RESTIC").map(PathBuf::from);
-    let mut candidates = named.into_iter().chain(built).chain(std::env::split_paths(&path).map(|directory| directory.join("restic")));
-    candidates.find(|path| path.is_file()).expect("restic: build src/agent/restic (see its go.mod), name the program in DHIS2_RESTIC")
+    let mut candidates = built.chain(std::env::split_paths(&path).map(|directory| directory.join(program)));
+    candidates.find(|path| path.is_file())
 }
 
 /// Does a process have its place in this directory?

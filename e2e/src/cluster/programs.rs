@@ -63,6 +63,7 @@ pub const ALL: &[Program] = &[
         binary: Some("kubeconform"),
         linker_flags: PLAIN,
     },
+    Program { module: VERSITYGW, packages: &["github.com/versity/versitygw/cmd/versitygw"], binary: Some(VERSITYGW), linker_flags: PLAIN },
 ];
 
 const TRAEFIK: &str = "traefik";
@@ -70,6 +71,9 @@ const TRAEFIK: &str = "traefik";
 /// Part of the product: its module lies beside the code that runs it.
 const RESTIC: &str = "restic";
 const RESTIC_SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/agent/restic");
+
+/// An S3 server, for backups that go there.
+pub const VERSITYGW: &str = "versitygw";
 
 /// The pinned module of Traefik's ACME library, and what replaces its DNS providers.
 const LEGO: &str = "lego";
@@ -83,9 +87,9 @@ impl Program {
         ALL.iter().find(|p| p.module == module)
     }
 
-    /// Whether a cluster runs it; the others are tools for charts.
+    /// Whether a cluster runs it; the others are for tests and charts.
     pub fn runs_in_a_cluster(&self) -> bool {
-        !["helm", "kubeconform", RESTIC].contains(&self.module)
+        !["helm", "kubeconform", RESTIC, VERSITYGW].contains(&self.module)
     }
 
     /// The folder of its module.

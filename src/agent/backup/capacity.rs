@@ -33,7 +33,9 @@ pub fn capacity(now: &Manifest, before: Option<&Manifest>) -> Capacity {
         free: None,
         per_day: growth(&|manifest| Some(manifest.postgresql.bytes)),
     };
-    Capacity { database: Some(database), files: volume("files"), repository: volume("backups") }
+    // Of a bucket nobody knows what it still takes.
+    let bucket = || Some(Filling { used: now.repository_bytes?, free: None, per_day: growth(&|manifest| manifest.repository_bytes) });
+    Capacity { database: Some(database), files: volume("files"), repository: volume("backups").or_else(bucket) }
 }
 
 fn per_day(before: u64, now: u64, time: SignedDuration) -> Option<i64> {
@@ -53,7 +55,7 @@ mod tests {
 
     fn snapshot(day: u32, part: &str) -> Snapshot {
         let tags = ["set=a".to_owned(), format!("part={part}")].to_vec();
-        Snapshot { id: format!("{part}-{day}"), time: at(day).parse().unwrap(), tags, paths: Vec::new() }
+        Snapshot { id: format!("{part}-{day}"), time: at(day).parse().unwrap(), hostname: String::new(), tags, paths: Vec::new() }
     }
 
     fn base_of(days: &[u32], now: u32) -> Option<String> {
@@ -84,6 +86,9 @@ mod tests {
         assert_eq!(told.database, Some(Filling { used: 12 << 30, free: None, per_day: Some(gib) }));
         assert_eq!(told.files, Some(Filling { used: 4 << 30, free: Some(16 << 30), per_day: Some(-gib) }), "somebody has tidied up");
         assert_eq!(told.repository, None, "a manifest that does not tell");
+        let in_bucket = |manifest: Manifest, bytes| Manifest { repository_bytes: Some(bytes), ..manifest };
+        let told_of_bucket = capacity(&in_bucket(now.clone(), 9 << 30), Some(&in_bucket(before.clone(), 1 << 30)));
+        assert_eq!(told_of_bucket.repository, Some(Filling { used: 9 << 30, free: None, per_day: Some(gib) }));
         assert_eq!(capacity(&now, None).database.and_then(|filling| filling.per_day), None);
         assert_eq!(capacity(&now, Some(&manifest(8, 3, 8))).files.and_then(|filling| filling.per_day), None, "a day is too little");
     }

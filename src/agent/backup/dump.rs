@@ -48,9 +48,10 @@ impl Drop for PasswordFile {
     }
 }
 
-/// Adds to `restic backup` the program whose output it stores.
+/// Adds to `restic backup` the program whose output it stores, run by way of `hidden`.
 pub fn from_command(
     restic: &mut Command,
+    hidden: &[&str],
     programs: &Programs,
     address: &DatabaseAddress,
     password: &PasswordFile,
@@ -58,7 +59,8 @@ pub fn from_command(
     excluded: &[String],
 ) {
     let pg_dump = programs.command("pg_dump");
-    restic.env("PGPASSFILE", &password.0).args(["--stdin-filename", DUMP, "--stdin-from-command", "--"]).arg(pg_dump.get_program());
+    restic.env("PGPASSFILE", &password.0).args(["--stdin-filename", DUMP, "--stdin-from-command", "--"]);
+    restic.args(hidden).arg(pg_dump.get_program());
     restic.arg(format!("--host={}", address.host)).arg(format!("--port={}", address.port));
     restic.arg(format!("--username={}", layout::BACKUP_ROLE)).arg(format!("--dbname={}", layout::DATABASE)).arg("--no-password");
     // Not compressed: restic finds what is new in it, and compresses that. Comments belong to extensions' owners.

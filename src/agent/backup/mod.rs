@@ -10,10 +10,12 @@ mod sane;
 mod steps;
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::postgres::Error as SqlError;
+use nix::fcntl::Flock;
 
 use super::Ended;
 use super::args::{Backup, Keep};
@@ -22,7 +24,7 @@ use super::log::Log;
 use super::paths::Paths;
 use super::postgres::{programs, reach};
 use super::sets::manifest::Manifest;
-use super::sets::restic::{self, Repository, Snapshot};
+use super::sets::restic::{self, Owner, Repository, Snapshot};
 use super::sets::{manifest, proof, set};
 use super::termination::Message;
 use super::{secret, volume};
@@ -33,6 +35,8 @@ use crate::report::{BackedUp, Data, Refusal};
 const LOCK_PATIENCE: Duration = Duration::from_mins(30);
 /// A note on the volume that forgotten snapshots still take space.
 const PENDING_PRUNE: &str = "/backups/.prune-pending";
+/// The same where there is no such volume. It is gone with the pod: what one has left that was killed goes when the next set does.
+const PENDING_PRUNE_OF_POD: &str = ".prune-pending";
 
 /// A backup that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -102,8 +106,10 @@ impl Failure for Error {
 /// Makes the set, or finds it made, and applies the retention.
 pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
     reports.waiting(&format!("making the backup set {}", arguments.set), log);
-    let _lock = volume::lock(&paths.of(layout::REPOSITORY_LOCK), LOCK_PATIENCE)?;
-    let repository = Repository::open(paths)?;
+    let _lock = lock(arguments, paths, log)?;
+    let owner = Owner { instance: &arguments.instance, name: &arguments.name, adopt: arguments.adopt };
+    let repository = Repository::open(&arguments.repository, paths, &owner)?;
+    let pending = if repository.is_remote() { std::env::temp_dir().join(PENDING_PRUNE_OF_POD) } else { paths.of(PENDING_PRUNE) };
     let snapshots = repository.snapshots()?;
     let set = set::name(&snapshots, &arguments.set, &arguments.instance);
     let made = snapshots.iter().find(|snapshot| snapshot.is_manifest() && snapshot.set() == Some(&set));
@@ -115,7 +121,7 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
         None => match steps::make(&repository, &set, arguments, paths, log, reports) {
             Err(error) if error.reason() == Some(Refusal::RepositoryFull) => {
                 log.warn(&format!("{}: removing old sets, then trying once more", told(&error)));
-                make_room(&repository, &snapshots, arguments, paths, log);
+                make_room(&repository, &snapshots, arguments, &pending, log);
                 steps::make(&repository, &set, arguments, paths, log, reports)?
             }
             made => made?,
@@ -124,12 +130,28 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     // Before old sets go: the one that growth is measured from may be among them.
     let capacity = capacity::capacity(&manifest, earlier(&repository, &snapshots, &manifest, log).as_ref());
     let kept = match manifest.doubt() {
-        None => retention::apply(&repository, &arguments.keep, &arguments.name, &paths.of(PENDING_PRUNE), log)?,
+        None => retention::apply(&repository, &arguments.keep, &arguments.name, &pending, log)?,
         Some(doubt) => retention::postpone(&repository, doubt)?,
     };
     let verified = proof::newest(&repository, &snapshots).inspect_err(|error| log.warn(&told(error))).unwrap_or_default();
     let report = manifest.report(kept.retention, kept.sets, kept.oldest, verified, capacity);
     Ok((message(&report, kept.trouble), Some(Data::Backup(Box::new(report)))))
+}
+
+/// Held while the set is made. Where the repository has no volume it is the directory of the files, which all backups of an instance
+/// see on the same node.
+fn lock(arguments: &Backup, paths: &Paths, log: Log) -> Result<Option<Flock<File>>, volume::Error> {
+    if arguments.repository.s3.is_none() {
+        return volume::lock(&paths.of(layout::REPOSITORY_LOCK), LOCK_PATIENCE).map(Some);
+    }
+    match volume::lock_directory(&paths.of(layout::FILES), LOCK_PATIENCE) {
+        // Some network file systems lock no directory. restic's own locks keep a repository whole; this one saves work.
+        Err(error @ volume::Error::TakeLock(..)) => {
+            log.warn(&told(&error));
+            Ok(None)
+        }
+        taken => taken.map(Some),
+    }
 }
 
 /// The set that growth is measured from.
@@ -139,12 +161,12 @@ fn earlier(repository: &Repository, snapshots: &[Snapshot], manifest: &Manifest,
 }
 
 /// Lets old sets go before the new one is made, since they would never go otherwise: retention comes after a set.
-fn make_room(repository: &Repository, snapshots: &[Snapshot], arguments: &Backup, paths: &Paths, log: Log) {
+fn make_room(repository: &Repository, snapshots: &[Snapshot], arguments: &Backup, pending: &Path, log: Log) {
     let newest = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).max_by_key(|snapshot| snapshot.time);
     // A doubtful set pushes out no whole one, here neither: no rule keeps everything.
     let whole = newest.is_none_or(|newest| manifest::read(repository, &newest.id).is_ok_and(|manifest| manifest.doubt().is_none()));
     let keep = if whole { &arguments.keep } else { &Keep::default() };
-    if let Err(error) = retention::make_room(repository, keep, &arguments.name, &paths.of(PENDING_PRUNE), log) {
+    if let Err(error) = retention::make_room(repository, keep, &arguments.name, pending, log) {
         log.warn(&format!("no room was made: {}", told(&error)));
     }
 }

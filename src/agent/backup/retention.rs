@@ -191,6 +191,7 @@ mod tests {
         Snapshot {
             id: id.to_owned(),
             time: time.parse().unwrap(),
+            hostname: String::new(),
             tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
             paths: Vec::new(),
         }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Instant;
 
+use serde::Deserialize;
+
 use super::{Error, dump, sane};
 use crate::agent::args::Backup;
 use crate::agent::failure::told;
@@ -12,6 +14,7 @@ use crate::agent::paths::Paths;
 use crate::agent::postgres::identity::{self, Identity};
 use crate::agent::postgres::programs::Programs;
 use crate::agent::postgres::reach;
+use crate::agent::sets::bucket;
 use crate::agent::sets::manifest::{self, Dhis2, Dump, EncryptionKey, Files, Manifest, Postgresql};
 use crate::agent::sets::moment::{Facts, Moment};
 use crate::agent::sets::restic::{Repository, Snapshot, Summary};
@@ -112,7 +115,8 @@ impl Making<'_> {
         let excluded = dump::excluded_data(families);
         let build = |restic: &mut Command| {
             self.label.mark(restic, Part::Dump);
-            dump::from_command(restic, &programs, &arguments.database, &password_file, &moment.snapshot, &excluded);
+            let hidden = if self.repository.is_remote() { bucket::env_without_credentials() } else { Vec::new() };
+            dump::from_command(restic, &hidden, &programs, &arguments.database, &password_file, &moment.snapshot, &excluded);
         };
         let summary = self.repository.back_up("dump the database", build, None).map_err(Error::Dump)?;
         let contents = moment.contents(families).map_err(Error::Read)?;
@@ -166,6 +170,7 @@ impl Making<'_> {
             },
             shrunk: None,
             volumes: self.volumes()?,
+            repository_bytes: self.repository_bytes(),
             bytes_added: before.data_added_packed + dumped.summary.data_added_packed + after.data_added_packed,
             seconds: self.seconds.clone(),
             resource: self.resource()?,
@@ -190,8 +195,24 @@ impl Making<'_> {
     }
 
     fn volumes(&self) -> Result<BTreeMap<String, volume::Space>, Error> {
-        let places = [("files", layout::FILES), ("backups", layout::BACKUPS)];
-        places.into_iter().map(|(name, place)| Ok((name.to_owned(), volume::space(&self.paths.of(place))?))).collect()
+        let backups = (!self.repository.is_remote()).then_some(("backups", layout::BACKUPS));
+        [("files", layout::FILES)]
+            .into_iter()
+            .chain(backups)
+            .map(|(name, place)| Ok((name.to_owned(), volume::space(&self.paths.of(place))?)))
+            .collect()
+    }
+
+    /// Asked of restic where no file system tells. A set counts without it.
+    fn repository_bytes(&self) -> Option<u64> {
+        #[derive(Deserialize)]
+        struct Stats {
+            total_size: u64,
+        }
+        let arguments = |restic: &mut Command| _ = restic.args(["stats", "--mode", "raw-data", "--no-lock"]);
+        let ask = || self.repository.ask::<Stats>("measure the repository", arguments);
+        let asked = self.repository.is_remote().then(ask)?;
+        asked.inspect_err(|error| self.log.warn(&told(error))).ok().map(|stats| stats.total_size)
     }
 
     fn resource(&self) -> Result<serde_json::Value, Error> {

@@ -86,7 +86,7 @@ fn make(arguments: &args::Restore, paths: &Paths, files: &Store, log: Log) -> Re
 /// Everything up to the data directory's name. Its mark is prepared then, and says all that is left to know.
 fn build(programs: &Programs, arguments: &args::Restore, paths: &Paths, files: &Store, log: Log) -> Result<mark::Mark, Error> {
     files.are_ours(&arguments.instance)?;
-    let repository = Repository::existing(paths)?;
+    let repository = Repository::existing(&arguments.repository, paths)?;
     let snapshots = repository.snapshots()?;
     let noted = note::read(paths, &arguments.instance);
     let manifest = request::choose(&arguments.wanted, noted.as_ref(), &repository, &snapshots, log)?;

@@ -92,6 +92,9 @@ pub struct Manifest {
     pub shrunk: Option<Shrunk>,
     /// Volumes, by what they are for.
     pub volumes: BTreeMap<String, Space>,
+    /// What a repository in a bucket takes before this manifest, in bytes; of one on a volume [`Manifest::volumes`] tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository_bytes: Option<u64>,
     /// Bytes that the set added to the repository, but for this manifest.
     pub bytes_added: u64,
     /// How long each step took, in seconds.

@@ -1,5 +1,9 @@
 //! The restic repository of an instance.
 
+mod error;
+mod remote;
+mod snapshot;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,119 +13,42 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::agent::failure::Failure;
+use super::bucket::{Address, Bucket};
 use crate::agent::paths::Paths;
 use crate::agent::program;
 use crate::layout;
-use crate::report::Refusal;
+pub use error::Error;
+pub use remote::Owner;
+pub use snapshot::{Snapshot, Summary};
 
 /// A lock that a killed pod has left counts as stale after half an hour: whoever has to have the repository waits that long.
 pub const UNTIL_STALE: Duration = Duration::from_mins(35);
 /// How long restic itself waits before stale locks are looked for.
 const RETRY_LOCK: Duration = Duration::from_secs(30);
 
-/// A repository that can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// restic did not start.
-    #[error("{0}")]
-    Start(&'static str, #[source] program::Error),
-    /// The directory holds something else.
-    #[error(
-        "make a repository in {0}: the directory holds something that is no restic repository; it is left as it is, move it away by hand"
-    )]
-    Foreign(PathBuf),
-    /// There is none.
-    #[error("{0} holds no restic repository: was a backup made, and is it the right volume?")]
-    Absent(PathBuf),
-    /// The directory can't be prepared.
-    #[error("make a repository in {0}")]
-    Prepare(PathBuf, #[source] io::Error),
-    /// The key is wrong.
-    #[error("{0}: the repository can't be opened with the key of the Secret; put the original Secret back, or move the repository away")]
-    Key(&'static str),
-    /// Somebody else holds it.
-    #[error("{0}: somebody else has locked the repository")]
-    Locked(&'static str),
-    /// It is full.
-    #[error("{0}: no space left: enlarge the volume of the repository, or free space in it by hand: {1}")]
-    Full(&'static str, String),
-    /// Anything else.
-    #[error("{step}: restic ended with code {code}: {said}")]
-    Failed {
-        /// What was done.
-        step: &'static str,
-        /// restic's exit code.
-        code: i32,
-        /// What it said.
-        said: String,
-    },
-    /// restic said something unexpected.
-    #[error("{0}: understand what restic says")]
-    Understand(&'static str, #[source] serde_json::Error),
-}
-
-impl Failure for Error {
-    fn reason(&self) -> Option<Refusal> {
-        match self {
-            Self::Foreign(_) | Self::Key(_) => Some(Refusal::RepositoryKeyMismatch),
-            Self::Locked(_) => Some(Refusal::RepositoryLocked),
-            Self::Full(..) => Some(Refusal::RepositoryFull),
-            Self::Prepare(_, error) if error.kind() == io::ErrorKind::StorageFull => Some(Refusal::RepositoryFull),
-            Self::Absent(_) | Self::Start(..) | Self::Prepare(..) | Self::Failed { .. } | Self::Understand(..) => None,
-        }
-    }
-}
-
-/// One snapshot of the repository.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Snapshot {
-    /// Its identifier.
-    pub id: String,
-    /// When it was made.
-    pub time: jiff::Timestamp,
-    /// What it is part of.
-    #[serde(default)]
-    pub tags: Vec<String>,
-    /// What was backed up.
-    #[serde(default)]
-    pub paths: Vec<String>,
-}
-
-/// What restic tells about a snapshot that it has just made.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Summary {
-    /// Its identifier.
-    pub snapshot_id: String,
-    /// Bytes added to the repository, compressed.
-    pub data_added_packed: u64,
-    /// Files in the snapshot.
-    pub total_files_processed: u64,
-    /// Their size.
-    pub total_bytes_processed: u64,
-    /// Whether all of them could be read.
-    #[serde(skip, default = "complete")]
-    pub complete: bool,
-}
-
-fn complete() -> bool {
-    true
-}
-
 /// The repository and the key to it.
 #[derive(Debug)]
 pub struct Repository {
     program: PathBuf,
-    directory: PathBuf,
+    place: Place,
     password_file: PathBuf,
 }
 
+/// Where a repository is.
+#[derive(Debug)]
+enum Place {
+    Volume(PathBuf),
+    Bucket(Bucket),
+}
+
 impl Repository {
-    /// The instance's repository; made when the volume has none yet.
-    pub fn open(paths: &Paths) -> Result<Self, Error> {
-        let repository = Self::at(paths);
-        if !repository.directory.join("config").is_file() {
-            repository.initialise()?;
+    /// The repository that `owner` writes to; made when there is none yet.
+    pub fn open(address: &Address, paths: &Paths, owner: &Owner<'_>) -> Result<Self, Error> {
+        let repository = Self::at(address, paths)?;
+        match &repository.place {
+            Place::Volume(directory) if directory.join("config").is_file() => {}
+            Place::Volume(directory) => repository.initialise(directory)?,
+            Place::Bucket(bucket) => remote::open(&repository, bucket, owner)?,
         }
         // What a killed pod has left is taken away before it costs a wait.
         repository.unlock_stale("remove stale locks")?;
@@ -129,53 +56,62 @@ impl Repository {
     }
 
     /// The instance's repository, which is never made here.
-    pub fn existing(paths: &Paths) -> Result<Self, Error> {
-        let repository = Self::at(paths);
-        if !repository.directory.join("config").is_file() {
-            return Err(Error::Absent(repository.directory));
+    pub fn existing(address: &Address, paths: &Paths) -> Result<Self, Error> {
+        let repository = Self::at(address, paths)?;
+        match &repository.place {
+            Place::Volume(directory) if directory.join("config").is_file() => {}
+            Place::Volume(directory) => return Err(Error::Absent(directory.clone())),
+            Place::Bucket(bucket) => remote::existing(&repository, bucket)?,
         }
         repository.unlock_stale("remove stale locks")?;
         Ok(repository)
     }
 
-    fn at(paths: &Paths) -> Self {
-        Self {
+    fn at(address: &Address, paths: &Paths) -> Result<Self, Error> {
+        let bucket = Bucket::find(address, paths)?;
+        Ok(Self {
             program: paths.of(layout::RESTIC),
-            directory: paths.of(layout::REPOSITORY),
+            place: bucket.map_or_else(|| Place::Volume(paths.of(layout::REPOSITORY)), Place::Bucket),
             password_file: paths.of(layout::BACKUP_PASSWORD),
-        }
+        })
+    }
+
+    /// Whether it is in a bucket, of which nobody tells how full it is.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.place, Place::Bucket(_))
     }
 
     /// Makes it beside its place and renames it: killed meanwhile, there is no half repository. Never over anything that is there.
-    fn initialise(&self) -> Result<(), Error> {
-        let failed = |error| Error::Prepare(self.directory.clone(), error);
-        match fs::read_dir(&self.directory).map(|mut entries| entries.next().is_some()) {
-            Ok(true) => return Err(Error::Foreign(self.directory.clone())),
+    fn initialise(&self, directory: &Path) -> Result<(), Error> {
+        let failed = |error| Error::Prepare(directory.to_owned(), error);
+        match fs::read_dir(directory).map(|mut entries| entries.next().is_some()) {
+            Ok(true) => return Err(Error::Foreign(directory.to_owned())),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        let new = self.directory.with_extension("new");
+        let new = directory.with_extension("new");
         if new.exists() {
             fs::remove_dir_all(&new).map_err(failed)?;
         }
-        let step = "make the repository";
-        let mut command = self.command_at(&new);
-        let output = program::finish(command.arg("init"), None).map_err(|error| Error::Start(step, error))?;
-        judge(step, output.status.code(), &output.stderr)?;
-        fs::rename(&new, &self.directory).map_err(failed)
+        let mut command = self.command_at(&Place::Volume(new.clone()));
+        self.finish("make the repository", command.arg("init"), None)?;
+        fs::rename(&new, directory).map_err(failed)
     }
 
     /// restic, ready for arguments.
     pub fn command(&self) -> Command {
-        self.command_at(&self.directory)
+        self.command_at(&self.place)
     }
 
-    fn command_at(&self, directory: &Path) -> Command {
+    fn command_at(&self, place: &Place) -> Command {
         let mut command = Command::new(&self.program);
         let temporary = std::env::temp_dir();
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", &temporary).env("TMPDIR", &temporary);
-        command.env("RESTIC_REPOSITORY", directory).env("RESTIC_PASSWORD_FILE", &self.password_file);
-        command.env("RESTIC_CACHE_DIR", temporary.join("restic-cache")).arg("--json");
+        command.env("RESTIC_PASSWORD_FILE", &self.password_file).env("RESTIC_CACHE_DIR", temporary.join("restic-cache")).arg("--json");
+        match place {
+            Place::Volume(directory) => _ = command.env("RESTIC_REPOSITORY", directory),
+            Place::Bucket(bucket) => bucket.tell(&mut command),
+        }
         command
     }
 
@@ -210,10 +146,10 @@ impl Repository {
     pub fn pipe(&self, step: &'static str, build: impl Fn(&mut Command), reader: Command) -> Result<Output, Error> {
         let mut command = self.command();
         build(command.arg(format!("--retry-lock={}s", UNTIL_STALE.as_secs())));
-        let (output, read) = program::pipe(command, reader).map_err(|error| Error::Start(step, error))?;
+        let (output, read) = program::pipe(command, reader, self.listener()).map_err(|error| Error::Start(step, error))?;
         // A reader that ended early stops restic as well: then its own end tells why.
-        if read.status.success() || output.status.code() == Some(0) || !ended_by_pipe(&output) {
-            judge(step, output.status.code(), &output.stderr)?;
+        if read.status.success() || output.status.code() == Some(0) || self.is_cut(&output) || !ended_by_pipe(&output) {
+            self.judge(step, &output)?;
         }
         Ok(read)
     }
@@ -232,9 +168,8 @@ impl Repository {
             let mut command = self.command();
             let retry = RETRY_LOCK.min(patience).as_secs();
             build(command.arg(format!("--retry-lock={retry}s")));
-            let output = program::finish(&mut command, input).map_err(|error| Error::Start(step, error))?;
-            match judge(step, output.status.code(), &output.stderr) {
-                Ok(complete) => return Ok((output.stdout, complete)),
+            match self.finish(step, &mut command, input) {
+                Ok(ended) => return Ok(ended),
                 Err(Error::Locked(_)) if start.elapsed() < patience => self.unlock_stale(step)?,
                 Err(error) => return Err(error),
             }
@@ -242,8 +177,34 @@ impl Repository {
     }
 
     fn unlock_stale(&self, step: &'static str) -> Result<(), Error> {
-        let output = program::finish(self.command().arg("unlock"), None).map_err(|error| Error::Start(step, error))?;
-        judge(step, output.status.code(), &output.stderr).map(drop)
+        self.finish(step, self.command().arg("unlock"), None).map(drop)
+    }
+
+    fn finish(&self, step: &'static str, command: &mut Command, input: Option<&[u8]>) -> Result<(Vec<u8>, bool), Error> {
+        let output = program::listen(command, input, self.listener()).map_err(|error| Error::Start(step, error))?;
+        let complete = self.judge(step, &output)?;
+        Ok((output.stdout, complete))
+    }
+
+    /// restic repeats what a server does not take for a quarter of an hour, each request anew.
+    fn listener(&self) -> Option<program::Listener> {
+        match &self.place {
+            Place::Volume(_) => None,
+            Place::Bucket(bucket) => Some(remote::Retries::of(bucket.patience).listener()),
+        }
+    }
+
+    fn judge(&self, step: &'static str, output: &Output) -> Result<bool, Error> {
+        let judged = judge(step, output.status.code(), &output.stderr);
+        match &self.place {
+            Place::Volume(_) => judged,
+            Place::Bucket(bucket) => judged.map_err(|error| remote::judge(step, error, &output.stderr, bucket)),
+        }
+    }
+
+    /// Did it lose its server?
+    fn is_cut(&self, output: &Output) -> bool {
+        self.is_remote() && remote::trouble(&output.stderr).is_some()
     }
 }
 
@@ -268,7 +229,7 @@ fn judge(step: &'static str, code: Option<i32>, stderr: &[u8]) -> Result<bool, E
 }
 
 /// The messages in restic's standard error, which mixes JSON with the lines of the program that it runs.
-fn said(stderr: &str) -> String {
+fn messages(stderr: &str) -> impl Iterator<Item = String> {
     #[derive(Deserialize)]
     struct Line {
         message: Option<String>,
@@ -278,17 +239,22 @@ fn said(stderr: &str) -> String {
     struct Inner {
         message: String,
     }
-    let messages = stderr.lines().map(|line| match serde_json::from_str::<Line>(line) {
+    stderr.lines().map(|line| match serde_json::from_str::<Line>(line) {
         Ok(Line { message: Some(message), .. }) => message,
         Ok(Line { error: Some(error), .. }) => error.message,
         _ => line.to_owned(),
-    });
-    program::last_lines(&messages.collect::<Vec<_>>().join("\n"))
+    })
+}
+
+fn said(stderr: &str) -> String {
+    program::last_lines(&messages(stderr).collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::failure::Failure;
+    use crate::report::Refusal;
 
     #[test]
     fn what_restic_says_is_understood() {
@@ -316,7 +282,8 @@ mod tests {
         let paths = Paths::new(root.path());
         fs::create_dir_all(paths.of(layout::REPOSITORY)).unwrap();
         fs::write(paths.of("/backups/repository/precious"), "").unwrap();
-        assert!(matches!(Repository::open(&paths), Err(Error::Foreign(_))));
+        let owner = Owner { instance: "uid-1", name: "demo/play", adopt: false };
+        assert!(matches!(Repository::open(&Address::default(), &paths, &owner), Err(Error::Foreign(_))));
         assert!(paths.of("/backups/repository/precious").exists());
     }
 }

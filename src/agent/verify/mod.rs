@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_hours(12);
 /// Restores the set, compares it and notes that it is proven.
 pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
     reports.waiting("restoring a backup set on scratch space", log);
-    let repository = Repository::existing(paths)?;
+    let repository = Repository::existing(&arguments.repository, paths)?;
     let snapshots = repository.snapshots()?;
     let chosen = restore::find(&snapshots, arguments.set.as_deref())?;
     let manifest = manifest::read(&repository, &chosen.id).map_err(restore::Error::manifest)?;

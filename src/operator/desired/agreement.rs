@@ -6,12 +6,12 @@ use serde_json::Value;
 use super::fixture;
 use crate::{
     agent::{
-        args::{Arguments, Command, Database},
+        args::{Address, Arguments, Command, Database},
         watch::Subject,
     },
     layout,
     operator::{
-        instance::{EncryptionKey, Instance, Stage},
+        instance::{EncryptionKey, Endpoint, Instance, Stage},
         kind::Kind,
     },
 };
@@ -66,11 +66,13 @@ fn uses(verb: &Command) -> Vec<&'static str> {
             Subject::Files => vec![layout::FILES, layout::WATCH_TOLD],
         },
         Command::Bootstrap(_) => vec![layout::ADMIN_USERNAME, layout::ADMIN_PASSWORD],
-        Command::Verify(_) => {
-            vec![layout::RESTIC, layout::REPOSITORY, layout::BACKUP_PASSWORD, layout::SCRATCH_PGDATA, layout::SCRATCH_FILES, "/tmp/x"]
-        }
-        Command::Restore(_) => [layout::RESTIC, layout::REPOSITORY, layout::BACKUP_PASSWORD, layout::ENCRYPTION_PASSWORD]
+        Command::Verify(verify) => [layout::RESTIC, layout::BACKUP_PASSWORD, layout::SCRATCH_PGDATA, layout::SCRATCH_FILES, "/tmp/x"]
             .into_iter()
+            .chain(repository(&verify.repository))
+            .collect(),
+        Command::Restore(restore) => [layout::RESTIC, layout::BACKUP_PASSWORD, layout::ENCRYPTION_PASSWORD]
+            .into_iter()
+            .chain(repository(&restore.repository))
             .chain([layout::MARK, layout::PGDATA_BUILDING, layout::FILES, layout::DATABASE_USERNAME, "/tmp/x", "/etc/passwd"])
             .chain(passwords)
             .collect(),
@@ -79,17 +81,26 @@ fn uses(verb: &Command) -> Vec<&'static str> {
             .chain([layout::DATABASE_USERNAME, "/tmp/x", "/etc/passwd"])
             .chain(passwords)
             .collect(),
-        Command::Backup(_) => vec![
+        Command::Backup(backup) => [
             layout::RESTIC,
             layout::FILES,
-            layout::REPOSITORY,
             layout::RESOURCE,
             layout::DATABASE_BACKUP_PASSWORD,
             layout::ENCRYPTION_PASSWORD,
             layout::ADMIN_PASSWORD,
             layout::BACKUP_PASSWORD,
             "/tmp/x",
-        ],
+        ]
+        .into_iter()
+        .chain(repository(&backup.repository))
+        .collect(),
+    }
+}
+
+fn repository(address: &Address) -> Vec<&'static str> {
+    match &address.s3 {
+        None => vec![layout::REPOSITORY],
+        Some(_) => [layout::S3_CREDENTIALS].into_iter().chain(address.s3_ca.then_some(layout::S3_CA)).collect(),
     }
 }
 
@@ -106,15 +117,18 @@ fn the_agent_understands_its_commands_and_finds_what_it_uses() {
     let adopting = Instance { adopt: true, ..fixture::plain() };
     let bringing = Instance { dump: Some(fixture::dump()), ..fixture::plain() };
     let mut verbs = 0;
-    for container in agents(&fixture::plain()).into_iter().chain(agents(&adopting)).chain(agents(&bringing)) {
+    let in_bucket = fixture::in_bucket(Endpoint { host: "s3.example.org".into(), port: 443 });
+    let adopting_bucket = Instance { adopt: true, ..in_bucket.clone() };
+    for container in [fixture::plain(), adopting, in_bucket, adopting_bucket, bringing].iter().flat_map(agents) {
         let verb = verb(&strings(&container["command"]));
         for path in uses(&verb) {
             assert!(mounts(&container, path), "{}: no {path}", container["name"]);
         }
         verbs += 1;
     }
-    // install, build, run, check, watch twice, bootstrap, backup four times, verify, restore; of all three sets at their stages. One imports instead of building.
-    assert_eq!(verbs, 3 * 21);
+    // install, build, run, check, watch twice, bootstrap, backup four times, verify, restore; each of five sets at its stages. One imports
+    // instead of building.
+    assert_eq!(verbs, 5 * 21);
 }
 
 #[test]

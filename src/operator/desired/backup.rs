@@ -7,7 +7,7 @@ use super::{
     job::{self, Cron, Retry, job},
     metadata::{Part, pods},
     pod::{self, Placement, Step, agent, variable},
-    resources,
+    repository, resources,
     volume::{self, Attached},
 };
 use crate::{layout, operator::instance::Instance};
@@ -55,6 +55,9 @@ fn command(instance: &Instance) -> Vec<String> {
     // What runs says which tables can be made again.
     let version = instance.running.filter(|_| instance.stage.held).unwrap_or(instance.version).to_string();
     let mut command = agent(&["backup", "--host", &host, "--instance", &instance.uid, "--name", &name, "--version", &version]);
+    command.extend(repository::arguments(instance));
+    // Of a volume the claim says whose it is; a bucket takes from everybody who has its key.
+    command.extend((instance.adopt && !repository::is_on_a_node(instance)).then(|| "--adopt".to_owned()));
     command.extend(instance.backup.accepted.iter().flat_map(|set| ["--accept".to_owned(), set.clone()]));
     let kept = &instance.backup.retention;
     let kept = [("last", kept.last), ("daily", kept.daily), ("weekly", kept.weekly), ("monthly", kept.monthly), ("yearly", kept.yearly)];
@@ -73,17 +76,16 @@ fn set_id() -> EnvVar {
 /// Everything that a set holds, the generated Secrets with it: one key recovers everything.
 fn attached(instance: &Instance) -> Vec<Attached> {
     let directory = layout::RESOURCE.rsplit_once('/').map_or("/", |(directory, _)| directory);
-    let mut attached = vec![
-        volume::agent().read_only(),
-        volume::files(instance).read_only(),
-        volume::backups(instance),
+    let mut attached = vec![volume::agent().read_only(), volume::files(instance).read_only()];
+    attached.extend(repository::attached(instance));
+    attached.extend(vec![
         volume::configuration(&instance.child("backup"), directory),
         volume::database_secret(instance, &volume::DATABASE_KEYS),
         volume::admin_secret(instance),
         volume::backup_secret(instance),
         // restic's cache.
         volume::tmp(10 << 10),
-    ];
+    ]);
     attached.extend(volume::encryption_secret(instance));
     attached
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::{BUILDING, CLAIM, REPLACED, restore::Phase},
     operator::{
-        instance::{Instance, Kept, Storage},
+        instance::{Instance, Kept, Repository, Storage},
         kind::Kind,
     },
 };
@@ -23,11 +23,8 @@ pub fn claims(instance: &Instance) -> Vec<Wanted> {
     let (claims, database, files) = (&instance.claims, &instance.database.storage, &instance.files);
     // What a claim is for has to be on it before it is so: whoever takes over what a deleted instance left goes by that.
     let leaving = instance.is(Phase::Stopping).then_some(REPLACED);
-    let mut all = vec![
-        (&claims.database, Part::Database, database, leaving),
-        (&claims.files, Part::Application, files, leaving),
-        (&claims.backups, Part::Backup, &instance.backups, None),
-    ];
+    let mut all = vec![(&claims.database, Part::Database, database, leaving), (&claims.files, Part::Application, files, leaving)];
+    all.extend(backups(instance).map(|storage| (&claims.backups, Part::Backup, storage, None)));
     if let Some(restoring) = instance.restoring.as_ref().filter(|restoring| restoring.phase != Phase::Starting) {
         let filling = leaving.is_none().then_some(BUILDING);
         all.extend([(&restoring.database, Part::Database, database, filling), (&restoring.files, Part::Application, files, filling)]);
@@ -42,6 +39,14 @@ pub fn claims(instance: &Instance) -> Vec<Wanted> {
         .filter(|(name, ..)| !claims.lost.contains(name))
         .map(|(name, part, storage, role)| claim(instance, name, part, storage, role))
         .collect()
+}
+
+/// The claim of backups, also one that the repository has left: it stays as it is.
+fn backups(instance: &Instance) -> Option<&Storage> {
+    match &instance.repository {
+        Repository::Volume(storage) => Some(storage),
+        Repository::S3(bucket) => bucket.left.as_ref(),
+    }
 }
 
 fn claim(instance: &Instance, name: &str, part: Part, storage: &Storage, role: Option<&str>) -> Wanted {

@@ -32,7 +32,10 @@ use crate::{
     },
     dhis2::sizing::{heap_mib, preset},
     operator::{
-        instance::{Application, Backup, Claims, Database, EncryptionKey, Images, Instance, Restoring, Stage, Storage, Web},
+        instance::{
+            Application, Backup, Bucket, Claims, Database, EncryptionKey, Endpoint, Images, Instance, Repository, Restoring, Stage,
+            Storage, Web,
+        },
         kind::Kind,
     },
 };
@@ -137,7 +140,7 @@ pub fn plain() -> Instance {
         before_upgrade: None,
         running: None,
         files: Storage { size: preset.files_volume.into(), class: None },
-        backups: Storage { size: preset.backups_volume.into(), class: None },
+        repository: Repository::Volume(Storage { size: preset.backups_volume.into(), class: None }),
         scratch: Storage { size: "30Gi".into(), class: None },
         encryption: EncryptionKey::Secret { name: "play-encryption".into(), generated: true },
         pod: Pod::default(),
@@ -157,6 +160,20 @@ pub fn plain() -> Instance {
         resource: r#"{"kind":"Dhis2Instance"}"#.into(),
         stage: SECURED,
     }
+}
+
+/// The same, with its sets in a bucket of this server.
+pub fn in_bucket(endpoint: Endpoint) -> Instance {
+    let bucket = Bucket {
+        url: format!("s3:https://{}:{}/sets/demo/play", endpoint.host, endpoint.port),
+        path_style: true,
+        endpoint,
+        region: Some("eu-west-1".into()),
+        credentials: "s3-credentials".into(),
+        ca: Some("s3-ca".into()),
+        left: None,
+    };
+    Instance { repository: Repository::S3(bucket), ..plain() }
 }
 
 /// The phases of a restore in which objects are made or stopped for it.
@@ -207,15 +224,17 @@ pub fn at_all_stages(instance: &Instance) -> Vec<Wanted> {
 
 /// Any instance that the CRD's rules let in.
 pub fn any() -> impl Strategy<Value = Instance> {
-    (identity(), web(), application(), database(), placement(), (encryption(), bool::ANY, bool::ANY, bool::ANY, clients())).prop_map(
-        |(identity, web, application, database, pod, (encryption, retain, adopt, policies, clients))| {
+    let flags = (bool::ANY, bool::ANY, bool::ANY, bool::ANY);
+    (identity(), web(), application(), database(), placement(), (encryption(), flags, clients())).prop_map(
+        |(identity, web, application, database, pod, (encryption, (retain, adopt, policies, in_s3), clients))| {
             let (name, namespace) = identity;
             let encryption = match encryption {
                 Some(true) => EncryptionKey::Secret { name: format!("{name}-encryption"), generated: true },
                 Some(false) => EncryptionKey::Secret { name: "key-of-theirs".into(), generated: false },
                 None => EncryptionKey::Default,
             };
-            let plain = plain();
+            let server = || Endpoint { host: "s3.example.org".into(), port: 443 };
+            let plain = if in_s3 { in_bucket(server()) } else { plain() };
             let owner = OwnerReference { name: name.clone(), ..plain.owner.clone() };
             let claims = claims_of(&name);
             Instance {

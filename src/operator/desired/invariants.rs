@@ -100,7 +100,7 @@ fn references(value: &Value, found: &mut BTreeSet<(Kind, String, Option<String>)
 /// The Secrets that are the user's own.
 fn foreign(instance: &Instance) -> BTreeSet<String> {
     let mut foreign: BTreeSet<String> = instance.application.secret_config.values().map(|secret| secret.secret_name.clone()).collect();
-    foreign.insert("key-of-theirs".into());
+    foreign.extend(["key-of-theirs", "s3-credentials", "s3-ca"].map(str::to_owned));
     foreign
 }
 

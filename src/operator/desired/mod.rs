@@ -15,6 +15,7 @@ mod ingress;
 mod job;
 mod pod;
 mod policies;
+mod repository;
 mod resources;
 mod restart;
 pub mod restore;

@@ -10,9 +10,13 @@ use k8s_openapi::{
 use super::{
     Policy, Wanted,
     metadata::{Part, all_pods, owned, pods},
+    repository,
     services::{HTTP, POSTGRESQL},
 };
-use crate::operator::{instance::Instance, kind::Kind};
+use crate::operator::{
+    instance::{Instance, Repository},
+    kind::Kind,
+};
 
 /// What DHIS2 may not reach although it may reach the world: other pods and the networks around them, and the metadata service
 /// that clouds have at 169.254.169.254.
@@ -26,7 +30,7 @@ pub fn policies(instance: &Instance) -> Vec<Wanted> {
         return Vec::new();
     }
     let always = [deny(instance), database(instance), application(instance), bootstrap(instance), backup(instance)];
-    always.into_iter().chain(clients(instance)).collect()
+    always.into_iter().chain(readers(instance)).chain(clients(instance)).collect()
 }
 
 /// Pods that no other policy selects neither send nor receive.
@@ -60,8 +64,21 @@ fn bootstrap(instance: &Instance) -> Wanted {
 }
 
 fn backup(instance: &Instance) -> Wanted {
-    let egress = vec![dns(), to(peer(instance, Part::Database), POSTGRESQL)];
+    let mut egress = vec![dns(), to(peer(instance, Part::Database), POSTGRESQL)];
+    if let Repository::S3(bucket) = &instance.repository {
+        egress.push(repository::egress(bucket));
+    }
     policy(instance, "backup", Part::Backup, pods(instance, Part::Backup), Vec::new(), egress)
+}
+
+/// What reads sets has no need of any connection, unless they are in a bucket.
+fn readers(instance: &Instance) -> Vec<Wanted> {
+    let Repository::S3(bucket) = &instance.repository else { return Vec::new() };
+    let reader = |part: Part| {
+        let egress = vec![dns(), repository::egress(bucket)];
+        policy(instance, part.into(), part, pods(instance, part), Vec::new(), egress)
+    };
+    [Part::Verify, Part::Restore].map(reader).to_vec()
 }
 
 fn policy(
@@ -89,8 +106,10 @@ fn peer(instance: &Instance, part: Part) -> NetworkPolicyPeer {
     NetworkPolicyPeer { pod_selector: Some(pods(instance, part)), ..NetworkPolicyPeer::default() }
 }
 
-fn block(cidr: &str, except: &[&str]) -> NetworkPolicyPeer {
-    let block = IPBlock { cidr: cidr.to_owned(), except: Some(except.iter().map(|&cidr| cidr.to_owned()).collect()) };
+/// A block of addresses, but for parts of it.
+pub fn block(cidr: &str, except: &[&str]) -> NetworkPolicyPeer {
+    let except = (!except.is_empty()).then(|| except.iter().map(|&cidr| cidr.to_owned()).collect());
+    let block = IPBlock { cidr: cidr.to_owned(), except };
     NetworkPolicyPeer { ip_block: Some(block), ..NetworkPolicyPeer::default() }
 }
 
@@ -107,7 +126,8 @@ fn dns() -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule { to: None, ports: Some(["UDP", "TCP"].map(|protocol| port(protocol, 53)).to_vec()) }
 }
 
-fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
+/// A port that is let through.
+pub fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
     NetworkPolicyPort { protocol: Some(protocol.to_owned()), port: Some(IntOrString::Int(number)), end_port: None }
 }
 

@@ -7,7 +7,7 @@ use super::{
     job::{self, Retry},
     metadata::Part,
     pod::{self, Placement, Step, agent, variable},
-    resources,
+    repository, resources,
     volume::{self, Attached},
 };
 use crate::{
@@ -59,21 +59,22 @@ fn command(instance: &Instance, restoring: &Restoring) -> Vec<String> {
     let version = instance.version.to_string();
     let mut command = agent(&["restore", "--instance", &instance.uid, "--name", &name, "--postgresql", &major, "--version", &version]);
     let asked = [("--set", &restoring.set), ("--before", &restoring.before)];
+    command.extend(repository::arguments(instance));
     command.extend(asked.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value.clone()?])).flatten());
     command
 }
 
 fn attached(instance: &Instance, restoring: &Restoring) -> Vec<Attached> {
     let configuration = volume::configuration(&instance.child("database"), layout::POSTGRES_CONFIG);
-    let mut attached = vec![
-        volume::agent().read_only(),
-        volume::backups(instance),
+    let mut attached = vec![volume::agent().read_only()];
+    attached.extend(repository::attached(instance));
+    attached.extend([
         configuration.file(configuration::PASSWD, "/etc/passwd"),
         volume::database_secret(instance, &volume::DATABASE_KEYS),
         volume::backup_secret(instance),
         // restic's cache, and the private server's shared memory segments.
         volume::tmp(10 << 10),
-    ];
+    ]);
     attached.extend(volume::restored(restoring));
     attached.extend(volume::encryption_secret(instance));
     attached

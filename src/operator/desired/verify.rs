@@ -11,7 +11,7 @@ use super::{
     job::{self, Cron, Retry},
     metadata::Part,
     pod::{self, Placement, Step, agent, variable},
-    resources,
+    repository, resources,
     volume::{self, Attached},
 };
 use crate::{layout, operator::instance::Instance};
@@ -33,30 +33,28 @@ pub fn schedule(instance: &Instance) -> Option<Wanted> {
 
 fn pod(instance: &Instance) -> PodSpec {
     let name = format!("{}/{}", instance.namespace, instance.name);
+    let mut command = agent(&["verify", "--instance", &instance.uid, "--name", &name]);
+    command.extend(repository::arguments(instance));
     let container = Container {
         env: Some(vec![variable("HOME", "/tmp")]),
         resources: Some(resources::step(512, (instance.database.memory_mib / 2).clamp(1024, 4096))),
-        ..pod::container(
-            "verify",
-            &instance.images.postgres,
-            "IfNotPresent",
-            agent(&["verify", "--instance", &instance.uid, "--name", &name]),
-        )
+        ..pod::container("verify", &instance.images.postgres, "IfNotPresent", command)
     };
     let main = Step { container, attached: attached(instance) };
-    // Where backups are made: the volume of the repository can be mounted on one node only.
-    let placement = Placement::Near(Some(Box::new(beside_dhis2(instance))));
+    // Where backups are made: the volume of the repository can be mounted on one node only. A bucket is everywhere.
+    let placement = Placement::Near(repository::is_on_a_node(instance).then(|| Box::new(beside_dhis2(instance))));
     pod::spec(instance, pod::DHIS2, placement, vec![pod::install(instance)], vec![main])
 }
 
 /// The repository, its key, and space: a set has to be enough without anything else of the instance.
 fn attached(instance: &Instance) -> Vec<Attached> {
-    vec![
-        volume::agent().read_only(),
-        volume::backups(instance),
+    let mut attached = vec![volume::agent().read_only()];
+    attached.extend(repository::attached(instance));
+    attached.extend([
         volume::backup_secret(instance),
         volume::ephemeral("scratch", layout::SCRATCH, &instance.scratch),
         // restic's cache, and the private server's shared memory segments.
         volume::tmp(10 << 10),
-    ]
+    ]);
+    attached
 }

@@ -118,6 +118,18 @@ fn secret(secret: &str, directory: &str, keys: &[&str]) -> Attached {
     Attached::new(&format!("{}/{directory}", layout::SECRETS), volume).read_only()
 }
 
+/// Keys of a user's Secret, of the server of the repository. What is not there the agent tells with its field; a pod that had to have
+/// it would wait without a word.
+pub fn repository_secret(name: &str, path: &str, keys: &[&str]) -> Attached {
+    let directory = path.rsplit_once('/').map_or(path, |(_, directory)| directory);
+    let Attached { mut volume, mut mount } = secret(name, &format!("repository-{directory}"), keys);
+    if let Some(source) = &mut volume.secret {
+        source.optional = Some(true);
+    }
+    path.clone_into(&mut mount.mount_path);
+    Attached { volume, mount }
+}
+
 /// Credentials of the database: the owner's, or all.
 pub fn database_secret(instance: &Instance, keys: &[&str]) -> Attached {
     secret(&instance.child("database"), "database", keys)

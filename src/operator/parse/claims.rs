@@ -83,7 +83,9 @@ pub fn are_there(resource: &Dhis2Instance, observed: &Observed) -> Result<(), Re
         |operation: &OperationStatus| [Phase::Starting, Phase::Done, Phase::Reverted].map(Phase::as_str).contains(&&*operation.phase);
     let replaced = status.operation.is_some_and(|operation| operation.restores() && !started(&operation));
     let data = [claims.database, claims.files].into_iter().flatten().filter(|_| !replaced);
-    for claim in data.chain(claims.backups) {
+    // A volume of backups that the repository has left is missed by nobody.
+    let backups = claims.backups.filter(|_| resource.spec.backup.repository.s3.is_none());
+    for claim in data.chain(backups) {
         if let Some(loss) = loss(&claim, observed, resource.spec.adopt) {
             let message = format!(
                 "PersistentVolumeClaim {} {loss}. No empty volume is started in its place. Bring the claim and its data back; if its uid is new, set spec.adopt: true to take it over. Or restore a backup: a Dhis2Restore builds new volumes.",

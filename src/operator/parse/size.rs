@@ -111,7 +111,8 @@ pub fn files(resource: &Dhis2Instance, observed: &Observed, claims: &Claims) -> 
 /// # Errors
 /// `InvalidSpec` when the size can't be read.
 pub fn backups(resource: &Dhis2Instance, observed: &Observed, claims: &Claims) -> Result<Storage, Refusal> {
-    storage(&resource.spec.backup.repository.volume, preset(resource.spec.size).backups_volume, observed, &claims.backups)
+    let volume = resource.spec.backup.repository.volume.clone().unwrap_or_default();
+    storage(&volume, preset(resource.spec.size).backups_volume, observed, &claims.backups)
 }
 
 /// The scratch space of the restore test: without a size of its own, as much as the volumes that a set is restored to.

@@ -18,7 +18,7 @@ use crate::{
     operator::{
         instance::Backup,
         kind::Kind,
-        observe::Observed,
+        observe::{self, Observed},
         parse::{self, Refusal},
         slot::{Pod, Slot},
     },
@@ -113,7 +113,7 @@ fn shortcoming(pod: &str, set: &BackedUp) -> Option<BackupFailure> {
     let wrong = if set.files_incomplete {
         "lacks files that could not be read: is the volume of the files damaged? Old sets are kept meanwhile"
     } else if set.retention == Retention::Failed {
-        "is whole, but the sets that are not to be kept could not be removed: the volume of the backups will fill up"
+        "is whole, but the sets that are not to be kept could not be removed: the repository grows until it is full"
     } else {
         return None;
     };
@@ -166,6 +166,9 @@ pub fn healthy(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, outcome: 
     if let Outcome::Refused(Refusal { reason: reason @ (Reason::SecretLost | Reason::VolumeLost), message }) = outcome {
         return told(false, *reason, message.clone());
     }
+    if let Some(message) = missing(observed) {
+        return told(false, Reason::SecretMissing, message);
+    }
     if let Some(failure) = backup.failure {
         let reason = failure.reason.parse().unwrap_or(Reason::BackupFailed);
         return told(false, reason, format!("{}: {}", failure.pod, failure.message));
@@ -188,6 +191,18 @@ pub fn healthy(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, outcome: 
     } else {
         told(false, Reason::BackupOverdue, format!("The last good backup is set {}; the next one should be there by now.", last.set))
     }
+}
+
+/// What the repository's pods lack of what the user has.
+pub(super) fn missing(observed: &Observed) -> Option<String> {
+    let fields = [
+        (observe::S3_CREDENTIALS, "no backup is made. Make it, with the keys accessKeyID and secretAccessKey"),
+        (observe::S3_CA, "no backup is made. Make it, with the certificate of the server's authority under ca.crt"),
+    ];
+    fields.into_iter().find_map(|(field, then)| {
+        let name = observed.missing.get(field)?;
+        Some(format!("Secret {name} of {field} does not exist: {then}."))
+    })
 }
 
 /// The condition `ContentSane`.

@@ -28,7 +28,9 @@ pub fn recorded(old: Option<&CapacityStatus>, resource: &Dhis2Instance, observed
         sets.filter(|set| set.capacity != Capacity::default() && backup::time_of(set) > known).max_by_key(|set| backup::time_of(set));
     let mut status = newest.map_or_else(|| old.cloned(), |set| Some(of(set)))?;
     let volumes = [("database", &mut status.database), ("files", &mut status.files), ("backups", &mut status.repository)];
-    for (part, volume) in volumes {
+    // What a bucket may hold nobody tells; a claim that the repository has left says nothing of it.
+    let in_bucket = resource.spec.backup.repository.s3.is_some();
+    for (part, volume) in volumes.into_iter().filter(|(part, _)| !(in_bucket && *part == "backups")) {
         if let (Some(volume), Some(size)) = (volume, claimed(resource, observed, part)) {
             resize(volume, size);
         }

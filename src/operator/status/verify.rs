@@ -78,6 +78,9 @@ pub fn verified(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed
     let told = |holds, reason, message: String| Told { kind: "RestoreVerified", holds, reason, message };
     let late = overdue_in(status, now) == Some(Duration::ZERO);
     let backup = status.backup.clone().unwrap_or_default();
+    if let Some(message) = backup::missing(observed) {
+        return told(false, Reason::SecretMissing, message);
+    }
     if let Some(failure) = backup.verify_failure {
         let reason = failure.reason.parse().unwrap_or(Reason::RestoreTestFailed);
         return told(false, reason, format!("{}: {}", failure.pod, failure.message));

@@ -91,7 +91,8 @@ impl Error {
     /// A failure to read what the repository should hold.
     pub fn damaged(error: restic::Error) -> Self {
         // A wrong key or somebody else's lock is no damage.
-        if error.reason().is_none() && !matches!(error, restic::Error::Start(..)) { Self::Damaged(error) } else { Self::Repository(error) }
+        let elsewhere = matches!(error, restic::Error::Start(..) | restic::Error::NoRoom(..) | restic::Error::NotThere(_));
+        if error.reason().is_none() && !elsewhere { Self::Damaged(error) } else { Self::Repository(error) }
     }
 
     /// A failure to read a manifest.
@@ -105,7 +106,7 @@ impl Error {
     /// A failure to write what is restored to this volume.
     pub fn writing(volume: &Volume, error: restic::Error) -> Self {
         match error {
-            restic::Error::Full(_, said) => Self::Full { volume: volume.clone(), said },
+            restic::Error::Full(_, said) | restic::Error::NoRoom(_, said) => Self::Full { volume: volume.clone(), said },
             error => Self::damaged(error),
         }
     }

@@ -1,0 +1,125 @@
+//! Why a repository can't be used.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::agent::failure::Failure;
+use crate::agent::program;
+use crate::agent::sets::bucket;
+use crate::report::Refusal;
+
+/// A repository that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// restic did not start.
+    #[error("{0}")]
+    Start(&'static str, #[source] program::Error),
+    /// The directory holds something else.
+    #[error(
+        "make a repository in {0}: the directory holds something that is no restic repository; it is left as it is, move it away by hand"
+    )]
+    Foreign(PathBuf),
+    /// There is none.
+    #[error("{0} holds no restic repository: was a backup made, and is it the right volume?")]
+    Absent(PathBuf),
+    /// The directory can't be prepared.
+    #[error("make a repository in {0}")]
+    Prepare(PathBuf, #[source] io::Error),
+    /// The key is wrong.
+    #[error("{0}: the repository can't be opened with the key of the Secret; put the original Secret back, or move the repository away")]
+    Key(&'static str),
+    /// Somebody else holds it.
+    #[error("{0}: somebody else has locked the repository")]
+    Locked(&'static str),
+    /// The server of the bucket can't be reached.
+    #[error(
+        "{step}: the S3 server can't be reached, or is not the one that it should be: look at spec.backup.repository.s3.endpoint, at its certificate (caSecretName), and at what lies between: {said}"
+    )]
+    Unreachable {
+        /// What was done.
+        step: &'static str,
+        /// What restic said.
+        said: String,
+    },
+    /// The server of the bucket refuses.
+    #[error(
+        "{step}: the S3 server refuses: look at the Secret of spec.backup.repository.s3.credentials, at the rights of its key, at bucket and region, and at the node's clock: {said}"
+    )]
+    Denied {
+        /// What was done.
+        step: &'static str,
+        /// What restic said.
+        said: String,
+    },
+    /// The bucket takes no more.
+    #[error("{0}: the bucket is full: let it hold more, or lower spec.backup.retention: {1}")]
+    BucketFull(&'static str, String),
+    /// Temporary files find no room.
+    #[error("{0}: no space left for temporary files: free the disk of the node: {1}")]
+    NoRoom(&'static str, String),
+    /// The repository is another instance's.
+    #[error(
+        "{url} is the repository of another instance ({whose}); nothing was written to it: set another spec.backup.repository.s3.prefix; or, if that instance is gone and this one takes its place, spec.adopt: true"
+    )]
+    Theirs {
+        /// Where it is.
+        url: String,
+        /// Whose it is.
+        whose: String,
+    },
+    /// The bucket has a repository that this instance has no key of.
+    #[error(
+        "{0} holds a repository that the key of this instance does not open: it is another instance's, of this or another cluster, or the Secret with the key was replaced; nothing was written to it: set another spec.backup.repository.s3.prefix, or put the original Secret back"
+    )]
+    NotOurs(String),
+    /// The bucket has no repository.
+    #[error("{0} holds no restic repository: was a backup made, and are bucket and prefix of spec.backup.repository.s3 the right ones?")]
+    NotThere(String),
+    /// A repository without its first file.
+    #[error(
+        "{0} has keys of a repository and no file config: it was deleted, or making the repository was interrupted; bring config back from an older version of the object, or, if no backup was ever made there, delete what is below the prefix"
+    )]
+    Headless(String),
+    /// The bucket is not known.
+    #[error(transparent)]
+    Bucket(#[from] bucket::Error),
+    /// It is full.
+    #[error("{0}: no space left: enlarge the volume of the repository, or free space in it by hand: {1}")]
+    Full(&'static str, String),
+    /// Anything else.
+    #[error("{step}: restic ended with code {code}: {said}")]
+    Failed {
+        /// What was done.
+        step: &'static str,
+        /// restic's exit code.
+        code: i32,
+        /// What it said.
+        said: String,
+    },
+    /// restic said something unexpected.
+    #[error("{0}: understand what restic says")]
+    Understand(&'static str, #[source] serde_json::Error),
+}
+
+impl Failure for Error {
+    fn reason(&self) -> Option<Refusal> {
+        match self {
+            Self::Foreign(_) | Self::Key(_) => Some(Refusal::RepositoryKeyMismatch),
+            Self::Locked(_) => Some(Refusal::RepositoryLocked),
+            Self::Full(..) | Self::BucketFull(..) => Some(Refusal::RepositoryFull),
+            Self::Prepare(_, error) if error.kind() == io::ErrorKind::StorageFull => Some(Refusal::RepositoryFull),
+            Self::Unreachable { .. } => Some(Refusal::RepositoryUnreachable),
+            Self::Denied { .. } => Some(Refusal::RepositoryAccessDenied),
+            Self::Theirs { .. } | Self::NotOurs(_) => Some(Refusal::RepositoryForeign),
+            Self::Headless(_) => Some(Refusal::RepositoryDamaged),
+            Self::Bucket(error) => error.reason(),
+            Self::NotThere(_)
+            | Self::NoRoom(..)
+            | Self::Absent(_)
+            | Self::Start(..)
+            | Self::Prepare(..)
+            | Self::Failed { .. }
+            | Self::Understand(..) => None,
+        }
+    }
+}

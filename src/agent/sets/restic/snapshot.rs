@@ -1,0 +1,41 @@
+//! Snapshots, as restic tells of them.
+
+use serde::Deserialize;
+
+/// One snapshot of the repository.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Snapshot {
+    /// Its identifier.
+    pub id: String,
+    /// When it was made.
+    pub time: jiff::Timestamp,
+    /// Namespace and name of the instance that made it.
+    #[serde(default)]
+    pub hostname: String,
+    /// What it is part of.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// What was backed up.
+    #[serde(default)]
+    pub paths: Vec<String>,
+}
+
+/// What restic tells about a snapshot that it has just made.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Summary {
+    /// Its identifier.
+    pub snapshot_id: String,
+    /// Bytes added to the repository, compressed.
+    pub data_added_packed: u64,
+    /// Files in the snapshot.
+    pub total_files_processed: u64,
+    /// Their size.
+    pub total_bytes_processed: u64,
+    /// Whether all of them could be read.
+    #[serde(skip, default = "complete")]
+    pub complete: bool,
+}
+
+fn complete() -> bool {
+    true
+}

@@ -1,0 +1,163 @@
+//! Backup sets in a bucket, with a real PostgreSQL, a real restic and a real S3 server: made, proven and restored; and what is told when
+//! the server is away, refuses, is another one, or has somebody else's repository.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
+
+mod pod;
+
+use std::fs;
+
+use dhis2_operator::layout;
+use dhis2_operator::report::{Data, Outcome, Refusal, Report};
+use pod::bucket::{self, Server};
+use pod::sets::{SCHEMA, backed_up, filled};
+use pod::{Ended, Pod, Running, await_that};
+
+fn words(verb: &str, server: &[String]) -> Vec<String> {
+    verb.split(' ').map(str::to_owned).chain(server.iter().cloned()).collect()
+}
+
+fn run(pod: &Pod, verb: &str, server: &[String]) -> Ended {
+    let all = words(verb, server);
+    pod.agent(&all.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn backup_of(pod: &Pod, set: &str, instance: &str, name: &str) -> String {
+    format!("backup --set {set} --host {} --instance {instance} --name {name} --version 2.42.4.1", pod.address)
+}
+
+fn backup(pod: &Pod, set: &str, server: &Server) -> Ended {
+    run(pod, &backup_of(pod, set, "uid-1", "demo/play"), &server.arguments())
+}
+
+fn verify(pod: &Pod, more: &str, server: &Server) -> Ended {
+    run(pod, &format!("verify --instance uid-1 --name demo/play{more}"), &server.arguments())
+}
+
+fn reason(ended: Ended) -> (Option<Refusal>, Outcome, String) {
+    let report = ended.report.unwrap_or_else(|| panic!("no report: {}", ended.log));
+    (report.reason, report.outcome, report.message)
+}
+
+/// An instance that serves, and a server with an empty bucket.
+fn serving(pod: &Pod) -> (Running<'_>, Server) {
+    let running = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    (running, Server::start(pod))
+}
+
+#[test]
+fn a_set_in_a_bucket_is_made_proven_and_restored() {
+    let pod = filled();
+    let (running, server) = serving(&pod);
+    let report = backup(&pod, "set-1", &server).done();
+    let made = backed_up(report.clone());
+    assert_eq!((made.rows, made.files, made.sets_kept), (50_705, 2, 1));
+    let filling = made.capacity.repository.unwrap();
+    assert!(filling.used > 1_000_000 && filling.free.is_none(), "{filling:?}");
+    assert_eq!(backup(&pod, "set-1", &server).done(), report, "a second run of the same Job reports the same");
+    assert_eq!(fs::read_dir(pod.path(layout::BACKUPS)).unwrap().count(), 0, "there is no such volume");
+    drop(running);
+
+    let Report { data: Some(Data::Verify(proof)), .. } = verify(&pod, "", &server).done() else { panic!("no proof") };
+    assert_eq!(proof.set, "set-1");
+
+    let target = Pod::new();
+    target.install(&pod::restic(), layout::RESTIC);
+    server.let_in(&target);
+    let restore = format!("restore --instance uid-2 --name demo/play --postgresql {} --version 2.42.4.1", pod::major());
+    let Report { data: Some(Data::Restore(restored)), .. } = run(&target, &restore, &server.arguments()).done() else {
+        panic!("nothing restored")
+    };
+    assert_eq!((restored.set.as_str(), restored.rows, restored.files), ("set-1", 50_705, 2));
+    assert_eq!(target.read("/opt/dhis2/files/dataValue/present"), "a file");
+}
+
+#[test]
+fn what_is_wrong_with_the_server_is_told_by_its_reason() {
+    let pod = filled();
+    let (_running, mut server) = serving(&pod);
+    let credential = |key: &str| format!("{}/{key}", layout::S3_CREDENTIALS);
+    let refused = |told: (Option<Refusal>, Outcome, String), expected: Refusal, field: &str| {
+        let (reason, outcome, message) = told;
+        assert_eq!(reason, Some(expected), "{message}");
+        let heals = if expected.heals() { Outcome::Failed } else { Outcome::Refused };
+        assert_eq!(outcome, heals, "{message}");
+        assert!(message.contains(field), "{message}");
+    };
+
+    pod.write(&credential(layout::S3_SECRET_ACCESS_KEY), "wrong");
+    refused(reason(backup(&pod, "set-1", &server)), Refusal::RepositoryAccessDenied, "spec.backup.repository.s3.credentials");
+    fs::remove_file(pod.path(&credential(layout::S3_SECRET_ACCESS_KEY))).unwrap();
+    refused(reason(backup(&pod, "set-1", &server)), Refusal::SecretMissing, "spec.backup.repository.s3.credentials.secretName");
+    server.let_in(&pod);
+
+    let other = tempfile::tempdir().unwrap();
+    pod.write(&bucket::authority_place(), &bucket::certificate(other.path(), &pod.address));
+    refused(reason(backup(&pod, "set-1", &server)), Refusal::RepositoryUnreachable, "caSecretName");
+    server.let_in(&pod);
+    assert!(server.objects().is_empty(), "nothing was written so far");
+
+    let absent = reason(verify(&pod, "", &server));
+    assert_eq!((absent.0, absent.1), (None, Outcome::Failed), "{}", absent.2);
+    assert!(absent.2.contains("bucket and prefix"), "{}", absent.2);
+    server.kill();
+    refused(reason(backup(&pod, "set-1", &server)), Refusal::RepositoryUnreachable, "spec.backup.repository.s3.endpoint");
+}
+
+#[test]
+fn nothing_is_written_to_the_repository_of_another_instance() {
+    let pod = filled();
+    let (_running, server) = serving(&pod);
+    backup(&pod, "set-1", &server).done();
+    let before = server.objects();
+    let foreign = |instance: &str, name: &str, more: &str| {
+        let verb = backup_of(&pod, "set-2", instance, name) + more;
+        let (reason, _, message) = reason(run(&pod, &verb, &server.arguments()));
+        assert_eq!(reason, Some(Refusal::RepositoryForeign), "{message}");
+        assert!(message.contains("spec.backup.repository.s3.prefix"), "{message}");
+        assert!(server.objects() == before, "something was written");
+    };
+    // With the same key: of the same name in another cluster, and of another name.
+    foreign("uid-2", "demo/play", "");
+    foreign("uid-2", "demo/staging", " --adopt");
+    // With its own key.
+    pod.write(layout::BACKUP_PASSWORD, "Another-Key-1234");
+    foreign("uid-2", "demo/play", " --adopt");
+    pod.write(layout::BACKUP_PASSWORD, pod::REPOSITORY_PASSWORD);
+    backup(&pod, "set-2", &server).done();
+}
+
+#[test]
+fn a_connection_that_is_cut_costs_the_set_that_is_being_made_and_no_other() {
+    let pod = filled();
+    let (running, mut server) = serving(&pod);
+    backup(&pod, "set-1", &server).done();
+    fs::write(pod.path("/opt/dhis2/files/dataValue/large"), noise(64 << 20)).unwrap();
+
+    let packs = server.packs();
+    let all = words(&backup_of(&pod, "set-2", "uid-1", "demo/play"), &server.arguments());
+    let making = pod.start(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    await_that("the set is being made", || server.packs() > packs);
+    server.kill();
+    let (reason, outcome, message) = reason(making.wait());
+    assert_eq!((reason, outcome), (Some(Refusal::RepositoryUnreachable), Outcome::Failed), "{message}");
+
+    server.go_on();
+    let Report { data: Some(Data::Verify(proof)), .. } = verify(&pod, "", &server).done() else { panic!("no proof") };
+    assert_eq!(proof.set, "set-1", "the last good set");
+    assert_eq!(backed_up(backup(&pod, "set-2", &server).done()).sets_kept, 2);
+    drop(running);
+}
+
+/// Bytes that nothing makes smaller.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let words = (0..length / 8).flat_map(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.collect()
+}
