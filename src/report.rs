@@ -175,6 +175,18 @@ pub enum Data {
     Import(Imported),
 }
 
+impl Data {
+    /// When a database volume was finished, and PostgreSQL's own identifier of it.
+    pub fn database(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::DatabaseBuild(built) => Some((&built.built_at, &built.system_identifier)),
+            Self::Restore(restored) => Some((&restored.built_at, &restored.system_identifier)),
+            Self::Import(imported) => Some((&imported.built_at, &imported.system_identifier)),
+            Self::Check(_) | Self::Bootstrap(_) | Self::Backup(_) | Self::Verify(_) => None,
+        }
+    }
+}
+
 /// The volumes of a new instance that were built from a dump.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,14 +1,63 @@
 //! What a new instance begins with.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a new instance begins with instead of an empty database.
+use super::backup::S3;
+
+/// What a new instance begins with instead of an empty database: exactly one of the fields.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.fromBackup) ? 1 : 0) + (has(self.fromDump) ? 1 : 0) == 1")
+    .message("exactly one of fromBackup and fromDump must be set"))]
 pub struct Bootstrap {
+    /// A backup set of another instance, of this or another cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_backup: Option<FromBackup>,
     /// A dump of another server's database, with its files.
-    pub from_dump: FromDump,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_dump: Option<FromDump>,
+}
+
+/// A backup set, from a repository that is only read. Without `set` and `before` it is the newest.
+///
+/// The instance must have the encryption key that the set was written with (`encryption.secretName`), a `version` that
+/// is not below the set's, and a PostgreSQL that is not below it. What can't be restored is told in the condition
+/// `DatabaseReady`, and nothing is started on a part of it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.set) || !has(self.before)").message("a set has a name or a time: remove set or before"))]
+pub struct FromBackup {
+    /// Where the sets are.
+    pub repository: SourceRepository,
+    /// A Secret of this namespace with the key of the repository under `password`: of an instance `old` it is
+    /// `old-backup`.
+    #[schemars(schema_with = "super::schema::object_name")]
+    pub password_secret_name: String,
+    /// Name of the set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::set_name")]
+    pub set: Option<String>,
+    /// The newest set of this moment or before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Time>,
+}
+
+/// A repository of another instance: exactly one of the fields.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.volumeClaim) ? 1 : 0) + (has(self.s3) ? 1 : 0) == 1")
+    .message("exactly one of volumeClaim and s3 must be set"))]
+pub struct SourceRepository {
+    /// A PersistentVolumeClaim of this namespace: of an instance `old` it is `old-backups`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::object_name")]
+    pub volume_claim: Option<String>,
+    /// A bucket. Its `prefix` is that of the instance that made the sets: `<namespace>/<name>` of that one, if it named
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3>,
 }
 
 /// A dump of a database of DHIS2, brought on a volume claim. The claim is only read.
@@ -29,7 +78,7 @@ pub struct FromDump {
     #[schemars(schema_with = "super::schema::path_in_volume")]
     pub path: String,
     /// Path of DHIS2's file store on the volume: the directory `files` of DHIS2's home. It is copied. Default: none;
-    /// how many of the files that the database refers to are missing is told in the condition `Bootstrapped`.
+    /// how many of the files that the database refers to are missing is told in the condition `DataLoaded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::path_in_volume")]
     pub files_path: Option<String>,

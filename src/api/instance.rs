@@ -50,8 +50,9 @@ use super::{
     // Below it a start ends out of memory (dhis2-core at 2.42.4.1 with -Xmx512m takes 0.94 GB).
     validation = Rule::new("!has(self.resources) || !has(self.resources.memory) || quantity(self.resources.memory).compareTo(quantity('1Gi')) >= 0")
         .message("DHIS2 needs at least 1Gi").field_path(".resources.memory"),
-    validation = Rule::new("!has(self.bootstrap) || !has(self.adopt) || !self.adopt")
-        .message("adopt takes over the volumes that are there, bootstrap fills new ones: leave one of them out").field_path(".bootstrap")
+    // With a backup it takes over the Secrets alone.
+    validation = Rule::new("!has(self.bootstrap) || !has(self.bootstrap.fromDump) || !has(self.adopt) || !self.adopt")
+        .message("adopt takes over the volumes that are there, fromDump fills new ones: leave one of them out").field_path(".bootstrap.fromDump")
 )]
 pub struct Dhis2InstanceSpec {
     /// DHIS2 version: `2.42.1`, or `2.42.1.1` with a hotfix. It is the tag of the image

@@ -186,14 +186,22 @@ pub struct DatabaseStatus {
     pub system_identifier: Option<String>,
 }
 
-/// The dump that the instance began with.
+/// The dump or the set that the instance began with.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BootstrapStatus {
-    /// Its path on the claim that it was brought on.
-    pub dump: String,
-    /// The newest of DHIS2's migrations in it.
-    pub schema: String,
+    /// The dump's path on the claim that it was brought on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dump: Option<String>,
+    /// The newest of DHIS2's migrations in a dump.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// The moment of which the set is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_time: Option<Time>,
     /// When it was loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<Time>,
@@ -205,9 +213,11 @@ pub struct BootstrapStatus {
     pub files: i64,
     /// Their size in bytes.
     pub file_bytes: i64,
-    /// Files that the database refers to.
+    /// Files that the database of a dump refers to.
+    #[serde(default)]
     pub references: i64,
     /// Those of them that were not brought.
+    #[serde(default)]
     pub missing_files: i64,
 }
 

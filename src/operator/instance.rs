@@ -34,8 +34,8 @@ pub struct Instance {
     pub database: Database,
     /// The volume claims by name.
     pub claims: Claims,
-    /// What a new database is loaded from.
-    pub dump: Option<FromDump>,
+    /// What a new instance begins with, unless its database is empty.
+    pub source: Option<Source>,
     /// The restore that is under way.
     pub restoring: Option<Restoring>,
     /// The generation of the spec that asked for an upgrade, while the state before it is being backed up.
@@ -229,6 +229,37 @@ pub struct Bucket {
     pub ca: Option<String>,
     /// The claim of backups of before, as it is.
     pub left: Option<Storage>,
+}
+
+/// What a new instance begins with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A dump that people bring.
+    Dump(FromDump),
+    /// A backup set.
+    Backup(Origin),
+}
+
+/// A backup set of another instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    /// Where it is.
+    pub place: Place,
+    /// The user's Secret with the key of the repository.
+    pub password: String,
+    /// The set; none for the newest.
+    pub set: Option<String>,
+    /// The moment at or before which it has to be made.
+    pub before: Option<String>,
+}
+
+/// A repository that is only read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// On a claim.
+    Claim(String),
+    /// In a bucket.
+    S3(Bucket),
 }
 
 /// A server.

@@ -234,15 +234,34 @@ pub const S3_CREDENTIALS: &str = "spec.backup.repository.s3.credentials.secretNa
 /// The field that names the authority of that server's certificate.
 pub const S3_CA: &str = "spec.backup.repository.s3.caSecretName";
 
+/// The field that names the key of the repository that a new instance begins with.
+pub const SOURCE_KEY: &str = "spec.bootstrap.fromBackup.passwordSecretName";
+/// The field that names the credentials of its server.
+pub const SOURCE_CREDENTIALS: &str = "spec.bootstrap.fromBackup.repository.s3.credentials.secretName";
+/// The field that names the authority of that server's certificate.
+pub const SOURCE_CA: &str = "spec.bootstrap.fromBackup.repository.s3.caSecretName";
+
 /// Secrets that the resource names and whose loss nothing else tells: a container that lacks one of `secretConfig` is refused by name.
 fn named(resource: &Dhis2Instance) -> impl Iterator<Item = (&'static str, &str)> {
     let certificate = resource.spec.web.tls.as_ref().and_then(|tls| tls.secret_name.as_deref());
     let key = resource.spec.encryption.secret_name.as_deref();
     let s3 = resource.spec.backup.repository.s3.as_ref();
     let (credentials, ca) = (s3.map(|s3| s3.credentials.secret_name.as_str()), s3.and_then(|s3| s3.ca_secret_name.as_deref()));
-    [(CERTIFICATE, certificate), (ENCRYPTION_KEY, key), (S3_CREDENTIALS, credentials), (S3_CA, ca)]
-        .into_iter()
-        .filter_map(|(field, name)| Some((field, name?)))
+    let own = [(CERTIFICATE, certificate), (ENCRYPTION_KEY, key), (S3_CREDENTIALS, credentials), (S3_CA, ca)];
+    own.into_iter().chain(of_source(resource)).filter_map(|(field, name)| Some((field, name?)))
+}
+
+/// Those of what a new instance begins with, as long as it is new.
+fn of_source(resource: &Dhis2Instance) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+    let new = resource.status.as_ref().is_none_or(|status| status.database.is_none());
+    let backup = resource.spec.bootstrap.as_ref().and_then(|bootstrap| bootstrap.from_backup.as_ref()).filter(|_| new);
+    let s3 = backup.and_then(|backup| backup.repository.s3.as_ref());
+    [
+        (SOURCE_KEY, backup.map(|backup| backup.password_secret_name.as_str())),
+        (SOURCE_CREDENTIALS, s3.map(|s3| s3.credentials.secret_name.as_str())),
+        (SOURCE_CA, s3.and_then(|s3| s3.ca_secret_name.as_deref())),
+    ]
+    .into_iter()
 }
 
 /// Recorded volumes that no watch shows: lost, or only without our label.

@@ -8,6 +8,7 @@ mod repository;
 pub mod restoring;
 mod schedule;
 mod size;
+mod source;
 pub mod upgrade;
 
 use kube::{Resource, ResourceExt};
@@ -50,6 +51,7 @@ pub fn parse(resource: &Dhis2Instance, observed: &Observed, settings: &Settings)
     claims::are_there(resource, observed)?;
     secrets_are_there(resource, observed)?;
     key_is_there(observed)?;
+    source::key_is_there(observed)?;
     assume(resource, observed, settings)
 }
 
@@ -78,7 +80,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         files,
         repository: repository::repository(resource, observed, &claims)?,
         claims,
-        dump: spec.bootstrap.as_ref().map(|bootstrap| bootstrap.from_dump.clone()),
+        source: source::source(resource)?,
         restoring: restoring::restoring(resource),
         before_upgrade: upgrade::being_backed_up(resource),
         running: upgrade::running(resource),

@@ -31,6 +31,9 @@ pub struct Address {
     /// The server's certificate is signed by the authority that is mounted, and by no public one
     #[arg(long, requires = "s3")]
     pub s3_ca: bool,
+    /// It is another instance's: not even a lock is written to it
+    #[arg(long)]
+    pub read_only: bool,
     /// Seconds for which requests are repeated that fail one after the other
     #[arg(long, value_name = "SECONDS", requires = "s3", default_value_t = 300)]
     pub s3_patience: u64,
@@ -40,9 +43,11 @@ pub struct Address {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// What the resource names lacks something.
-    #[error("the Secret of spec.backup.repository.s3.{field} does not exist, or holds nothing under the key {key}")]
+    #[error("the Secret of {bucket}.{field} does not exist, or holds nothing under the key {key}")]
     Missing {
-        /// The field that names it.
+        /// The field that names the bucket.
+        bucket: &'static str,
+        /// The field of it that names the Secret.
         field: &'static str,
         /// The key in it.
         key: &'static str,
@@ -63,6 +68,10 @@ impl Failure for Error {
 pub struct Bucket {
     /// As restic names it.
     pub url: String,
+    /// The field of the resource that names it.
+    pub field: &'static str,
+    /// Is it another instance's?
+    pub read_only: bool,
     /// For how long requests are repeated that fail one after the other.
     pub patience: Duration,
     options: Vec<String>,
@@ -78,10 +87,14 @@ impl Bucket {
         let lookup = address.s3_path_style.then(|| "s3.bucket-lookup=path".to_owned());
         // What fails is tried again by restic itself, which tells so; below it that would only take time.
         let options = region.chain(lookup).chain(["s3.retries=2".to_owned()]).collect();
-        let credential = |key| mounted(paths, layout::S3_CREDENTIALS, "credentials.secretName", key);
-        let ca = address.s3_ca.then(|| mounted(paths, layout::S3_CA, "caSecretName", layout::S3_CA_CERTIFICATE).map(|_| ca(paths)));
+        let field = if address.read_only { "spec.bootstrap.fromBackup.repository.s3" } else { "spec.backup.repository.s3" };
+        let credential = |key| mounted(paths, layout::S3_CREDENTIALS, (field, "credentials.secretName"), key);
+        let ca =
+            address.s3_ca.then(|| mounted(paths, layout::S3_CA, (field, "caSecretName"), layout::S3_CA_CERTIFICATE).map(|_| ca(paths)));
         Ok(Some(Self {
             url: url.clone(),
+            field,
+            read_only: address.read_only,
             patience: Duration::from_secs(address.s3_patience),
             options,
             credentials: [credential(layout::S3_ACCESS_KEY_ID)?, credential(layout::S3_SECRET_ACCESS_KEY)?],
@@ -115,10 +128,12 @@ fn ca(paths: &Paths) -> PathBuf {
     paths.of(layout::S3_CA).join(layout::S3_CA_CERTIFICATE)
 }
 
-fn mounted(paths: &Paths, place: &str, field: &'static str, key: &'static str) -> Result<secret::Value, Error> {
+/// `fields`: that of the bucket, and that of it which names the Secret.
+fn mounted(paths: &Paths, place: &str, fields: (&'static str, &'static str), key: &'static str) -> Result<secret::Value, Error> {
+    let (bucket, field) = fields;
     secret::read(&paths.of(place).join(key)).map_err(|error| match error {
-        secret::Error::Empty(_) => Error::Missing { field, key },
-        secret::Error::Read(_, ref cause) if cause.kind() == io::ErrorKind::NotFound => Error::Missing { field, key },
+        secret::Error::Empty(_) => Error::Missing { bucket, field, key },
+        secret::Error::Read(_, ref cause) if cause.kind() == io::ErrorKind::NotFound => Error::Missing { bucket, field, key },
         error @ secret::Error::Read(..) => Error::Secret(error),
     })
 }

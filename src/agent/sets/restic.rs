@@ -32,6 +32,7 @@ pub struct Repository {
     program: PathBuf,
     place: Place,
     password_file: PathBuf,
+    read_only: bool,
 }
 
 /// Where a repository is.
@@ -63,7 +64,9 @@ impl Repository {
             Place::Volume(directory) => return Err(Error::Absent(directory.clone())),
             Place::Bucket(bucket) => remote::existing(&repository, bucket)?,
         }
-        repository.unlock_stale("remove stale locks")?;
+        if !repository.read_only {
+            repository.unlock_stale("remove stale locks")?;
+        }
         Ok(repository)
     }
 
@@ -73,6 +76,7 @@ impl Repository {
             program: paths.of(layout::RESTIC),
             place: bucket.map_or_else(|| Place::Volume(paths.of(layout::REPOSITORY)), Place::Bucket),
             password_file: paths.of(layout::BACKUP_PASSWORD),
+            read_only: address.read_only,
         })
     }
 
@@ -108,6 +112,7 @@ impl Repository {
         let temporary = std::env::temp_dir();
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", &temporary).env("TMPDIR", &temporary);
         command.env("RESTIC_PASSWORD_FILE", &self.password_file).env("RESTIC_CACHE_DIR", temporary.join("restic-cache")).arg("--json");
+        command.args(self.read_only.then_some("--no-lock"));
         match place {
             Place::Volume(directory) => _ = command.env("RESTIC_REPOSITORY", directory),
             Place::Bucket(bucket) => bucket.tell(&mut command),

@@ -11,7 +11,7 @@ use crate::{
     },
     layout,
     operator::{
-        instance::{EncryptionKey, Endpoint, Instance, Stage},
+        instance::{EncryptionKey, Endpoint, Instance, Source, Stage},
         kind::Kind,
     },
 };
@@ -115,20 +115,21 @@ fn mounts(container: &Value, path: &str) -> bool {
 #[test]
 fn the_agent_understands_its_commands_and_finds_what_it_uses() {
     let adopting = Instance { adopt: true, ..fixture::plain() };
-    let bringing = Instance { dump: Some(fixture::dump()), ..fixture::plain() };
+    let bringing = Instance { source: Some(Source::Dump(fixture::dump())), ..fixture::plain() };
+    let beginning = Instance { source: Some(Source::Backup(fixture::origin())), ..fixture::plain() };
     let mut verbs = 0;
     let in_bucket = fixture::in_bucket(Endpoint { host: "s3.example.org".into(), port: 443 });
     let adopting_bucket = Instance { adopt: true, ..in_bucket.clone() };
-    for container in [fixture::plain(), adopting, in_bucket, adopting_bucket, bringing].iter().flat_map(agents) {
+    for container in [fixture::plain(), adopting, in_bucket, adopting_bucket, bringing, beginning].iter().flat_map(agents) {
         let verb = verb(&strings(&container["command"]));
         for path in uses(&verb) {
             assert!(mounts(&container, path), "{}: no {path}", container["name"]);
         }
         verbs += 1;
     }
-    // install, build, run, check, watch twice, bootstrap, backup four times, verify, restore; each of five sets at its stages. One imports
-    // instead of building.
-    assert_eq!(verbs, 5 * 21);
+    // install, build, run, check, watch twice, bootstrap, backup four times, verify, restore; each of six sets at its stages. Two
+    // import and restore instead of building.
+    assert_eq!(verbs, 6 * 21);
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn attached(instance: &Instance) -> Vec<Attached> {
         volume::configuration(&instance.child("backup"), directory),
         volume::database_secret(instance, &volume::DATABASE_KEYS),
         volume::admin_secret(instance),
-        volume::backup_secret(instance),
+        volume::backup_secret(&instance.child("backup")),
         // restic's cache.
         volume::tmp(10 << 10),
     ]);

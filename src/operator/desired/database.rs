@@ -8,13 +8,17 @@ use super::{
     job::{Retry, job},
     metadata::Part,
     pod::{self, Placement, Step, agent},
-    resources, restart,
+    resources, restart, restore,
     services::{POSTGRESQL, POSTGRESQL_NAME},
     stateful_set::stateful_set,
     volume::{self, Attached},
     watch,
 };
-use crate::{dhis2::postgresql, layout, operator::instance::Instance};
+use crate::{
+    dhis2::postgresql,
+    layout,
+    operator::instance::{Instance, Source},
+};
 
 /// The server, once its volume is built. It refuses a volume without the mark of the build.
 pub fn database(instance: &Instance) -> Option<Wanted> {
@@ -27,7 +31,11 @@ pub fn database(instance: &Instance) -> Option<Wanted> {
 /// The step that makes the volume: an empty database, or one that people bring.
 pub fn build(instance: &Instance) -> Option<Wanted> {
     let due = instance.stage.prepared && !instance.stage.built;
-    let pod = || instance.dump.as_ref().map_or_else(|| builder(instance), |dump| import::pod(instance, dump));
+    let pod = || match &instance.source {
+        None => builder(instance),
+        Some(Source::Dump(dump)) => import::pod(instance, dump),
+        Some(Source::Backup(origin)) => restore::first(instance, origin),
+    };
     due.then(|| job(instance, &instance.child("database-build"), Part::DatabaseBuild, pod(), Retry::InPlace, Policy::Step))
 }
 

@@ -33,8 +33,8 @@ use crate::{
     dhis2::sizing::{heap_mib, preset},
     operator::{
         instance::{
-            Application, Backup, Bucket, Claims, Database, EncryptionKey, Endpoint, Images, Instance, Repository, Restoring, Stage,
-            Storage, Web,
+            Application, Backup, Bucket, Claims, Database, EncryptionKey, Endpoint, Images, Instance, Origin, Place, Repository, Restoring,
+            Stage, Storage, Web,
         },
         kind::Kind,
     },
@@ -135,7 +135,7 @@ pub fn plain() -> Instance {
             parameters: BTreeMap::new(),
         },
         claims: claims_of("play"),
-        dump: None,
+        source: None,
         restoring: None,
         before_upgrade: None,
         running: None,
@@ -206,6 +206,12 @@ pub fn find(wanted: &[Wanted], kind: Kind, name: &str) -> Option<Value> {
 /// What people bring to a new instance.
 pub fn dump() -> FromDump {
     FromDump { volume_claim: "old-server".into(), path: "old/dhis2.sql.gz".into(), files_path: Some("old/files".into()) }
+}
+
+/// Another instance's set in a bucket.
+pub fn origin() -> Origin {
+    let Repository::S3(bucket) = in_bucket(Endpoint { host: "s3.example.org".into(), port: 443 }).repository else { panic!("no bucket") };
+    Origin { place: Place::S3(bucket), password: "old-backup".into(), set: None, before: None }
 }
 
 /// Every object that the instance has at some stage, once.

@@ -14,7 +14,7 @@ use super::{
     services::{HTTP, POSTGRESQL},
 };
 use crate::operator::{
-    instance::{Instance, Repository},
+    instance::{Instance, Origin, Place, Repository, Source},
     kind::Kind,
 };
 
@@ -30,7 +30,7 @@ pub fn policies(instance: &Instance) -> Vec<Wanted> {
         return Vec::new();
     }
     let always = [deny(instance), database(instance), application(instance), bootstrap(instance), backup(instance)];
-    always.into_iter().chain(readers(instance)).chain(clients(instance)).collect()
+    always.into_iter().chain(readers(instance)).chain(builder(instance)).chain(clients(instance)).collect()
 }
 
 /// Pods that no other policy selects neither send nor receive.
@@ -79,6 +79,14 @@ fn readers(instance: &Instance) -> Vec<Wanted> {
         policy(instance, part.into(), part, pods(instance, part), Vec::new(), egress)
     };
     [Part::Verify, Part::Restore].map(reader).to_vec()
+}
+
+/// What fills the volumes of a new instance needs none either, unless its set is in a bucket.
+fn builder(instance: &Instance) -> Option<Wanted> {
+    let Some(Source::Backup(Origin { place: Place::S3(bucket), .. })) = &instance.source else { return None };
+    let egress = vec![dns(), repository::egress(bucket)];
+    let part = Part::DatabaseBuild;
+    Some(policy(instance, part.into(), part, pods(instance, part), Vec::new(), egress))
 }
 
 fn policy(

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     layout,
-    operator::instance::{Bucket, Endpoint, Instance, Repository},
+    operator::instance::{Bucket, Endpoint, Instance, Origin, Place, Repository},
 };
 
 /// Where clouds have their metadata service: no repository is there.
@@ -25,18 +25,45 @@ const LINK_LOCAL_IPV6: &str = "fe80::/10";
 pub fn attached(instance: &Instance) -> Vec<Attached> {
     match &instance.repository {
         Repository::Volume(_) => vec![volume::backups(instance)],
-        Repository::S3(bucket) => {
-            let credentials = [layout::S3_ACCESS_KEY_ID, layout::S3_SECRET_ACCESS_KEY];
-            let credentials = volume::repository_secret(&bucket.credentials, layout::S3_CREDENTIALS, &credentials);
-            let authority = |name| volume::repository_secret(name, layout::S3_CA, &[layout::S3_CA_CERTIFICATE]);
-            std::iter::once(credentials).chain(bucket.ca.as_deref().map(authority)).collect()
-        }
+        Repository::S3(bucket) => secrets(bucket),
     }
+}
+
+/// What a pod mounts that only reads another instance's.
+pub fn attached_to_read(origin: &Origin) -> Vec<Attached> {
+    let mut attached = match &origin.place {
+        Place::Claim(claim) => vec![volume::backups_of(claim)],
+        Place::S3(bucket) => secrets(bucket),
+    };
+    attached.push(volume::backup_secret(&origin.password));
+    attached
+}
+
+fn secrets(bucket: &Bucket) -> Vec<Attached> {
+    let credentials = [layout::S3_ACCESS_KEY_ID, layout::S3_SECRET_ACCESS_KEY];
+    let credentials = volume::repository_secret(&bucket.credentials, layout::S3_CREDENTIALS, &credentials);
+    let authority = |name| volume::repository_secret(name, layout::S3_CA, &[layout::S3_CA_CERTIFICATE]);
+    std::iter::once(credentials).chain(bucket.ca.as_deref().map(authority)).collect()
 }
 
 /// What the agent is told of the repository; credentials are never among it.
 pub fn arguments(instance: &Instance) -> Vec<String> {
-    let Repository::S3(bucket) = &instance.repository else { return Vec::new() };
+    match &instance.repository {
+        Repository::Volume(_) => Vec::new(),
+        Repository::S3(bucket) => address(bucket),
+    }
+}
+
+/// What it is told of another instance's, which is only read.
+pub fn arguments_to_read(origin: &Origin) -> Vec<String> {
+    let address = match &origin.place {
+        Place::Claim(_) => Vec::new(),
+        Place::S3(bucket) => address(bucket),
+    };
+    std::iter::once("--read-only".to_owned()).chain(address).collect()
+}
+
+fn address(bucket: &Bucket) -> Vec<String> {
     let mut arguments = vec!["--s3".to_owned(), bucket.url.clone()];
     arguments.extend(bucket.region.iter().flat_map(|region| ["--s3-region".to_owned(), region.clone()]));
     arguments.extend(bucket.path_style.then(|| "--s3-path-style".to_owned()));

@@ -13,14 +13,14 @@ use super::{
 use crate::{
     api::restore::Phase,
     layout,
-    operator::instance::{Instance, Restoring},
+    operator::instance::{Instance, Origin, Restoring},
 };
 
 /// The step that builds the volumes, while DHIS2 serves from others.
 pub fn build(instance: &Instance) -> Option<Wanted> {
     let restoring = instance.restoring.as_ref().filter(|restoring| restoring.phase == Phase::Building)?;
     let name = instance.child(&build_name(&restoring.uid));
-    Some(job::job(instance, &name, Part::Restore, pod(instance, restoring), Retry::NewPod, Policy::Step))
+    Some(job::job(instance, &name, Part::Restore, again(instance, restoring), Retry::NewPod, Policy::Step))
 }
 
 /// The backup of the state that is about to be replaced.
@@ -43,39 +43,50 @@ fn short(uid: &str) -> String {
     uid.chars().filter(char::is_ascii_alphanumeric).take(8).collect()
 }
 
-fn pod(instance: &Instance, restoring: &Restoring) -> PodSpec {
+/// The pod that fills the volumes of a new instance from another one's set.
+pub fn first(instance: &Instance, origin: &Origin) -> PodSpec {
+    let command = command(instance, repository::arguments_to_read(origin), [&origin.set, &origin.before]);
+    let volumes = [volume::database(instance), volume::files(instance)];
+    pod(instance, command, repository::attached_to_read(origin).into_iter().chain(volumes))
+}
+
+fn again(instance: &Instance, restoring: &Restoring) -> PodSpec {
+    let command = command(instance, repository::arguments(instance), [&restoring.set, &restoring.before]);
+    let key = volume::backup_secret(&instance.child("backup"));
+    pod(instance, command, repository::attached(instance).into_iter().chain([key]).chain(volume::restored(restoring)))
+}
+
+fn pod(instance: &Instance, command: Vec<String>, mounted: impl Iterator<Item = Attached>) -> PodSpec {
     let container = Container {
         env: Some(vec![variable("HOME", "/tmp")]),
         resources: Some(resources::step(512, (instance.database.memory_mib / 2).clamp(1024, 4096))),
-        ..pod::container("restore", &instance.images.postgres, "IfNotPresent", command(instance, restoring))
+        ..pod::container("restore", &instance.images.postgres, "IfNotPresent", command)
     };
-    let main = Step { container, attached: attached(instance, restoring) };
+    let main = Step { container, attached: attached(instance, mounted) };
     // Not beside DHIS2, which may have no pod: its volumes may be what was lost. Where the volumes can be mounted the scheduler knows.
     pod::spec(instance, pod::RESTORE, Placement::Near(None), vec![pod::install(instance)], vec![main])
 }
 
-fn command(instance: &Instance, restoring: &Restoring) -> Vec<String> {
+fn command(instance: &Instance, repository: Vec<String>, [set, before]: [&Option<String>; 2]) -> Vec<String> {
     let (name, major) = (format!("{}/{}", instance.namespace, instance.name), instance.database.major.to_string());
     let version = instance.version.to_string();
     let mut command = agent(&["restore", "--instance", &instance.uid, "--name", &name, "--postgresql", &major, "--version", &version]);
-    let asked = [("--set", &restoring.set), ("--before", &restoring.before)];
-    command.extend(repository::arguments(instance));
+    command.extend(repository);
+    let asked = [("--set", set), ("--before", before)];
     command.extend(asked.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value.clone()?])).flatten());
     command
 }
 
-fn attached(instance: &Instance, restoring: &Restoring) -> Vec<Attached> {
+fn attached(instance: &Instance, mounted: impl Iterator<Item = Attached>) -> Vec<Attached> {
     let configuration = volume::configuration(&instance.child("database"), layout::POSTGRES_CONFIG);
     let mut attached = vec![volume::agent().read_only()];
-    attached.extend(repository::attached(instance));
+    attached.extend(mounted);
     attached.extend([
         configuration.file(configuration::PASSWD, "/etc/passwd"),
         volume::database_secret(instance, &volume::DATABASE_KEYS),
-        volume::backup_secret(instance),
         // restic's cache, and the private server's shared memory segments.
         volume::tmp(10 << 10),
     ]);
-    attached.extend(volume::restored(restoring));
     attached.extend(volume::encryption_secret(instance));
     attached
 }

@@ -51,7 +51,7 @@ fn attached(instance: &Instance) -> Vec<Attached> {
     let mut attached = vec![volume::agent().read_only()];
     attached.extend(repository::attached(instance));
     attached.extend([
-        volume::backup_secret(instance),
+        volume::backup_secret(&instance.child("backup")),
         volume::ephemeral("scratch", layout::SCRATCH, &instance.scratch),
         // restic's cache, and the private server's shared memory segments.
         volume::tmp(10 << 10),

@@ -87,6 +87,11 @@ pub fn backups(instance: &Instance) -> Attached {
     claim("backups", &instance.claims.backups, layout::BACKUPS)
 }
 
+/// Another instance's repository, only read.
+pub fn backups_of(name: &str) -> Attached {
+    read_only_claim("backups", name, layout::BACKUPS)
+}
+
 /// The volumes that a restore fills, where the agent looks for those of an instance.
 pub fn restored(restoring: &Restoring) -> [Attached; 2] {
     [claim("database", &restoring.database, layout::DATA), claim("files", &restoring.files, layout::FILES)]
@@ -94,8 +99,13 @@ pub fn restored(restoring: &Restoring) -> [Attached; 2] {
 
 /// A claim of theirs that people brought something on, only read.
 pub fn source(name: &str) -> Attached {
-    let source = PersistentVolumeClaimVolumeSource { claim_name: name.to_owned(), read_only: Some(true) };
-    Attached::new(layout::SOURCE, Volume { name: "source".into(), persistent_volume_claim: Some(source), ..Volume::default() }).read_only()
+    read_only_claim("source", name, layout::SOURCE)
+}
+
+/// Not to be written by whoever mounts it either: nothing on it is given to another group.
+fn read_only_claim(name: &str, claim: &str, path: &str) -> Attached {
+    let source = PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), read_only: Some(true) };
+    Attached::new(path, Volume { name: name.to_owned(), persistent_volume_claim: Some(source), ..Volume::default() }).read_only()
 }
 
 fn claim(name: &str, claim: &str, path: &str) -> Attached {
@@ -152,6 +162,6 @@ pub fn admin_secret(instance: &Instance) -> Attached {
 }
 
 /// The key of the repository.
-pub fn backup_secret(instance: &Instance) -> Attached {
-    secret(&instance.child("backup"), "backup", &["password"])
+pub fn backup_secret(name: &str) -> Attached {
+    secret(name, "backup", &["password"])
 }

@@ -25,13 +25,17 @@ const HTTPS: i32 = 443;
 pub fn repository(resource: &Dhis2Instance, observed: &Observed, claims: &Claims) -> Result<Repository, Refusal> {
     match &resource.spec.backup.repository.s3 {
         None => size::backups(resource, observed, claims).map(Repository::Volume),
-        Some(s3) => bucket(s3, resource, left(resource, observed, claims)).map(Repository::S3),
+        Some(s3) => bucket("backup.repository.s3", s3, resource, left(resource, observed, claims)).map(Repository::S3),
     }
 }
 
-fn bucket(s3: &S3, resource: &Dhis2Instance, left: Option<Storage>) -> Result<Bucket, Refusal> {
+/// A bucket that the field `spec.<field>` names.
+///
+/// # Errors
+/// `InvalidSpec` when the port of its endpoint is none.
+pub fn bucket(field: &str, s3: &S3, resource: &Dhis2Instance, left: Option<Storage>) -> Result<Bucket, Refusal> {
     let endpoint = endpoint(s3).map_err(|wrong| {
-        let message = format!("spec.backup.repository.s3.endpoint: {wrong}; write one such as https://s3.example.org:9000");
+        let message = format!("spec.{field}.endpoint: {wrong}; write one such as https://s3.example.org:9000");
         Refusal::new(Reason::InvalidSpec, message)
     })?;
     let prefix = s3.prefix.clone().unwrap_or_else(|| format!("{}/{}", resource.namespace().unwrap_or_default(), resource.name_any()));

@@ -135,10 +135,8 @@ fn database(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &O
         return Told::new(KIND, false, Reason::Creating, "Volumes and Secrets are being made.");
     }
     trouble(KIND, build).unwrap_or_else(|| {
-        let message = match &resource.spec.bootstrap {
-            Some(bootstrap) => {
-                format!("{} is being loaded; the log of Job {name}-database-build tells how far it is.", bootstrap.from_dump.path)
-            }
+        let message = match bootstrap::source(resource) {
+            Some(source) => format!("{source} is being loaded; the log of Job {name}-database-build tells how far it is."),
             None => "The database volume is being initialised.".to_owned(),
         };
         Told::new(KIND, false, Reason::BuildingDatabase, message)

@@ -28,13 +28,10 @@ pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome
     for (kind, object) in made {
         record(&mut status, instance, *kind, object);
     }
-    match result(observed, &format!("{name}-database-build")) {
-        Some(Data::DatabaseBuild(built)) => record_database(&mut status, &built.built_at, &built.system_identifier, now),
-        Some(Data::Import(imported)) => {
-            record_database(&mut status, &imported.built_at, &imported.system_identifier, now);
-            status.bootstrap.get_or_insert_with(|| Box::new(bootstrap::recorded(imported, now)));
-        }
-        _ => {}
+    let built = result(observed, &format!("{name}-database-build"));
+    if let Some((time, system_identifier)) = built.and_then(Data::database) {
+        record_database(&mut status, time, system_identifier, now);
+        status.bootstrap = status.bootstrap.take().or_else(|| built.and_then(|built| bootstrap::recorded(built, now)).map(Box::new));
     }
     let bootstrapped = match result(observed, &format!("{name}-bootstrap")) {
         Some(Data::Bootstrap(bootstrapped)) => Some(bootstrapped),

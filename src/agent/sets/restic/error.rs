@@ -33,21 +33,25 @@ pub enum Error {
     Locked(&'static str),
     /// The server of the bucket can't be reached.
     #[error(
-        "{step}: the S3 server can't be reached, or is not the one that it should be: look at spec.backup.repository.s3.endpoint, at its certificate (caSecretName), and at what lies between: {said}"
+        "{step}: the S3 server can't be reached, or is not the one that it should be: look at {field}.endpoint, at its certificate (caSecretName), and at what lies between: {said}"
     )]
     Unreachable {
         /// What was done.
         step: &'static str,
+        /// The field that names the bucket.
+        field: &'static str,
         /// What restic said.
         said: String,
     },
     /// The server of the bucket refuses.
     #[error(
-        "{step}: the S3 server refuses: look at the Secret of spec.backup.repository.s3.credentials, at the rights of its key, at bucket and region, and at the node's clock: {said}"
+        "{step}: the S3 server refuses: look at the Secret of {field}.credentials, at the rights of its key, at bucket and region, and at the node's clock: {said}"
     )]
     Denied {
         /// What was done.
         step: &'static str,
+        /// The field that names the bucket.
+        field: &'static str,
         /// What restic said.
         said: String,
     },
@@ -73,7 +77,7 @@ pub enum Error {
     )]
     NotOurs(String),
     /// The bucket has no repository.
-    #[error("{0} holds no restic repository: was a backup made, and are bucket and prefix of spec.backup.repository.s3 the right ones?")]
+    #[error("{0} holds no restic repository: was a backup made, and are bucket and prefix the right ones?")]
     NotThere(String),
     /// A repository without its first file.
     #[error(

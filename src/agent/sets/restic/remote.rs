@@ -197,15 +197,15 @@ fn without_wait(line: &str) -> String {
 /// The error as what it means of a bucket.
 pub fn judge(step: &'static str, error: Error, stderr: &[u8], bucket: &Bucket) -> Error {
     match error {
-        Error::Key(_) => Error::NotOurs(bucket.url.clone()),
+        Error::Key(_) if !bucket.read_only => Error::NotOurs(bucket.url.clone()),
         Error::Full(step, said) => Error::NoRoom(step, said),
         Error::Failed { code, said, .. } => match trouble(stderr).filter(|_| code != NO_REPOSITORY) {
             None => Error::Failed { step, code, said: bucket.without_secrets(&said) },
             Some((meaning, said)) => {
                 let said = bucket.without_secrets(&said);
                 match meaning {
-                    Trouble::Unreachable => Error::Unreachable { step, said },
-                    Trouble::Denied => Error::Denied { step, said },
+                    Trouble::Unreachable => Error::Unreachable { step, field: bucket.field, said },
+                    Trouble::Denied => Error::Denied { step, field: bucket.field, said },
                     Trouble::Full => Error::BucketFull(step, said),
                 }
             }
