@@ -55,6 +55,8 @@ pub enum Verb {
     Restore,
     /// Builds the volumes of a new instance from a dump.
     Import,
+    /// Prints what brings an instance back.
+    Recover,
 }
 
 /// How a verb ended.

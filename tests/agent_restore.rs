@@ -282,3 +282,48 @@ fn what_the_instance_cannot_go_on_with_is_refused_and_both_volumes_stay_as_they_
     pod.build(&[]).done();
     assert_eq!(restore(&pod, &[]).refused(), Refusal::VolumeForeign);
 }
+
+#[test]
+fn another_instances_set_is_read_without_a_trace() {
+    let source = source();
+    let pod = target(&source);
+    let repository = pod.path(layout::REPOSITORY);
+    let before = contents(&repository);
+    // As a claim that is mounted to be read only.
+    if nix::unistd::geteuid().is_root() {
+        let closed = std::process::Command::new("chown").args(["-R", "0:0"]).arg(pod.path(layout::BACKUPS)).status();
+        assert!(closed.unwrap().success());
+        let closed = std::process::Command::new("chmod").args(["-R", "a+rX,go-w"]).arg(pod.path(layout::BACKUPS)).status();
+        assert!(closed.unwrap().success());
+    }
+    let data = restored(restore_for(&pod, "uid-3", &["--read-only", "--set", "set-1"]).done());
+    assert_eq!((data.set.as_str(), data.instance.as_str()), ("set-1", "uid-3"));
+    are_finished(&pod);
+    assert_eq!(contents(&repository), before, "something was written");
+}
+
+#[test]
+fn one_key_prints_what_brings_the_instance_back() {
+    let source = source();
+    let pod = target(&source);
+    let spec = json!({ "version": "2.42.4.1", "web": { "host": "play.example.org" } });
+    forge(&pod, &[], |manifest| {
+        manifest["created"] = json!("2099-01-01T00:00:00Z");
+        manifest["resource"] = json!({
+            "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance", "metadata": { "name": "play", "namespace": "demo" }, "spec": spec,
+        });
+    });
+    let output = pod.output(&["recover", "--rename", "again", "--read-only"]);
+    let printed: Vec<Value> = serde_yaml::Deserializer::from_str(&output)
+        .map(|document| serde::Deserialize::deserialize(document).unwrap())
+        .filter(|document: &Value| !document.is_null())
+        .collect();
+    let [database, encryption, .., instance] = printed.as_slice() else { panic!("{output}") };
+    assert_eq!(database["stringData"]["password"], pod::OWNER_PASSWORD);
+    assert_eq!(encryption["stringData"]["password"], pod::ENCRYPTION);
+    let instance: dhis2_operator::api::Dhis2Instance = serde_json::from_value(instance.clone()).unwrap();
+    assert_eq!(instance.spec.bootstrap.unwrap().from_backup.unwrap().set.as_deref(), Some("forged"));
+    // The resource of the other sets is that of a test, without a name.
+    let ended = pod.agent(&["recover", "--set", "set-1"]);
+    assert_eq!(ended.refused(), Refusal::SetIncomplete);
+}

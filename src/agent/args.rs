@@ -55,6 +55,8 @@ pub enum Command {
     Restore(Restore),
     /// Build the database volume and the volume of files of a new instance from a dump of its database
     Import(Import),
+    /// Print the Secrets of an instance, and a resource that begins with its backup set: what one key brings back on an empty cluster
+    Recover(Recover),
 }
 
 /// What can be done with the database.
@@ -249,6 +251,23 @@ pub struct Import {
     /// DHIS2's files, a directory on the same volume
     #[arg(long, value_name = "PATH")]
     pub files: Option<String>,
+}
+
+/// Arguments of `recover`.
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// Another name for the instance
+    #[arg(long, value_name = "NAME")]
+    pub rename: Option<String>,
+    /// The claim that the repository is on [default: that of the instance's backups]
+    #[arg(long, value_name = "NAME", conflicts_with = "s3")]
+    pub volume_claim: Option<String>,
+    /// Which set.
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// Where the repository is.
+    #[command(flatten)]
+    pub repository: Address,
 }
 
 /// Which set is restored: the newest, unless something else is said.

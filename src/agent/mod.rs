@@ -17,6 +17,7 @@ mod log;
 mod paths;
 mod postgres;
 mod program;
+mod recover;
 mod restore;
 mod secret;
 mod sets;
@@ -81,6 +82,7 @@ fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Me
         Command::Backup(backup) => backup::backup(backup, paths, log, reports)?,
         Command::Verify(verify) => verify::verify(verify, paths, log, reports)?,
         Command::Restore(restore) => restore::restore(restore, paths, log, reports)?,
+        Command::Recover(recover) => recover::recover(recover, paths, log)?,
         Command::Import(import) => import::import(import, paths, log, reports)?,
     })
 }
@@ -100,6 +102,7 @@ impl Command {
             Self::Verify(_) => Verb::Verify,
             Self::Restore(_) => Verb::Restore,
             Self::Import(_) => Verb::Import,
+            Self::Recover(_) => Verb::Recover,
         }
     }
 }

@@ -176,6 +176,13 @@ impl Pod {
         self.ended(&output)
     }
 
+    /// What a verb prints that comes to its good end.
+    pub fn output(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        self.ended(&output).done();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     fn ended(&self, output: &Output) -> Ended {
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         let report = fs::read_to_string(self.path("/tmp/report")).unwrap_or_default();

@@ -31,6 +31,7 @@ use crate::layout;
 use crate::report::{Data, Restored};
 pub use error::Error;
 use note::Note;
+pub use request::choose;
 
 /// A second Job, started because the first one's node was lost, waits this long for the first one's lock.
 const LOCK_PATIENCE: Duration = Duration::from_mins(1);

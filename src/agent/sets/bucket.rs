@@ -39,6 +39,31 @@ pub struct Address {
     pub s3_patience: u64,
 }
 
+/// The parts of an address in S3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Scheme, host and port.
+    pub endpoint: String,
+    /// The bucket.
+    pub bucket: String,
+    /// What the names of the objects begin with.
+    pub prefix: String,
+}
+
+impl Place {
+    /// The parts of `s3:https://<host>/<bucket>/<prefix>`.
+    pub fn of(url: &str) -> Option<Self> {
+        let (host, rest) = url.strip_prefix("s3:https://")?.split_once('/')?;
+        let (bucket, prefix) = rest.split_once('/')?;
+        let whole = [host, bucket, prefix].iter().all(|part| !part.is_empty());
+        whole.then(|| Self {
+            endpoint: format!("https://{host}"),
+            bucket: bucket.to_owned(),
+            prefix: prefix.trim_end_matches('/').to_owned(),
+        })
+    }
+}
+
 /// A bucket that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

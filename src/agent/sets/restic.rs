@@ -73,7 +73,7 @@ impl Repository {
     fn at(address: &Address, paths: &Paths) -> Result<Self, Error> {
         let bucket = Bucket::find(address, paths)?;
         Ok(Self {
-            program: paths.of(layout::RESTIC),
+            program: program(paths),
             place: bucket.map_or_else(|| Place::Volume(paths.of(layout::REPOSITORY)), Place::Bucket),
             password_file: paths.of(layout::BACKUP_PASSWORD),
             read_only: address.read_only,
@@ -231,6 +231,12 @@ fn judge(step: &'static str, code: Option<i32>, stderr: &[u8]) -> Result<bool, E
         Some(12) => Err(Error::Key(step)),
         code => Err(Error::Failed { step, code: code.unwrap_or(-1), said }),
     }
+}
+
+/// Where it was installed to, or in the operator's own image.
+fn program(paths: &Paths) -> PathBuf {
+    let [installed, own] = [layout::RESTIC, layout::RESTIC_IN_IMAGE].map(|place| paths.of(place));
+    if !installed.exists() && own.exists() { own } else { installed }
 }
 
 /// The messages in restic's standard error, which mixes JSON with the lines of the program that it runs.
