@@ -78,8 +78,11 @@ pub struct Verify {
 /// Where sets are kept: on a volume of the instance, or in S3.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.volume) || !has(self.s3)")
-    .message("sets are kept in one place: remove volume or s3"))]
+#[x_kube(
+    validation = Rule::new("!has(self.volume) || !has(self.s3)").message("sets are kept in one place: remove volume or s3"),
+    validation = Rule::new("has(self.s3) || has(oldSelf.s3) || (has(self.volume) && has(self.volume.className) ? self.volume.className : '') == (has(oldSelf.volume) && has(oldSelf.volume.className) ? oldSelf.volume.className : '')")
+        .message("the storage class of a volume can't be changed").field_path(".volume.className")
+)]
 pub struct Repository {
     /// A volume of the instance, the default. Default size: that of the database and the file volume together.
     #[serde(default, skip_serializing_if = "Option::is_none")]

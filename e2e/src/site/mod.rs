@@ -2,6 +2,7 @@
 //! that is no part of what they tell: install an operator, wait, ask through the Ingress, collect logs.
 
 pub mod audit;
+pub mod bucket;
 mod certificate;
 pub mod chance;
 pub mod collect;

@@ -32,6 +32,7 @@ mod refused_start;
 mod restore;
 mod rights;
 mod rotation;
+mod s3;
 mod upgrade;
 mod vanishing;
 mod walls;

@@ -1,0 +1,136 @@
+//! Sets in a bucket: while its server is away, that is told with the field; then sets are made, proven and restored from it, and its pods
+//! reach it and nothing else.
+
+use std::time::Duration;
+
+use dhis2_e2e::cluster::run;
+use dhis2_e2e::site::bucket::Bucket;
+use dhis2_e2e::site::door::{Door, Scheme};
+use dhis2_e2e::site::instance::{Instance, condition, holds};
+use dhis2_e2e::site::operator::Operator;
+use dhis2_e2e::site::own::Own;
+use dhis2_e2e::site::{Outcome, Story, data, wait};
+use dhis2_operator::api::restore::Dhis2RestoreSpec;
+use dhis2_operator::api::status::BackupStatus;
+use dhis2_operator::api::{Dhis2Instance, Dhis2Restore};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+
+/// A restore, with the starts of its pods.
+const LIMIT: Duration = Duration::from_mins(6);
+/// A port of the node that no instance needs: the API server's.
+const OTHER: u16 = 6443;
+
+#[test]
+fn s3() {
+    crate::tell("s3", |story| async move {
+        let Some(own) = story.site.own.clone() else {
+            story.tell("left out: the S3 server runs on the node of our own cluster");
+            return Ok(());
+        };
+        let mut bucket = Bucket::new()?;
+        Operator::install(&story).await?;
+        let instance = story.instance("play");
+        let repository = json!({ "backup": { "repository": { "s3": Bucket::spec() } } });
+        instance.apply(&story.manifest("play", &repository)).await?;
+        instance.settled().await?;
+        is_told(&instance, "SecretMissing", "spec.backup.repository.s3.credentials.secretName").await?;
+        bucket.secrets(&story).await?;
+        is_told(&instance, "RepositoryUnreachable", "spec.backup.repository.s3.endpoint").await?;
+
+        bucket.serve(&own).await?;
+        let door = Door::new(&story.site, &instance.host);
+        door.opens(Scheme::Http, Duration::from_secs(20)).await?;
+        let admin = instance.admin().await?;
+        let kept = data::put(&door, &admin).await?;
+        backed_up(&story, &instance, "kept").await?;
+        assert!(bucket.size()? > 100_000, "{} bytes in the bucket", bucket.size()?);
+        has_no_volume(&story).await?;
+        is_proven(&story, &instance).await?;
+        reaches_the_bucket_only(&story, &own).await?;
+        restored(&story, &instance).await?;
+        door.opens(Scheme::Http, Duration::from_secs(30)).await?;
+        tokio::task::spawn_blocking(move || data::check(&door, &admin, &kept)).await??;
+        Ok(())
+    });
+}
+
+fn backup(seen: &Dhis2Instance) -> BackupStatus {
+    seen.status.as_ref().and_then(|status| status.backup.clone()).unwrap_or_default()
+}
+
+/// Is it told for this reason that there is no backup, in words that name the field?
+async fn is_told(instance: &Instance, reason: &str, field: &str) -> Outcome {
+    let told = |seen: &Dhis2Instance| {
+        condition(seen, "BackupHealthy").is_some_and(|told| told.status == "False" && told.reason == reason && told.message.contains(field))
+    };
+    instance.when(&format!("{reason} with {field}"), told).await?;
+    Ok(())
+}
+
+fn start(story: &Story, of: &str, name: &str) -> Outcome {
+    let from = format!("--from=cronjob/play-{of}");
+    run::output(story.site.kubectl().args(["--namespace", &story.namespace, "create", "job", &from, name]))?;
+    Ok(())
+}
+
+async fn backed_up(story: &Story, instance: &Instance, name: &str) -> Outcome {
+    start(story, "backup", name)?;
+    let last = |seen: &Dhis2Instance| backup(seen).last.is_some_and(|last| last.set == name);
+    let seen = instance.when(&format!("set {name} in the status"), |seen| last(seen) && holds(seen, "BackupHealthy")).await?;
+    let capacity = seen.status.and_then(|status| status.capacity?.repository).ok_or("nothing is told of the repository")?;
+    assert!(capacity.used > 100_000 && capacity.free.is_none() && capacity.size.is_none(), "{capacity:?}");
+    Ok(())
+}
+
+async fn has_no_volume(story: &Story) -> Outcome {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(story.client.clone(), &story.namespace);
+    assert!(claims.get_opt("play-backups").await?.is_none(), "a volume of backups was made");
+    Ok(())
+}
+
+async fn is_proven(story: &Story, instance: &Instance) -> Outcome {
+    start(story, "verify", "test-1")?;
+    let proven =
+        |seen: &Dhis2Instance| holds(seen, "RestoreVerified") && backup(seen).last_verified.is_some_and(|verified| verified.set == "kept");
+    let seen = instance.when("set kept proven", proven).await?;
+    story.tell(&format!("proven from the bucket in {:?} s", backup(&seen).last_verified.and_then(|verified| verified.seconds)));
+    Ok(())
+}
+
+/// Tried from a pod with the labels of one that works with the bucket.
+async fn reaches_the_bucket_only(story: &Story, own: &Own) -> Outcome {
+    let (address, port) = Bucket::address();
+    let _other = own.answer_at(address, port + 1)?;
+    story.shell(&story.namespace, "like-verify", &["sleep", "infinity"], &[]).await?;
+    let knock = |port: u16| {
+        let command = format!("timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/{port}'");
+        story.inside("like-verify", &command).is_ok()
+    };
+    for port in [port, port + 1] {
+        assert!(knock(port), "a pod of nobody does not reach {address}:{port}");
+    }
+    let labels = ["app.kubernetes.io/instance=play", "app.kubernetes.io/managed-by=dhis2-operator", "app.kubernetes.io/component=verify"];
+    run::output(story.site.kubectl().args(["--namespace", &story.namespace, "label", "pod", "like-verify"]).args(labels))?;
+    let closed = async || if knock(port + 1) || knock(OTHER) { Err("open") } else { Ok(()) };
+    wait::ask("other ports of the node to be closed", Duration::from_secs(20), closed).await?;
+    assert!(knock(port), "the policy keeps the pods from the bucket");
+    Ok(())
+}
+
+async fn restored(story: &Story, instance: &Instance) -> Outcome {
+    let spec: Dhis2RestoreSpec = serde_json::from_value(json!({ "instance": "play", "set": "kept" }))?;
+    let requests: Api<Dhis2Restore> = Api::namespaced(story.client.clone(), &story.namespace);
+    requests.create(&PostParams::default(), &Dhis2Restore::new("back", spec)).await?;
+    let over = |seen: &Dhis2Restore| {
+        let phase = seen.status.as_ref().and_then(|status| status.phase.as_deref());
+        phase.is_some_and(|phase| ["Done", "Failed"].contains(&phase))
+    };
+    let seen = wait::until(&requests, "back", "the restore from the bucket", LIMIT, over).await?;
+    let status = seen.status.unwrap_or_default();
+    assert_eq!(status.phase.as_deref(), Some("Done"), "{:?}", status.message);
+    instance.settled().await?;
+    Ok(())
+}
