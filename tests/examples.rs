@@ -9,7 +9,15 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 
 /// Alternatives of what the examples show: they say so in a comment.
-const ALTERNATIVES: [&str; 5] = ["image.digest", "web.tls.upstream", "web.tls.none", "encryption.generated", "encryption.defaultKey"];
+const ALTERNATIVES: [&str; 7] = [
+    "image.digest",
+    "web.tls.upstream",
+    "web.tls.none",
+    "encryption.generated",
+    "encryption.defaultKey",
+    "bootstrap.fromBackup.repository.volumeClaim",
+    "bootstrap.fromBackup.before",
+];
 
 fn examples() -> Vec<(String, Value)> {
     all().into_iter().filter(|(_, example)| example["kind"] == "Dhis2Instance").collect()

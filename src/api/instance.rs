@@ -130,7 +130,7 @@ pub struct Dhis2InstanceSpec {
     /// What the instance begins with. Default: an empty database. Read while the database is made, without
     /// effect afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bootstrap: Option<Bootstrap>,
+    pub bootstrap: Option<Box<Bootstrap>>,
 
     /// What happens to volumes, encryption key, backup password and the administrator's first password when
     /// this resource is deleted. It can be changed at any time before that.

@@ -68,6 +68,11 @@ impl Bucket {
         (NODE_ADDRESS, PORT)
     }
 
+    /// As restic names what is below a prefix.
+    pub fn url(prefix: &str) -> String {
+        format!("s3:https://{NODE_ADDRESS}:{PORT}/{BUCKET}/{prefix}")
+    }
+
     /// What a resource says of it.
     pub fn spec() -> Value {
         json!({

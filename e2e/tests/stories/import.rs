@@ -8,7 +8,7 @@ use dhis2_e2e::site::data::{self, Data};
 use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
-use dhis2_e2e::site::{Outcome, Story};
+use dhis2_e2e::site::{Outcome, Story, checkout, inside, wait};
 use dhis2_operator::api::Dhis2Instance;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, PostParams};
@@ -52,18 +52,41 @@ async fn old_server(story: &Story) -> Outcome<(Account, Data)> {
     door.opens(Scheme::Http, Duration::from_secs(20)).await?;
     let admin = old.admin().await?;
     let data = data::put(&door, &admin).await?;
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(story.client.clone(), &story.namespace);
-    let mut claim: PersistentVolumeClaim = serde_json::from_value(json!({
-        "metadata": { "name": "brought" },
-        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
-    }))?;
-    claim.spec.get_or_insert_default().storage_class_name.clone_from(&story.site.storage_class);
-    claims.create(&PostParams::default(), &claim).await?;
-    story.shell(&story.namespace, "carrier", &["sleep", "infinity"], &["brought", "old-files"]).await?;
-    carry(story)?;
     let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
-    pods.delete("carrier", &DeleteParams::default()).await?;
+    for object in as_documented(story)? {
+        if object["kind"] == "Pod" {
+            pods.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+        } else {
+            let claims: Api<PersistentVolumeClaim> = Api::namespaced(story.client.clone(), &story.namespace);
+            claims.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+        }
+    }
+    story.shell(&story.namespace, "reader", &["sleep", "infinity"], &["old-files"]).await?;
+    let runs = |pod: &Pod| inside::container(pod, "carrier").is_some_and(|carrier| carrier.ready);
+    wait::until(&pods, "carrier", "the pod that carries the dump", TOLD, runs).await?;
+    carry(story)?;
+    for pod in ["carrier", "reader"] {
+        pods.delete(pod, &DeleteParams::default()).await?;
+    }
     Ok((admin, data))
+}
+
+/// The claim and the pod of `docs/import.md`.
+fn as_documented(story: &Story) -> Outcome<Vec<Value>> {
+    let document = std::fs::read_to_string(checkout("docs/import.md"))?;
+    let block = document.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).ok_or("docs/import.md shows no YAML")?;
+    let mut objects = Vec::new();
+    for part in block.split("---\n") {
+        let mut object: Value = serde_yaml::from_str(part)?;
+        if object["kind"] == "Pod" {
+            object["spec"]["containers"][0]["image"] = json!(story.site.images.postgres);
+        } else {
+            object["spec"]["resources"]["requests"]["storage"] = json!("1Gi");
+            object["spec"]["storageClassName"] = json!(story.site.storage_class);
+        }
+        objects.push(object);
+    }
+    Ok(objects)
 }
 
 fn carry(story: &Story) -> Outcome {
@@ -72,19 +95,20 @@ fn carry(story: &Story) -> Outcome {
         command.args(["--namespace", &story.namespace, "exec"]).args(more).args([pod, "--", "sh", "-c", script]);
         command
     };
-    let dump = "pg_dump --username postgres --no-password dhis2 | gzip";
-    let mut dumping = exec("old-database-0", &[], dump).stdout(Stdio::piped()).spawn()?;
-    let stdin = dumping.stdout.take().map_or_else(Stdio::null, Stdio::from);
-    let written = exec("carrier", &["--stdin"], "cat > /brought/dhis2.sql.gz").stdin(stdin).status()?;
-    assert!(written.success() && dumping.wait()?.success(), "the dump did not come");
-    story.inside("carrier", "cp -a /old-files /brought/files")?;
-    Ok(())
+    let carried = |from: &str, read: &str, write: &str| -> Outcome {
+        let mut reading = exec(from, &[], read).stdout(Stdio::piped()).spawn()?;
+        let stdin = reading.stdout.take().map_or_else(Stdio::null, Stdio::from);
+        let written = exec("carrier", &["--stdin"], write).stdin(stdin).status()?;
+        if written.success() && reading.wait()?.success() { Ok(()) } else { Err(format!("{read} did not come").into()) }
+    };
+    carried("old-database-0", "pg_dump --username postgres --no-password dhis2 | gzip", "cat > /brought/dhis2.sql.gz")?;
+    carried("reader", "tar --create --directory / --transform s/old-files/files/ old-files", "tar --extract --directory /brought")
 }
 
 fn is_told(story: &Story, seen: &Dhis2Instance) -> Outcome {
     let told = condition(seen, "DataLoaded").ok_or("DataLoaded is not told")?;
     let status = seen.status.as_ref().and_then(|status| status.bootstrap.clone()).ok_or("status.bootstrap is empty")?;
-    assert_eq!((status.dump.as_str(), status.missing_files), ("dhis2.sql.gz", 0), "{status:?}");
+    assert_eq!((status.dump.as_deref(), status.missing_files), (Some("dhis2.sql.gz"), 0), "{status:?}");
     assert!(status.files > 0 && status.references > 0, "{status:?}");
     story.tell(&format!("loaded: {}", told.message));
     Ok(())

@@ -1,11 +1,13 @@
 //! Sets in a bucket: while its server is away, that is told with the field; then sets are made, proven and restored from it, and its pods
-//! reach it and nothing else.
+//! reach it and nothing else; and when nothing of the instance is left, they and the key bring it back.
+
+mod drill;
 
 use std::time::Duration;
 
 use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::bucket::Bucket;
-use dhis2_e2e::site::door::{Door, Scheme};
+use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::own::Own;
@@ -52,8 +54,21 @@ fn s3() {
         reaches_the_bucket_only(&story, &own).await?;
         restored(&story, &instance).await?;
         door.opens(Scheme::Http, Duration::from_secs(30)).await?;
-        tokio::task::spawn_blocking(move || data::check(&door, &admin, &kept)).await??;
-        Ok(())
+        let check = {
+            let (door, admin) = (door.clone(), admin.clone());
+            move || data::check(&door, &admin, &kept)
+        };
+        tokio::task::spawn_blocking(check.clone()).await??;
+
+        let safe = drill::Safe::of(&instance).await?;
+        backed_up(&story, &instance, "last").await?;
+        drill::everything_is_lost(&story, &instance).await?;
+        drill::one_key_brings_it_back(&story, &safe, &instance).await?;
+        door.opens(Scheme::Http, Duration::from_secs(30)).await?;
+        tokio::task::spawn_blocking(check).await??;
+        let password = |account: &Account| account.basic();
+        assert_eq!(password(&instance.admin().await?), password(&admin), "another password is told");
+        drill::backups_go_on(&story, &instance).await
     });
 }
 
