@@ -138,7 +138,8 @@ pub struct Dhis2InstanceSpec {
     pub deletion_policy: DeletionPolicy,
 
     /// Take over the volumes and Secrets that a deleted instance of the same name left behind
-    /// (`deletionPolicy: Retain`). Default false: finding such volumes, the operator stops and says so.
+    /// (`deletionPolicy: Retain`), and go on with its repository in S3. Default false: finding such volumes, the operator stops and
+    /// says so; such a repository is not written to.
     #[serde(default)]
     pub adopt: bool,
 }

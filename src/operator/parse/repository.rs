@@ -78,7 +78,7 @@ fn left(resource: &Dhis2Instance, observed: &Observed, claims: &Claims) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::{parse, settings::Settings};
+    use crate::operator::{parse, settings::Settings, slot::fixture::slot};
     use serde_json::{Value, json};
 
     fn parsed(s3: &Value) -> Result<Bucket, Refusal> {
@@ -120,6 +120,48 @@ mod tests {
         }
         let aws = parsed(&with(&json!({"endpoint": "https://s3.cn-north-1.amazonaws.com.cn"}))).unwrap();
         assert!(!aws.path_style);
+    }
+
+    #[test]
+    fn a_claim_that_the_repository_has_left_is_kept_as_it_is_and_missed_by_nobody() {
+        let spec = json!({
+            "version": "2.42.4", "web": {"host": "play.example.org"}, "backup": {"repository": {"s3": with(&json!({}))}}
+        });
+        let mut resource = Dhis2Instance::new("play", serde_json::from_value(spec).unwrap());
+        resource.metadata.uid = Some("uid-1".into());
+        let made = |name: &str| json!({"name": name, "uid": "claim-1"});
+        let claims = json!({"database": made("play-database"), "files": made("play-files"), "backups": made("play-backups")});
+        resource.status = Some(serde_json::from_value(json!({ "claims": claims })).unwrap());
+        let mut observed = Observed::default();
+        let facts = |requested: &str| Facts::Claim { requested: requested.into(), capacity: None, role: None };
+        for claim in ["play-database", "play-files"] {
+            observed.children.insert(Kind::PersistentVolumeClaim, claim, slot("claim-1", facts("20Gi")));
+        }
+        let left = |observed: &Observed| match parse::parse(&resource, observed, &Settings::default()).unwrap().repository {
+            Repository::S3(bucket) => bucket.left,
+            Repository::Volume(_) => panic!("a volume"),
+        };
+        assert_eq!(left(&observed), None);
+        observed.children.insert(Kind::PersistentVolumeClaim, "play-backups", slot("claim-1", facts("7Gi")));
+        assert_eq!(left(&observed), Some(Storage { size: "7Gi".into(), class: None }));
+    }
+
+    #[test]
+    fn an_instance_needs_no_claim_of_backups_to_be_prepared() {
+        let prepared = |repository: &Value| {
+            let spec = json!({
+                "version": "2.42.4", "web": {"host": "play.example.org"}, "encryption": {"secretName": "key"},
+                "backup": {"repository": repository}
+            });
+            let mut resource = Dhis2Instance::new("play", serde_json::from_value(spec).unwrap());
+            let made = |name: &str| json!({"name": name, "uid": "1"});
+            let secrets = json!([made("play-admin"), made("play-backup"), made("play-database")]);
+            let claims = json!({"database": made("play-database"), "files": made("play-files")});
+            resource.status = Some(serde_json::from_value(json!({ "claims": claims, "secrets": secrets })).unwrap());
+            parse::assume(&resource, &Observed::default(), &Settings::default()).unwrap().stage.prepared
+        };
+        assert!(prepared(&json!({ "s3": with(&json!({})) })));
+        assert!(!prepared(&json!({})));
     }
 
     #[test]

@@ -94,6 +94,24 @@ fn a_set_that_has_much_less_is_told_until_it_is_accepted_or_a_newer_one_has_not(
 }
 
 #[test]
+fn a_secret_without_which_no_backup_is_made_is_told_with_its_field() {
+    let mut resource = daily();
+    let mut observed = observed(&[failed("2026-11-24T01:00:00Z")]);
+    for field in [observe::S3_CA, observe::S3_CREDENTIALS] {
+        observed.missing.insert(field, "of-theirs".into());
+        let now = at("2026-11-24T01:02:00Z");
+        let status = Dhis2InstanceStatus { backup: recorded(None, &resource, &observed, now), ..Dhis2InstanceStatus::default() };
+        let told = [healthy(&resource, &status, &Outcome::Paused, &observed, now), verify::verified(&resource, &status, &observed, now)];
+        for told in told {
+            assert_eq!((told.holds, told.reason), (false, Reason::SecretMissing));
+            assert!(told.message.starts_with(&format!("Secret of-theirs of {field} does not exist")), "{}", told.message);
+        }
+    }
+    observed.missing.clear();
+    assert_eq!(told(&mut resource, &[failed("2026-11-24T01:00:00Z")], "2026-11-24T01:02:00Z"), (false, Reason::DumpFailed));
+}
+
+#[test]
 fn the_first_backup_is_awaited() {
     assert_eq!(told(&mut daily(), &[], "2026-11-24T01:00:00Z"), (false, Reason::NoBackupYet));
     assert_eq!(told(&mut daily(), &[running("2026-11-24T01:00:00Z")], "2026-11-24T01:01:00Z"), (false, Reason::BackupRunning));

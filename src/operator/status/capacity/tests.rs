@@ -78,6 +78,21 @@ fn each_volume_names_its_own_field() {
 }
 
 #[test]
+fn of_a_bucket_only_what_is_in_use_is_told() {
+    let mut in_bucket = resource();
+    let s3 = serde_json::from_value(serde_json::json!({"bucket": "sets", "credentials": {"secretName": "s3"}})).unwrap();
+    in_bucket.spec.backup.repository.s3 = Some(s3);
+    let mut set = set("a", FIRST, 4, 1, 9);
+    let used = Filling { used: 5 << 30, free: None, per_day: Some(1 << 30) };
+    set.capacity.repository = Some(used);
+    // The claim of before is there still.
+    let told = recorded(None, &in_bucket, &observed(&[set], "10Gi")).unwrap();
+    let repository = told.repository.clone().unwrap();
+    assert_eq!((repository.used, repository.free, repository.size, repository.days_to_full), (5 * GIB, None, None, None));
+    assert!(!sufficient(&told).message.contains("repository"), "{:?}", sufficient(&told));
+}
+
+#[test]
 fn thirty_days_are_enough_and_what_does_not_grow_never_fills() {
     // 3000 MiB at 100 MiB a day.
     let volume = |free: i64, per_day: i64| {
