@@ -120,6 +120,10 @@ fn old_sets_go_whole_unless_somebody_uses_the_repository() {
     std::io::Write::write_all(&mut own.stdin.take().unwrap(), b"mine").unwrap();
     assert!(own.wait().unwrap().success());
 
+    let mut appending = arguments(&pod, "set-4", "1");
+    appending.push("--append-only");
+    let appended = backed_up(pod.agent(&appending).done());
+    assert_eq!((appended.retention, appended.sets_kept), (Retention::Done, 4), "nothing is removed by one that only adds");
     let fourth = backed_up(backup(&pod, "set-4", "2").done());
     assert_eq!((fourth.retention, fourth.sets_kept), (Retention::Done, 2));
     // Two sets of four snapshots, and the one that is none of our business.

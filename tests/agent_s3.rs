@@ -49,6 +49,8 @@ fn serving(pod: &Pod) -> (Running<'_>, Server) {
 #[test]
 fn a_set_in_a_bucket_is_made_proven_and_restored() {
     let pod = filled();
+    let resource = r#"{"kind":"Dhis2Instance","metadata":{"name":"play","namespace":"demo"},"spec":{"version":"2.42.4.1"}}"#;
+    pod.write(layout::RESOURCE, resource);
     let (running, server) = serving(&pod);
     let report = backup(&pod, "set-1", &server).done();
     let made = backed_up(report.clone());
@@ -65,12 +67,32 @@ fn a_set_in_a_bucket_is_made_proven_and_restored() {
     let target = Pod::new();
     target.install(&pod::restic(), layout::RESTIC);
     server.let_in(&target);
-    let restore = format!("restore --instance uid-2 --name demo/play --postgresql {} --version 2.42.4.1", pod::major());
+    // By another instance, which writes nothing to it.
+    let before = server.objects();
+    let printed = target.output(&words("recover --read-only", &server.arguments()).iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(printed.contains("prefix: demo/play") && printed.contains(pod::ENCRYPTION), "{printed}");
+    let restore = format!("restore --read-only --instance uid-2 --name demo/play --postgresql {} --version 2.42.4.1", pod::major());
     let Report { data: Some(Data::Restore(restored)), .. } = run(&target, &restore, &server.arguments()).done() else {
         panic!("nothing restored")
     };
     assert_eq!((restored.set.as_str(), restored.rows, restored.files), ("set-1", 50_705, 2));
     assert_eq!(target.read("/opt/dhis2/files/dataValue/present"), "a file");
+    assert!(server.objects() == before, "something was written");
+}
+
+#[test]
+fn a_line_is_left_to_others_as_well() {
+    const KIB: u64 = 512;
+    let pod = filled();
+    let (_running, server) = serving(&pod);
+    fs::write(pod.path("/opt/dhis2/files/dataValue/large"), noise(3 << 20)).unwrap();
+    let begun = std::time::Instant::now();
+    run(&pod, &(backup_of(&pod, "set-1", "uid-1", "demo/play") + &format!(" --s3-limit-upload {KIB}")), &server.arguments()).done();
+    let least = std::time::Duration::from_secs((3 << 10) / KIB - 1);
+    assert!(begun.elapsed() >= least, "3 MiB were sent in {:?}, at {KIB} KiB a second", begun.elapsed());
+    let begun = std::time::Instant::now();
+    verify(&pod, &format!(" --s3-limit-download {KIB}"), &server).done();
+    assert!(begun.elapsed() >= least, "3 MiB were fetched in {:?}, at {KIB} KiB a second", begun.elapsed());
 }
 
 #[test]

@@ -301,6 +301,9 @@ pub struct Keep {
     /// Years of which the newest set is kept
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub keep_yearly: u32,
+    /// No set is removed
+    #[arg(long)]
+    pub append_only: bool,
     /// No restore tests are made: of the sets younger than the newest proven one, those that the rules name are kept, not all
     #[arg(long)]
     pub verify_suspended: bool,

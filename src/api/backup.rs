@@ -27,6 +27,10 @@ pub struct Backup {
     /// newest one that a restore test has proven and, unless `verify.suspend` is set, all younger than that.
     #[serde(default)]
     pub retention: Retention,
+    /// `true`: no set is ever removed by this instance, whatever `retention` says; somebody else does, with another key, or the
+    /// repository grows until it is full. Default false.
+    #[serde(default)]
+    pub append_only: bool,
     /// `true`: no scheduled backups. Default false.
     #[serde(default)]
     pub suspend: bool,
@@ -117,6 +121,15 @@ pub struct S3 {
     pub endpoint: Option<String>,
     /// What the server lets in.
     pub credentials: S3Credentials,
+    /// KiB a second that are sent to the server at most: 100 of a line of 1 Mbit/s leave some for the users. Default: no
+    /// limit.
+    #[serde(default, rename = "limitUploadKiB", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub limit_upload_kib: Option<i32>,
+    /// KiB a second that are fetched from it at most. A restore test fetches a whole set. Default: no limit.
+    #[serde(default, rename = "limitDownloadKiB", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub limit_download_kib: Option<i32>,
     /// A Secret of this namespace with the certificate, under `ca.crt`, of the authority that has signed the server's. Default: the
     /// authorities of the database's image, which know public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]

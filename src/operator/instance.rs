@@ -223,6 +223,8 @@ pub struct Bucket {
     pub endpoint: Endpoint,
     /// Its region.
     pub region: Option<String>,
+    /// KiB a second at most: to it, from it.
+    pub limits: [Option<i32>; 2],
     /// The user's Secret with the credentials.
     pub credentials: String,
     /// The user's Secret with the authority of the server's certificate.
@@ -294,6 +296,8 @@ pub struct Backup {
     pub time_zone: Option<String>,
     /// What is kept.
     pub retention: Retention,
+    /// Nothing is removed.
+    pub append_only: bool,
     /// No scheduled backups.
     pub suspend: bool,
     /// A set that has much less than those before it, and is right all the same.

@@ -119,7 +119,7 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
             manifest::read(&repository, &snapshot.id)?
         }
         None => match steps::make(&repository, &set, arguments, paths, log, reports) {
-            Err(error) if error.reason() == Some(Refusal::RepositoryFull) => {
+            Err(error) if error.reason() == Some(Refusal::RepositoryFull) && !arguments.keep.append_only => {
                 log.warn(&format!("{}: removing old sets, then trying once more", told(&error)));
                 make_room(&repository, &snapshots, arguments, &pending, log);
                 steps::make(&repository, &set, arguments, paths, log, reports)?
@@ -130,6 +130,7 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     // Before old sets go: the one that growth is measured from may be among them.
     let capacity = capacity::capacity(&manifest, earlier(&repository, &snapshots, &manifest, log).as_ref());
     let kept = match manifest.doubt() {
+        _ if arguments.keep.append_only => retention::leave(&repository)?,
         None => retention::apply(&repository, &arguments.keep, &arguments.name, &pending, log)?,
         Some(doubt) => retention::postpone(&repository, doubt)?,
     };

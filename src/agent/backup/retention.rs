@@ -74,6 +74,11 @@ pub fn postpone(repository: &Repository, doubt: &str) -> Result<Kept, restic::Er
     kept(repository, Retention::Postponed, Some(format!("old sets are left, since {doubt}")))
 }
 
+/// Removes nothing, since that is somebody else's.
+pub fn leave(repository: &Repository) -> Result<Kept, restic::Error> {
+    kept(repository, Retention::Done, None)
+}
+
 fn kept(repository: &Repository, retention: Retention, trouble: Option<String>) -> Result<Kept, restic::Error> {
     let snapshots = repository.snapshots()?;
     let manifests: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).collect();
@@ -270,7 +275,7 @@ mod tests {
 
     #[test]
     fn no_rule_keeps_everything() {
-        let keep = Keep { keep_last: 0, keep_daily: 7, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0, verify_suspended: true };
+        let keep = Keep { keep_last: 0, keep_daily: 7, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0, append_only: false, verify_suspended: true };
         assert_eq!(rules(&keep), ["--keep-daily=7"]);
         assert!(rules(&Keep { keep_daily: 0, ..keep }).is_empty());
     }

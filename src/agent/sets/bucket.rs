@@ -31,6 +31,12 @@ pub struct Address {
     /// The server's certificate is signed by the authority that is mounted, and by no public one
     #[arg(long, requires = "s3")]
     pub s3_ca: bool,
+    /// KiB a second that are sent at most [default: no limit]
+    #[arg(long, value_name = "KIB", requires = "s3")]
+    pub s3_limit_upload: Option<u32>,
+    /// KiB a second that are fetched at most [default: no limit]
+    #[arg(long, value_name = "KIB", requires = "s3")]
+    pub s3_limit_download: Option<u32>,
     /// It is another instance's: not even a lock is written to it
     #[arg(long)]
     pub read_only: bool,
@@ -100,6 +106,7 @@ pub struct Bucket {
     /// For how long requests are repeated that fail one after the other.
     pub patience: Duration,
     options: Vec<String>,
+    limits: [Option<String>; 2],
     credentials: [secret::Value; 2],
     ca: Option<PathBuf>,
 }
@@ -122,6 +129,8 @@ impl Bucket {
             read_only: address.read_only,
             patience: Duration::from_secs(address.s3_patience),
             options,
+            limits: [("upload", address.s3_limit_upload), ("download", address.s3_limit_download)]
+                .map(|(way, limit)| limit.map(|limit| format!("--limit-{way}={limit}"))),
             credentials: [credential(layout::S3_ACCESS_KEY_ID)?, credential(layout::S3_SECRET_ACCESS_KEY)?],
             ca: ca.transpose()?,
         }))
@@ -131,7 +140,7 @@ impl Bucket {
     pub fn tell(&self, restic: &mut Command) {
         restic.env("RESTIC_REPOSITORY", &self.url);
         restic.envs(VARIABLES.into_iter().zip(self.credentials.iter().map(secret::Value::reveal)));
-        restic.args(self.options.iter().flat_map(|option| ["-o", option]));
+        restic.args(self.options.iter().flat_map(|option| ["-o", option])).args(self.limits.iter().flatten());
         if let Some(ca) = &self.ca {
             restic.arg("--cacert").arg(ca);
         }

@@ -62,6 +62,7 @@ fn command(instance: &Instance) -> Vec<String> {
     let kept = &instance.backup.retention;
     let kept = [("last", kept.last), ("daily", kept.daily), ("weekly", kept.weekly), ("monthly", kept.monthly), ("yearly", kept.yearly)];
     command.extend(kept.into_iter().flat_map(|(period, number)| [format!("--keep-{period}"), number.to_string()]));
+    command.extend(instance.backup.append_only.then(|| "--append-only".to_owned()));
     command.extend(instance.backup.verify_suspend.then(|| "--verify-suspended".to_owned()));
     command
 }

@@ -67,6 +67,8 @@ fn address(bucket: &Bucket) -> Vec<String> {
     let mut arguments = vec!["--s3".to_owned(), bucket.url.clone()];
     arguments.extend(bucket.region.iter().flat_map(|region| ["--s3-region".to_owned(), region.clone()]));
     arguments.extend(bucket.path_style.then(|| "--s3-path-style".to_owned()));
+    let limits = ["--s3-limit-upload", "--s3-limit-download"].into_iter().zip(bucket.limits);
+    arguments.extend(limits.filter_map(|(flag, limit)| Some([flag.to_owned(), limit?.to_string()])).flatten());
     arguments.extend(bucket.ca.is_some().then(|| "--s3-ca".to_owned()));
     arguments
 }

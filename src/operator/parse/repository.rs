@@ -45,6 +45,7 @@ pub fn bucket(field: &str, s3: &S3, resource: &Dhis2Instance, left: Option<Stora
         path_style: !AWS.iter().any(|domain| endpoint.host.ends_with(domain)),
         endpoint,
         region: s3.region.clone(),
+        limits: [s3.limit_upload_kib, s3.limit_download_kib],
         credentials: s3.credentials.secret_name.clone(),
         ca: s3.ca_secret_name.clone(),
         left,

@@ -34,6 +34,7 @@ pub fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
         schedule,
         time_zone: Some(time_zone),
         retention: spec.retention,
+        append_only: spec.append_only,
         suspend: spec.suspend,
         accepted: accepted(resource)?,
         verify_schedule,
