@@ -344,6 +344,9 @@ pub struct BackedUp {
     pub sets_kept: u64,
     /// When the oldest of them was made, RFC 3339.
     pub oldest: String,
+    /// By which the repository's key is known: the first sixteen digits of its SHA-256.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
     /// How full the volumes are, and how fast they fill.
     #[serde(default)]
     pub capacity: Capacity,
@@ -455,6 +458,7 @@ pub mod fixture {
             retention: Retention::Done,
             sets_kept: 1,
             oldest: created.into(),
+            key: String::new(),
             capacity: Capacity::default(),
             verified: None,
             shrunk: None,

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    fn printed(more: &[&str], spec: Value) -> Vec<Value> {
+    fn printed(more: &[&str], spec: &Value) -> Vec<Value> {
         let line = ["dhis2-agent", "recover"].iter().chain(more);
         let args::Command::Recover(arguments) = args::Arguments::parse_from(line).command else { panic!("another verb") };
         let mut manifest = crate::agent::sets::manifest::fixture::manifest("set-1", "2026-11-28T01:00:00Z");
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn one_from_a_volume_keeps_its_repository_to_itself() {
-        let objects = printed(&[], json!({ "version": "2.42.4", "web": { "host": "play.example.org" } }));
+        let objects = printed(&[], &json!({ "version": "2.42.4", "web": { "host": "play.example.org" } }));
         let names: Vec<&str> = objects.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["play-database", "play-encryption", "play-admin", "play-backup", "play"]);
         assert_eq!(objects[0]["stringData"], json!({ "username": "value of database/username", "password": "value of database/password" }));
@@ -161,7 +161,7 @@ mod tests {
         let spec = json!({ "encryption": { "secretName": "ours" }, "backup": { "schedule": "0 1 * * *", "repository": { "s3": {
             "bucket": "old", "caSecretName": "ca", "credentials": { "secretName": "keys" } } } } });
         let url = "s3:https://s3.example.org:9000/sets/hmis/play";
-        let objects = printed(&["--s3", url, "--s3-region", "eu-1", "--rename", "again"], spec);
+        let objects = printed(&["--s3", url, "--s3-region", "eu-1", "--rename", "again"], &spec);
         let names: Vec<&str> = objects.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["again-database", "ours", "again-admin", "again-backup", "again"]);
         let s3 = json!({ "bucket": "sets", "prefix": "hmis/play", "endpoint": "https://s3.example.org:9000", "region": "eu-1",

@@ -33,6 +33,10 @@ pub const PAUSED: &str = "dhis2.hosting/paused";
 /// Annotation: the name of a backup set that holds much less than those before it, and is right all the same.
 pub const ACCEPTED_SET: &str = "dhis2.hosting/accepted-set";
 
+/// Annotation: the key of the backup repository was taken out of the cluster. Its value is the first sixteen digits of the SHA-256 of what
+/// was taken.
+pub const KEY_EXPORTED: &str = "dhis2.hosting/key-exported";
+
 /// Annotation on objects that may lack an owner reference: uid of the instance that made them.
 pub const INSTANCE: &str = "dhis2.hosting/instance";
 

@@ -89,6 +89,10 @@ pub enum Reason {
     ImportFailed,
     /// Files that the database refers to were not brought with the dump.
     FilesMissing,
+    /// The only repository is in the cluster.
+    RepositoryInCluster,
+    /// Nobody has said that the key of the repository was taken out of the cluster.
+    KeyNotExported,
     /// The annotation `dhis2.hosting/paused` keeps the operator away.
     Paused,
     /// Not paused.

@@ -13,7 +13,7 @@ pub struct Dhis2InstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`, `Paused`, `DatabaseReady`, `ApplicationReady`, `AdminPasswordSet`,
-    /// `Exposed`, `BackupHealthy`, `ContentSane`, `RestoreVerified`, `CapacitySufficient`, `DataLoaded`: each with a reason that docs/operate.md explains.
+    /// `Exposed`, `BackupHealthy`, `ContentSane`, `RestoreVerified`, `CapacitySufficient`, `DataLoaded`, `Recoverable`: each with a reason that docs/operate.md explains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -244,6 +244,9 @@ pub struct BackupStatus {
     /// Sets in the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sets: Option<i64>,
+    /// By which its key is known: the first sixteen digits of the SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The schedule in force; none while backups are suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleStatus>,

@@ -6,6 +6,7 @@ mod capacity;
 mod conditions;
 mod facts;
 mod operation;
+mod recoverable;
 mod restore;
 mod runbook;
 mod upgrade;

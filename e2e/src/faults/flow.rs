@@ -117,6 +117,10 @@ pub fn all() -> Vec<Flow> {
 fn lives() -> Vec<Flow> {
     let retained = || [ready(json!({})), vec![Act::Delete, Act::Until(Goal::Gone)]].concat();
     let delete = json!({ "deletionPolicy": "Delete" });
+    let dump = json!({ "volumeClaim": "brought", "path": "dhis2.sql.gz" });
+    let bucket = json!({ "bucket": "sets", "prefix": "hmis/old", "credentials": { "secretName": "s3" } });
+    let backup = json!({ "repository": { "s3": bucket }, "passwordSecretName": "old-backup", "set": "kept" });
+    let keys = vec![Act::Secret("s3", json!({})), Act::Secret("old-backup", json!({ "password": "a-key-of-more-than-24-characters" }))];
     vec![
         flow("create", vec![], vec![Act::Create(json!({}))]),
         flow("create-all", secrets(), vec![Act::Create(everything())]),
@@ -129,6 +133,12 @@ fn lives() -> Vec<Flow> {
         .to(Goal::Gone),
         flow("delete", ready(json!({})), vec![Act::Change(delete), Act::Until(Goal::Ready), Act::Delete]).to(Goal::Gone),
         Flow { standby: true, ..flow("take-over", vec![], vec![Act::Create(json!({}))]) },
+        flow("from-dump", vec![], vec![Act::Create(json!({ "bootstrap": { "fromDump": dump } }))]),
+        flow(
+            "from-backup",
+            keys,
+            vec![Act::Create(json!({ "bootstrap": { "fromBackup": backup }, "backup": { "repository": { "s3": bucket } } }))],
+        ),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::report::{
-    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Outcome as Ending, Refusal, Report, Restored,
+    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Imported, Outcome as Ending, Refusal, Report, Restored,
     Retention, Verb, Verified,
 };
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -296,6 +296,7 @@ fn report(container: &Container, pod: &Pod) -> Option<Report> {
             return Some(Report { verb: Verb::Restore, outcome, reason, message: "played".to_owned(), data: None });
         }
         "restore" => (Verb::Restore, Data::Restore(restored(after)?)),
+        "import" => (Verb::Import, Data::Import(imported(after))),
         "verify" => {
             let (set, now) = ("play-backup-first".to_owned(), Timestamp::now());
             // In a second of its own: a set counts as made after a restore when it is later by the clock of the status, which has no fractions.
@@ -333,6 +334,23 @@ fn restored<'a>(after: impl Fn(&str) -> &'a str) -> Option<Restored> {
     })
 }
 
+fn imported<'a>(after: impl Fn(&str) -> &'a str) -> Imported {
+    Imported {
+        dump: "dhis2.sql.gz".to_owned(),
+        schema: "2.42.47".to_owned(),
+        instance: after("--instance").to_owned(),
+        postgresql: after("--postgresql").parse().unwrap_or_default(),
+        system_identifier: "7000000000000000002".to_owned(),
+        built_at: "2026-01-01T00:00:00Z".to_owned(),
+        seconds: 1,
+        database_bytes: 1,
+        files: 1,
+        file_bytes: 1,
+        references: 1,
+        references_without_file: 0,
+    }
+}
+
 fn set(pod: &Pod) -> BackedUp {
     let now = Timestamp::now().to_string();
     let filling = Filling { used: 1 << 29, free: Some(1 << 29), per_day: None };
@@ -350,6 +368,7 @@ fn set(pod: &Pod) -> BackedUp {
         retention: Retention::Done,
         sets_kept: 1,
         oldest: now,
+        key: String::new(),
         capacity: Capacity { database: Some(filling), files: Some(filling), repository: Some(filling) },
         verified: None,
         shrunk: None,

@@ -19,6 +19,7 @@ use nix::fcntl::Flock;
 
 use super::Ended;
 use super::args::{Backup, Keep};
+use super::digest;
 use super::failure::{Failure, told};
 use super::log::Log;
 use super::paths::Paths;
@@ -136,7 +137,14 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     };
     let verified = proof::newest(&repository, &snapshots).inspect_err(|error| log.warn(&told(error))).unwrap_or_default();
     let report = manifest.report(kept.retention, kept.sets, kept.oldest, verified, capacity);
+    let report = BackedUp { key: known_by(paths)?, ..report };
     Ok((message(&report, kept.trouble), Some(Data::Backup(Box::new(report)))))
+}
+
+/// By which people know the key that they have taken into the safe. It is random and long: its digest tells nobody.
+fn known_by(paths: &Paths) -> Result<String, Error> {
+    let digest = digest::sha256(secret::read(&paths.of(layout::BACKUP_PASSWORD))?.reveal().as_bytes());
+    Ok(digest.chars().take(16).collect())
 }
 
 /// Held while the set is made. Where the repository has no volume it is the directory of the files, which all backups of an instance

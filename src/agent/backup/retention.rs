@@ -275,7 +275,15 @@ mod tests {
 
     #[test]
     fn no_rule_keeps_everything() {
-        let keep = Keep { keep_last: 0, keep_daily: 7, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0, append_only: false, verify_suspended: true };
+        let keep = Keep {
+            keep_last: 0,
+            keep_daily: 7,
+            keep_weekly: 0,
+            keep_monthly: 0,
+            keep_yearly: 0,
+            append_only: false,
+            verify_suspended: true,
+        };
         assert_eq!(rules(&keep), ["--keep-daily=7"]);
         assert!(rules(&Keep { keep_daily: 0, ..keep }).is_empty());
     }

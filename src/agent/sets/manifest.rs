@@ -241,6 +241,7 @@ impl Manifest {
             retention,
             sets_kept,
             oldest,
+            key: String::new(),
             capacity,
             verified,
             shrunk: self.shrunk.as_ref().map(|shrunk| format!("{} in set {}", shrunk.what, shrunk.than)),

@@ -142,6 +142,7 @@ fn take(status: &mut BackupStatus, set: &BackedUp) {
         status.last = status.history.first().cloned();
         status.shrunk = set.shrunk.clone().map(|message| ShrunkStatus { set: set.set.clone(), message });
         status.sets = i64::try_from(set.sets_kept).ok();
+        status.key = (!set.key.is_empty()).then(|| set.key.clone());
     }
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Outcome, backup, bootstrap, capacity, operation, verify};
+use super::{Outcome, backup, bootstrap, capacity, operation, recoverable, verify};
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceStatus, Reason},
     operator::{
@@ -66,6 +66,7 @@ pub fn conditions(
     told.push(verify::verified(resource, status, observed, now));
     told.extend(status.capacity.as_ref().map(capacity::sufficient));
     told.extend(bootstrap::loaded(resource, status));
+    told.extend(recoverable::recoverable(resource, status));
     told.into_iter().map(|told| written(told, resource, now)).collect()
 }
 

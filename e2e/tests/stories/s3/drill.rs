@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::bucket::Bucket;
-use dhis2_e2e::site::instance::{Instance, holds};
+use dhis2_e2e::site::data;
+use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::{Outcome, Story, checkout, wait};
+use dhis2_operator::api::{Dhis2Instance, KEY_EXPORTED};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -27,6 +29,18 @@ impl Safe {
         let secret = instance.secret("backup").await?;
         let key = secret.data.as_ref().and_then(|data| data.get("password")).ok_or("Secret play-backup has no password")?;
         Ok(Self { key: String::from_utf8(key.0.clone())? })
+    }
+
+    /// The resource tells whether it can be brought back, and remembers who has said so.
+    pub async fn is_told(&self, instance: &Instance) -> Outcome {
+        let digest = data::digest("", self.key.as_bytes());
+        for (known, reason) in [("0123456789abcdef", "KeyNotExported"), (digest.get(..16).unwrap_or_default(), "Done")] {
+            let patch = json!({ "metadata": { "annotations": { (KEY_EXPORTED): known } } });
+            instance.api.patch(&instance.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+            let told = |seen: &Dhis2Instance| condition(seen, "Recoverable").is_some_and(|told| told.reason == reason);
+            instance.when(&format!("Recoverable for {reason}"), told).await?;
+        }
+        Ok(())
     }
 }
 

@@ -63,6 +63,7 @@ fn s3() {
         tokio::task::spawn_blocking(check.clone()).await??;
 
         let safe = drill::Safe::of(&instance).await?;
+        safe.is_told(&instance).await?;
         backed_up(&story, &instance, "last").await?;
         drill::everything_is_lost(&story, &instance).await?;
         drill::one_key_brings_it_back(&story, &safe, &instance).await?;
