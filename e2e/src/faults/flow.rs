@@ -120,6 +120,8 @@ fn lives() -> Vec<Flow> {
     let dump = json!({ "volumeClaim": "brought", "path": "dhis2.sql.gz" });
     let bucket = json!({ "bucket": "sets", "prefix": "hmis/old", "credentials": { "secretName": "s3" } });
     let backup = json!({ "repository": { "s3": bucket }, "passwordSecretName": "old-backup", "set": "kept" });
+    // The default schedules depend on the namespace.
+    let kept = json!({ "repository": { "s3": bucket }, "schedule": "17 2 * * *", "verify": { "schedule": "30 7 * * 6" } });
     let keys = vec![Act::Secret("s3", json!({})), Act::Secret("old-backup", json!({ "password": "a-key-of-more-than-24-characters" }))];
     vec![
         flow("create", vec![], vec![Act::Create(json!({}))]),
@@ -134,11 +136,7 @@ fn lives() -> Vec<Flow> {
         flow("delete", ready(json!({})), vec![Act::Change(delete), Act::Until(Goal::Ready), Act::Delete]).to(Goal::Gone),
         Flow { standby: true, ..flow("take-over", vec![], vec![Act::Create(json!({}))]) },
         flow("from-dump", vec![], vec![Act::Create(json!({ "bootstrap": { "fromDump": dump } }))]),
-        flow(
-            "from-backup",
-            keys,
-            vec![Act::Create(json!({ "bootstrap": { "fromBackup": backup }, "backup": { "repository": { "s3": bucket } } }))],
-        ),
+        flow("from-backup", keys, vec![Act::Create(json!({ "bootstrap": { "fromBackup": backup }, "backup": kept }))]),
     ]
 }
 
