@@ -209,17 +209,24 @@ fn a_dump_that_is_refused_is_told_by_its_line_and_not_loaded_again_until_it_chan
     assert_eq!(pod.build(&[]).refused(), Refusal::VolumeUnmarked, "no empty database in its place");
 
     changed(&pod, |text| text.replacen("CREATE TABLE public.note (", "CREATE TABEL public.note (", 1));
-    let text = pod.read("/source/changed.sql");
-    let begun = text.lines().position(|line| line.starts_with("CREATE TABEL")).unwrap();
-    let ends = 1 + begun + text.lines().skip(begun).position(|line| line.ends_with(';')).unwrap();
-    is_refused(&pod, "changed.sql", &[], &format!("ends in line {ends}: ERROR:  syntax error at or near \"TABEL\""));
+    let line = 1 + pod.read("/source/changed.sql").lines().position(|line| line.starts_with("CREATE TABEL")).unwrap();
+    is_refused(&pod, "changed.sql", &[], &format!("line {line}: syntax error at or near \"TABEL\""));
     changed(&pod, |text| text.replacen("\n7\tuser-7\t", "\nseven\tuser-7\t", 1));
     let ended = import(&pod, "changed.sql", &[]);
     let said = ended.report.clone().unwrap().message;
     assert!(said.contains("(COPY userinfo, line ") && !said.contains("user-7") && !ended.log.contains("user-7"), "{said}");
-    changed(&pod, |text| format!("\\! touch {}\n{text}", pod.path("/tmp/touched").display()));
-    is_refused(&pod, "changed.sql", &[], "line 1 of the dump is a command of psql, \\!");
-    assert!(!pod.path("/tmp/touched").exists());
+    let touch = format!("\\! touch {}", pod.path("/tmp/touched").display());
+    for (line, words) in [
+        (touch.clone(), "line 1 of the dump is a command of psql, \\!"),
+        (format!("SELECT 1; {touch}"), "line 1: syntax error"),
+        (format!("SELECT E'\\'';\n{touch}"), "line 2 of the dump is a command of psql"),
+    ] {
+        changed(&pod, |text| format!("{line}\n{text}"));
+        is_refused(&pod, "changed.sql", &[], words);
+        assert!(!pod.path("/tmp/touched").exists(), "{line}");
+    }
+    changed(&pod, |text| text.replace("'UTF8'", "'LATIN1'"));
+    is_refused(&pod, "changed.sql", &[], "make the dump with pg_dump --encoding=UTF8");
     changed(&pod, |text| text.replace("flyway_schema_history", "flyway"));
     is_refused(&pod, "changed.sql", &[], "holds no database of DHIS2");
     changed(&pod, |text| text.replacen("\n2.42.47\n", "\n2.43.12\n", 1));
@@ -234,8 +241,11 @@ fn a_dump_that_is_refused_is_told_by_its_line_and_not_loaded_again_until_it_chan
     fs::write(pod.path("/source/cut.dump"), &whole[..whole.len() / 2]).unwrap();
     is_refused(&pod, "cut.dump", &[], "PostgreSQL does not take cut.dump");
 
-    // After all that.
-    changed(&pod, |text| text);
+    // After all that. What a dump puts in the place of the system's own is called by no superuser.
+    let evil = "CREATE SCHEMA evil; CREATE FUNCTION evil.pg_database_size(name) RETURNS bigint LANGUAGE sql AS 'SELECT 1 / 0::bigint';\n\
+                ALTER ROLE dhis SET search_path = evil, public, pg_catalog;\n\
+                DO $$ BEGIN EXECUTE 'ALTER DATABASE dhis2 SET search_path = evil, public, pg_catalog'; END $$;\n";
+    changed(&pod, |text| format!("{evil}{text}"));
     assert_eq!(imported(import(&pod, "changed.sql", &[])).references_without_file, 2, "no files were brought");
     assert_eq!(names(&pod, layout::DATA), [".lock", "dhis2-database.json", "pgdata"]);
 }

@@ -83,20 +83,6 @@ pub fn listen(command: &mut Command, input: Option<&[u8]>, listener: Option<List
     output.map_err(failed)
 }
 
-/// Runs `command` to whatever end, with what `write` gives it to read; returns what both came to.
-pub fn feed<T>(command: &mut Command, write: impl FnOnce(&mut dyn Write) -> T) -> Result<(Output, T), Error> {
-    let program = name(command);
-    let mut child = spawn(command, Stdio::piped())?;
-    let id = child.id();
-    let stdin = child.stdin.take();
-    // What it says has to be read meanwhile, or it would wait for that.
-    let wait = thread::spawn(move || child.wait_with_output());
-    let written = write(&mut stdin.map_or_else(|| Box::new(io::sink()) as Box<dyn Write>, |stdin| Box::new(stdin)));
-    let output = wait.join().unwrap_or_else(|_| Err(io::Error::other("the thread that waits for it ended")));
-    forget(id);
-    Ok((output.map_err(|source| Error::Start { program, source })?, written))
-}
-
 /// Waits for its end, and keeps what it says.
 fn collect(mut child: Child, listener: Option<Listener>) -> io::Result<Output> {
     let Some(listener) = listener else { return child.wait_with_output() };
@@ -213,16 +199,6 @@ mod tests {
     fn a_missing_program_is_named() {
         let error = run(&mut Command::new("/nowhere/initdb")).unwrap_err();
         assert_eq!(error.to_string(), "start initdb");
-    }
-
-    #[test]
-    fn a_program_reads_what_it_is_given_and_may_say_as_much_meanwhile() {
-        let script = "cat >&2; exit 3";
-        let (output, written) = feed(Command::new("sh").args(["-c", script]), |stdin| {
-            (0..10_000).try_for_each(|_| stdin.write_all(b"a line of some length\n")).is_ok()
-        })
-        .unwrap();
-        assert_eq!((output.status.code(), output.stderr.len(), written), (Some(3), 220_000, true));
     }
 
     #[test]

@@ -122,9 +122,10 @@ fn database(client: &mut Client, credentials: &Credentials) -> Result<(), Error>
 /// Makes extensions that are not there yet, as superuser, with those that they need.
 pub fn extensions<'a>(client: &mut Client, names: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
     for extension in names {
-        client.batch_execute(&format!("CREATE EXTENSION IF NOT EXISTS {} CASCADE", identifier(extension))).map_err(|error| match error
-            .code()
-        {
+        // Where they are not at home in a schema of their own.
+        let create =
+            format!("SET search_path = public; CREATE EXTENSION IF NOT EXISTS {} CASCADE; RESET search_path", identifier(extension));
+        client.batch_execute(&create).map_err(|error| match error.code() {
             Some(code) if [SqlState::UNDEFINED_FILE, SqlState::FEATURE_NOT_SUPPORTED].contains(code) => {
                 Error::Extension(extension.to_owned(), error)
             }

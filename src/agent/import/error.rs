@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use ::postgres::error::ErrorPosition;
+
 use crate::agent::database::{create, finish, mark};
 use crate::agent::failure::Failure;
 use crate::agent::postgres::{private, programs};
@@ -70,6 +72,15 @@ pub enum Error {
         /// The line, and what was wrong with it.
         said: String,
     },
+    /// Something in it has no end.
+    #[error("the statement that begins in line {0} of the dump has no end: a quote is not closed")]
+    Long(u64),
+    /// It is in another encoding.
+    #[error("the statement that begins in line {0} of the dump is not UTF-8: make the dump with pg_dump --encoding=UTF8")]
+    Encoding(u64),
+    /// The rows of a table can't be passed on.
+    #[error("load the rows that begin in line {0} of the dump")]
+    Rows(u64, #[source] io::Error),
     /// It was refused before, and is the same.
     #[error("{0} (nothing is tried again until the dump or its name changes)")]
     Unchanged(String),
@@ -171,9 +182,9 @@ impl Error {
         Self::Form { name: name.to_owned(), told }
     }
 
-    /// What `psql` said.
-    pub fn line(name: &str, said: &[u8]) -> Self {
-        Self::Load { name: name.to_owned(), said: of_psql(&String::from_utf8_lossy(said)) }
+    /// What PostgreSQL said to a statement that begins in this line.
+    pub fn statement(name: &str, statement: &str, begins: u64, error: &::postgres::Error) -> Self {
+        Self::Load { name: name.to_owned(), said: said(statement, begins, error) }
     }
 
     /// What `pg_restore` said.
@@ -183,20 +194,23 @@ impl Error {
 
     /// Is the dump the reason, so that it would not be taken the next time either?
     pub fn is_of_the_dump(&self) -> bool {
-        matches!(self, Self::CutOff(_) | Self::Command { .. } | Self::Load { .. } | Self::NotDhis2(_))
+        matches!(self, Self::CutOff(_) | Self::Command { .. } | Self::Load { .. } | Self::Long(_) | Self::Encoding(_) | Self::NotDhis2(_))
     }
 }
 
-/// The line that `psql` ended with. Details and contexts may repeat rows, which belong into no log: of a context stays where it is.
-fn of_psql(said: &str) -> String {
-    let mut lines = said.lines().map(str::trim).skip_while(|line| !line.contains("ERROR:") && !line.contains("FATAL:"));
-    let Some(error) = lines.next() else { return program::last_lines(said) };
-    let error =
-        error.strip_prefix("psql:<stdin>:").map_or_else(|| error.to_owned(), |rest| format!("the statement that ends in line {rest}"));
-    let place = lines.find_map(|line| line.strip_prefix("CONTEXT:")).map(|context| context.split(": ").next().unwrap_or_default().trim());
+/// The error and its line. Details and contexts may repeat rows, which belong into no log: of a context stays where it is.
+fn said(statement: &str, begins: u64, error: &::postgres::Error) -> String {
+    let Some(error) = error.as_db_error() else { return format!("line {begins}: {error}") };
+    let at = match error.position() {
+        Some(ErrorPosition::Original(position)) => usize::try_from(*position).unwrap_or_default().saturating_sub(1),
+        _ => 0,
+    };
+    let before = statement.chars().take(at).filter(|character| *character == '\n').count();
+    let line = begins + u64::try_from(before).unwrap_or_default();
+    let place = error.where_().and_then(|context| context.lines().next()).map(|context| context.split(": ").next().unwrap_or_default());
     match place {
-        Some(place) => format!("{error} ({place})"),
-        None => error,
+        Some(place) => format!("line {line}: {} ({place})", error.message()),
+        None => format!("line {line}: {}", error.message()),
     }
 }
 
@@ -219,32 +233,21 @@ impl Failure for Error {
             | Self::CutOff(_)
             | Self::Command { .. }
             | Self::Load { .. }
+            | Self::Long(_)
+            | Self::Encoding(_)
             | Self::Unchanged(_)
             | Self::NotDhis2(_)
             | Self::NoDirectory(_)
             | Self::Home(_)
             | Self::Moving(_) => Some(Refusal::ImportFailed),
-            Self::Copy(..) | Self::Volume(_) | Self::Secret(_) | Self::Program(_) | Self::Private(_) | Self::Write(..) | Self::Sql(..) => {
-                None
-            }
+            Self::Copy(..)
+            | Self::Rows(..)
+            | Self::Volume(_)
+            | Self::Secret(_)
+            | Self::Program(_)
+            | Self::Private(_)
+            | Self::Write(..)
+            | Self::Sql(..) => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_what_psql_says_the_line_and_the_error_are_told_and_no_row() {
-        let said = "psql:<stdin>:7: NOTICE:  nothing\npsql:<stdin>:812: ERROR:  invalid input syntax for type integer: \"x\"\n\
-                    CONTEXT:  COPY userinfo, line 3, column id: \"mary secret\"\n";
-        assert_eq!(
-            of_psql(said),
-            "the statement that ends in line 812: ERROR:  invalid input syntax for type integer: \"x\" (COPY userinfo, line 3, column id)"
-        );
-        let said = "psql:<stdin>:9: ERROR:  duplicate key value\nDETAIL:  Key (username)=(mary) already exists.\n";
-        assert_eq!(of_psql(said), "the statement that ends in line 9: ERROR:  duplicate key value");
-        assert_eq!(of_psql("Killed\n"), "Killed");
     }
 }

@@ -8,7 +8,7 @@ pub struct LeftOut {
     pub commands: [&'static [u8]; 2],
     /// Statements of one line. Nobody but the owner works with the database, the extensions that DHIS2 needs are there, and in a new
     /// database there is nothing to drop.
-    statements: [&'static [u8]; 9],
+    statements: [&'static [u8]; 10],
 }
 
 /// What is left out of a dump in SQL.
@@ -21,6 +21,8 @@ pub const LEFT_OUT: LeftOut = LeftOut {
         b"COMMENT ON EXTENSION ",
         b"DROP ",
         b"CREATE SCHEMA public;",
+        // Settings of the old server's database.
+        b"ALTER DATABASE ",
         // Settings that came or went with a release of PostgreSQL: the others refuse them.
         b"SET default_with_oids ",
         b"SET transaction_timeout ",

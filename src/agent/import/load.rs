@@ -1,12 +1,14 @@
 //! A dump, loaded into a new database as its owner.
 
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use ::postgres::Client;
+
 use super::dump::{Dump, Form};
 use super::migrations::Migrations;
-use super::plain::{Fate, Filter};
+use super::plain::{Line, Script};
 use super::{Error, left_out};
 use crate::agent::log::Log;
 use crate::agent::postgres::private::Server;
@@ -21,6 +23,8 @@ const TELL: Duration = Duration::from_mins(1);
 const LIST: &str = "dhis2-import.list";
 /// The table that tells the DHIS2 of a dump.
 const MIGRATIONS: &str = "flyway_schema_history";
+/// No statement of a dump but one with a quote that is never closed is so long, in bytes.
+const LONGEST: usize = 512 << 20;
 /// Processes that load an archive: indexes take most of the time.
 const JOBS: u8 = 2;
 
@@ -64,9 +68,9 @@ impl Loader<'_> {
         let list = run(self.programs.command("pg_restore").arg("--list").arg(&dump.place))?;
         // Known before hours of work.
         let rows = run(self.programs.command("pg_restore").args(["--data-only", "--table", MIGRATIONS, "--file=-"]).arg(&dump.place))?;
-        let mut filter = Filter::new();
-        rows.split(|byte| *byte == b'\n').try_for_each(|line| filter.next(line).map(drop))?;
-        self.is_not_newer(&filter.migrations)?;
+        let mut script = Script::new();
+        rows.split(|byte| *byte == b'\n').try_for_each(|line| script.next(line).map(drop))?;
+        self.is_not_newer(&script.migrations)?;
         let place = std::env::temp_dir().join(LIST);
         std::fs::write(&place, left_out::of_list(&String::from_utf8_lossy(&list))).map_err(|error| Error::Write(place.clone(), error))?;
         let mut command = self.connected("pg_restore");
@@ -77,49 +81,53 @@ impl Loader<'_> {
         loaded
     }
 
+    /// Statement by statement: no psql, which would run commands that a dump may hold.
     fn plain(&self, dump: &Dump) -> Result<(), Error> {
-        let mut command = self.connected("psql");
-        command.args(["--no-psqlrc", "--quiet", "--output=/dev/null", "--set=ON_ERROR_STOP=1", "--file=-"]);
-        let source = dump.text()?;
-        let (output, written) = program::feed(&mut command, |sink| self.pass_on(dump, source, sink))?;
-        // A psql that ended tells why better than whoever found it gone.
-        if !output.status.success() && !matches!(written, Err(Passing::Refused(_))) {
-            return Err(Error::line(&dump.name, &output.stderr));
+        let mut client = self.server.connect_as(self.owner, layout::DATABASE)?;
+        let mut lines = Lines::of(dump, self.log)?;
+        let (mut statement, mut begins) = (Vec::new(), 0);
+        while let Some(line) = lines.next()? {
+            if matches!(line, Line::Statement | Line::StatementEnd) {
+                if statement.is_empty() {
+                    begins = lines.number();
+                }
+                if statement.len() + lines.content.len() > LONGEST {
+                    return Err(Error::Long(begins));
+                }
+                statement.extend_from_slice(&lines.content);
+                statement.push(b'\n');
+            }
+            match line {
+                Line::StatementEnd => {
+                    let text = std::str::from_utf8(&statement).map_err(|_| Error::Encoding(begins))?;
+                    client.batch_execute(text).map_err(|error| Error::statement(&dump.name, text, begins, &error))?;
+                    statement.clear();
+                }
+                Line::Copy => self.rows(dump, &mut client, &mut lines)?,
+                _ => {}
+            }
         }
-        match written {
-            Ok(()) => Ok(()),
-            Err(Passing::Refused(error)) => Err(error),
-            Err(Passing::Gone(error)) => Err(Error::unreadable(&dump.name, error)),
-        }
+        lines.script.finish()
     }
 
-    /// Gives `psql` line by line what it is to run.
-    fn pass_on(&self, dump: &Dump, source: impl Read, sink: &mut dyn Write) -> Result<(), Passing> {
-        let (mut source, mut sink) = (BufReader::with_capacity(1 << 20, source), BufWriter::with_capacity(1 << 20, sink));
-        let (mut filter, mut told, mut bytes, mut line) = (Filter::new(), Instant::now(), 0, Vec::new());
-        loop {
-            line.clear();
-            let read = source.read_until(b'\n', &mut line).map_err(|error| Error::reading(&dump.name, filter.line() + 1, error))?;
-            if read == 0 {
+    /// The rows of one table.
+    fn rows(&self, dump: &Dump, client: &mut Client, lines: &mut Lines<'_>) -> Result<(), Error> {
+        let begins = lines.number();
+        let statement = std::str::from_utf8(&lines.content).map_err(|_| Error::Encoding(begins))?.to_owned();
+        let failed = |error: &::postgres::Error| Error::statement(&dump.name, &statement, begins, error);
+        let mut writer = client.copy_in(&statement).map_err(|error| failed(&error))?;
+        while let Some(line) = lines.next()? {
+            if line != Line::Row {
                 break;
             }
-            bytes += read;
-            let ends = line.iter().rev().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
-            let (content, end) = line.split_at(line.len() - ends);
-            if filter.next(content)? == Fate::Pass {
-                sink.write_all(content).map_err(Passing::Gone)?;
-            }
-            if content == b"\\." {
-                self.is_not_newer(&filter.migrations)?;
-            }
-            sink.write_all(end).map_err(Passing::Gone)?;
-            if told.elapsed() > TELL {
-                told = Instant::now();
-                self.log.info(&format!("line {}, {} MiB of SQL", filter.line(), bytes >> 20));
-            }
+            let written = writer.write_all(&lines.content).and_then(|()| writer.write_all(b"\n"));
+            written.map_err(|error| match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(inner) => failed(inner),
+                None => Error::Rows(begins, error),
+            })?;
         }
-        filter.finish()?;
-        sink.flush().map_err(Passing::Gone)
+        writer.finish().map_err(|error| failed(&error))?;
+        self.is_not_newer(&lines.script.migrations)
     }
 
     fn is_not_newer(&self, migrations: &Migrations) -> Result<(), Error> {
@@ -135,16 +143,42 @@ pub fn is_not_newer(schema: Option<&str>, asked: Version) -> Result<(), Error> {
     }
 }
 
-/// Why lines are not passed on any more.
-enum Passing {
-    /// The dump is refused.
-    Refused(Error),
-    /// Nobody reads them.
-    Gone(io::Error),
+/// The lines of a dump.
+struct Lines<'a> {
+    name: &'a str,
+    source: BufReader<Box<dyn Read>>,
+    script: Script,
+    /// The line that was read last, without its end.
+    content: Vec<u8>,
+    bytes: usize,
+    told: Instant,
+    log: Log,
 }
 
-impl From<Error> for Passing {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
+impl<'a> Lines<'a> {
+    fn of(dump: &'a Dump, log: Log) -> Result<Self, Error> {
+        let source = BufReader::with_capacity(1 << 20, dump.text()?);
+        Ok(Self { name: &dump.name, source, script: Script::new(), content: Vec::new(), bytes: 0, told: Instant::now(), log })
+    }
+
+    fn number(&self) -> u64 {
+        self.script.number()
+    }
+
+    fn next(&mut self) -> Result<Option<Line>, Error> {
+        self.content.clear();
+        let read = self.source.read_until(b'\n', &mut self.content);
+        let read = read.map_err(|error| Error::reading(self.name, self.script.number() + 1, error))?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.bytes += read;
+        let end = self.content.iter().rev().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+        self.content.truncate(self.content.len() - end);
+        if self.told.elapsed() > TELL {
+            self.told = Instant::now();
+            self.log.info(&format!("line {}, {} MiB of SQL", self.script.number(), self.bytes >> 20));
+        }
+        self.script.next(&self.content).map(Some)
     }
 }

@@ -1,8 +1,7 @@
-//! A dump in SQL, on its way to `psql`, line by line.
+//! A dump in SQL, line by line: which lines make a statement, which are rows of a table, and what of it is left out.
 //!
 //! It is loaded as the owner of the database, who is no superuser: what only a superuser may do, and what the new database has or does
-//! not want, becomes an empty line, so that the numbers of lines stay those of the dump. What is inside a text, a function or the rows
-//! of a table is passed on as it is.
+//! not want, is left out. What is inside a text, a function or the rows of a table stays as it is.
 
 use super::Error;
 use super::left_out::{self, LEFT_OUT};
@@ -11,19 +10,21 @@ use super::migrations::Migrations;
 /// The last words of every `pg_dump`. Without them a dump was cut off: what is missing would be missed by nobody.
 const END: &[u8] = b"-- PostgreSQL database dump complete";
 
-/// What is to become of a line.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is passed on.
-    Pass,
-    /// An empty line takes its place.
-    Drop,
-}
-
-impl Fate {
-    fn of(kept: bool) -> Self {
-        if kept { Self::Pass } else { Self::Drop }
-    }
+/// What a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A part of a statement.
+    Statement,
+    /// The last line of a statement.
+    StatementEnd,
+    /// Rows of a table follow it; it is a statement of its own.
+    Copy,
+    /// A row.
+    Row,
+    /// The rows are over.
+    RowsEnd,
+    /// Nothing, or nothing that is loaded.
+    LeftOut,
 }
 
 /// Where in the dump the next line is.
@@ -43,85 +44,118 @@ enum Inside {
     Nothing,
     /// '…'
     Text,
+    /// E'…', in which a backslash takes the next character with it.
+    Escaped,
     /// "…"
     Name,
     /// $tag$…$tag$
     Body(Vec<u8>),
+    /// /* … */, so deep.
+    Comment(u32),
 }
 
 /// Looks at each line of a dump.
 #[derive(Debug)]
-pub struct Filter {
+pub struct Script {
     state: State,
     inside: Inside,
-    /// Is the statement that the next line belongs to passed on?
-    kept: bool,
-    line: u64,
+    /// Is a statement under way, and is it loaded?
+    begun: Option<bool>,
+    /// Is it a function whose body has semicolons of its own?
+    atomic: bool,
+    number: u64,
     ended: bool,
     /// The migrations of DHIS2 that were seen in it.
     pub migrations: Migrations,
 }
 
-impl Filter {
+impl Script {
     /// At the first line.
     pub fn new() -> Self {
-        Self { state: State::Statement, inside: Inside::Nothing, kept: true, line: 0, ended: false, migrations: Migrations::default() }
+        Self {
+            state: State::Statement,
+            inside: Inside::Nothing,
+            begun: None,
+            atomic: false,
+            number: 0,
+            ended: false,
+            migrations: Migrations::default(),
+        }
     }
 
     /// The number of the line that was looked at last.
-    pub fn line(&self) -> u64 {
-        self.line
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
-    /// What is to become of the next line, which is without its end.
-    pub fn next(&mut self, line: &[u8]) -> Result<Fate, Error> {
-        self.line += 1;
+    /// What the next line is, which comes without its end.
+    pub fn next(&mut self, line: &[u8]) -> Result<Line, Error> {
+        self.number += 1;
         match self.state {
             State::Rows { kept, .. } if line == b"\\." => {
                 self.state = State::Statement;
-                Ok(Fate::of(kept))
+                Ok(if kept { Line::RowsEnd } else { Line::LeftOut })
             }
             State::Rows { kept, version } => {
                 if let Some(version) = version {
                     self.migrations.see(line.split(|byte| *byte == b'\t').nth(version).unwrap_or_default());
                 }
-                Ok(Fate::of(kept))
+                Ok(if kept { Line::Row } else { Line::LeftOut })
             }
-            State::Statement if self.inside == Inside::Nothing => self.outside(line),
-            State::Statement => {
-                self.inside = after(std::mem::take(&mut self.inside), line);
-                Ok(Fate::of(self.kept))
-            }
+            State::Statement => self.statement(line),
         }
     }
 
     /// Whether all of it was there.
     pub fn finish(&self) -> Result<(), Error> {
-        if self.ended { Ok(()) } else { Err(Error::CutOff(self.line)) }
+        if self.ended { Ok(()) } else { Err(Error::CutOff(self.number)) }
     }
 
-    fn outside(&mut self, line: &[u8]) -> Result<Fate, Error> {
+    fn statement(&mut self, line: &[u8]) -> Result<Line, Error> {
+        if self.begun.is_none() {
+            if let Some(known) = self.between(line)? {
+                return Ok(known);
+            }
+            self.begun = Some(!left_out::is_statement(line));
+            self.atomic = false;
+        }
+        let (inside, last) = after(std::mem::take(&mut self.inside), line);
+        self.inside = inside;
+        self.atomic |= line.trim_ascii_end().ends_with(b"BEGIN ATOMIC");
+        let ends = self.inside == Inside::Nothing && last == b';' && (!self.atomic || line.trim_ascii_end() == b"END;");
+        let kept = if ends { self.begun.take() } else { self.begun };
+        Ok(match (kept, ends) {
+            (Some(true), true) => Line::StatementEnd,
+            (Some(true), false) => Line::Statement,
+            _ => Line::LeftOut,
+        })
+    }
+
+    /// A line that begins no statement.
+    fn between(&mut self, line: &[u8]) -> Result<Option<Line>, Error> {
+        if line.trim_ascii().is_empty() {
+            return Ok(Some(Line::LeftOut));
+        }
         if line.starts_with(b"--") {
             self.ended |= line.starts_with(END);
-            return Ok(Fate::Pass);
+            return Ok(Some(Line::LeftOut));
         }
         if line.starts_with(b"\\") {
             return if LEFT_OUT.commands.iter().any(|command| line.starts_with(command)) {
-                Ok(Fate::Drop)
+                Ok(Some(Line::LeftOut))
             } else {
-                Err(Error::Command { line: self.line, said: first_word(line) })
+                Err(Error::Command { line: self.number, said: first_word(line) })
             };
         }
-        if let Some((table, columns)) = copied(line) {
-            let known = table == "public.flyway_schema_history";
-            let version = known.then(|| columns.split(',').position(|column| column.trim() == "version")).flatten();
-            let kept = !left_out::is_table(table);
-            self.state = State::Rows { kept, version };
-            return Ok(Fate::of(kept));
+        if line.starts_with(b"SET client_encoding") && !line.windows(4).any(|part| part == b"UTF8") {
+            return Err(Error::Encoding(self.number));
         }
-        self.kept = !left_out::is_statement(line);
-        self.inside = after(Inside::Nothing, line);
-        Ok(Fate::of(self.kept))
+        let Some((table, columns)) = copied(line) else { return Ok(None) };
+        let known = table == "public.flyway_schema_history";
+        let version = known.then(|| columns.split(',').position(|column| column.trim() == "version")).flatten();
+        let kept = !left_out::is_table(table);
+        self.state = State::Rows { kept, version };
+        Ok(Some(if kept { Line::Copy } else { Line::LeftOut }))
     }
 }
 
@@ -138,32 +172,61 @@ fn copied(line: &[u8]) -> Option<(&str, &str)> {
     })
 }
 
-/// What a line ends inside of that begins inside of `inside`.
-fn after(mut inside: Inside, line: &[u8]) -> Inside {
-    let mut rest = line;
+/// What a line ends inside of that begins inside of `inside`, and the last that it says outside of comments.
+fn after(mut inside: Inside, line: &[u8]) -> (Inside, u8) {
+    let (mut rest, mut before, mut last) = (line, [b' '; 2], b' ');
     while let Some((&first, others)) = rest.split_first() {
         rest = others;
+        let next = others.first().copied();
+        let mut skip = 0;
         inside = match (inside, first) {
+            (Inside::Nothing, b'\'') if is_escape(before) => Inside::Escaped,
             (Inside::Nothing, b'\'') => Inside::Text,
             (Inside::Nothing, b'"') => Inside::Name,
-            (Inside::Nothing, b'-') if rest.starts_with(b"-") => return Inside::Nothing,
-            (Inside::Nothing, b'$') => match tag(rest) {
-                Some(tag) => {
-                    rest = rest.get(tag.len() + 1..).unwrap_or_default();
-                    Inside::Body(tag.to_vec())
-                }
-                None => Inside::Nothing,
-            },
-            // A doubled quote ends the text and begins it again.
-            (Inside::Text, b'\'') | (Inside::Name, b'"') => Inside::Nothing,
+            (Inside::Nothing, b'-') if next == Some(b'-') => return (Inside::Nothing, last),
+            (Inside::Nothing, b'/') if next == Some(b'*') => {
+                skip = 1;
+                Inside::Comment(1)
+            }
+            (Inside::Nothing, b'$') => tag(rest).map_or(Inside::Nothing, |tag| {
+                skip = tag.len() + 1;
+                Inside::Body(tag.to_vec())
+            }),
+            // A doubled quote is one of the text, a backslash takes the next character with it.
+            (inside @ (Inside::Text | Inside::Escaped), b'\'') | (inside @ Inside::Name, b'"') if next == Some(first) => {
+                skip = 1;
+                inside
+            }
+            (Inside::Text | Inside::Escaped, b'\'') | (Inside::Name, b'"') => Inside::Nothing,
+            (Inside::Escaped, b'\\') => {
+                skip = 1;
+                Inside::Escaped
+            }
             (Inside::Body(tag), b'$') if rest.strip_prefix(tag.as_slice()).is_some_and(|rest| rest.starts_with(b"$")) => {
-                rest = rest.get(tag.len() + 1..).unwrap_or_default();
+                skip = tag.len() + 1;
                 Inside::Nothing
+            }
+            (Inside::Comment(depth), b'/') if next == Some(b'*') => {
+                skip = 1;
+                Inside::Comment(depth + 1)
+            }
+            (Inside::Comment(depth), b'*') if next == Some(b'/') => {
+                skip = 1;
+                if depth > 1 { Inside::Comment(depth - 1) } else { Inside::Nothing }
             }
             (inside, _) => inside,
         };
+        let silent = matches!(inside, Inside::Comment(_)) || first.is_ascii_whitespace() || first == b'*' && skip == 1;
+        last = if silent { last } else { first };
+        rest = rest.get(skip..).unwrap_or_default();
+        before = [before[1], first];
     }
-    inside
+    (inside, last)
+}
+
+/// Does what comes before a quote make it one of an escaped text: an E that is no part of a name?
+fn is_escape([before, last]: [u8; 2]) -> bool {
+    matches!(last, b'E' | b'e') && !before.is_ascii_alphanumeric() && before != b'_'
 }
 
 /// The tag of a dollar quote, whose first `$` was read.
@@ -177,10 +240,16 @@ fn tag(rest: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    /// The lines that are passed on.
-    fn passed(dump: &str) -> Vec<&str> {
-        let mut filter = Filter::new();
-        dump.lines().filter(|line| filter.next(line.as_bytes()).unwrap() == Fate::Pass).collect()
+    /// The lines that are loaded.
+    fn loaded(dump: &str) -> Vec<&str> {
+        let mut script = Script::new();
+        dump.lines().filter(|line| script.next(line.as_bytes()).unwrap() != Line::LeftOut).collect()
+    }
+
+    /// The statements of a dump, by the numbers of their last lines.
+    fn ends(dump: &str) -> Vec<u64> {
+        let mut script = Script::new();
+        dump.lines().filter_map(|line| (script.next(line.as_bytes()).unwrap() == Line::StatementEnd).then_some(script.number())).collect()
     }
 
     #[test]
@@ -189,9 +258,9 @@ mod tests {
                     COMMENT ON EXTENSION postgis IS 'PostGIS geometry';\nALTER TABLE public.dataset OWNER TO someone;\n\
                     GRANT ALL ON TABLE public.dataset TO somebody;\nREVOKE ALL ON SCHEMA public FROM PUBLIC;\n\
                     CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public;\nALTER TABLE ONLY public.dataset ADD CONSTRAINT a CHECK (b);\n\
-                    \\unrestrict abc";
+                    \\unrestrict abc\nALTER DATABASE dhis2 SET search_path TO evil;";
         assert_eq!(
-            passed(dump),
+            loaded(dump),
             [
                 "CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public;",
                 "ALTER TABLE ONLY public.dataset ADD CONSTRAINT a CHECK (b);"
@@ -200,11 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_passed_on_whatever_they_look_like_and_those_of_extensions_are_not() {
+    fn rows_stay_whatever_they_look_like_and_those_of_extensions_are_left_out() {
         let dump = "COPY public.note (id, text) FROM stdin;\n1\tGRANT me this\nALTER x OWNER TO y;\n\\N\t'\n\\.\n\
                     COPY public.spatial_ref_sys (srid) FROM stdin;\n1\n\\.\nCOPY tiger.geocode_settings (name) FROM stdin;\na\n\\.\nSELECT 1;";
         assert_eq!(
-            passed(dump),
+            loaded(dump),
             ["COPY public.note (id, text) FROM stdin;", "1\tGRANT me this", "ALTER x OWNER TO y;", "\\N\t'", "\\.", "SELECT 1;"]
         );
     }
@@ -213,25 +282,29 @@ mod tests {
     fn what_is_left_out_is_left_out_to_its_end() {
         let dump = "COMMENT ON EXTENSION postgis IS 'a\nSELECT 1;\nb';\nINSERT INTO public.spatial_ref_sys VALUES (1, 'a\nb');\n\
                     INSERT INTO public.note VALUES (1, 'INSERT INTO public.spatial_ref_sys');";
-        assert_eq!(passed(dump), ["INSERT INTO public.note VALUES (1, 'INSERT INTO public.spatial_ref_sys');"]);
+        assert_eq!(loaded(dump), ["INSERT INTO public.note VALUES (1, 'INSERT INTO public.spatial_ref_sys');"]);
     }
 
     #[test]
-    fn texts_and_bodies_are_passed_on_whatever_they_look_like() {
-        for inside in [
+    fn a_statement_ends_where_it_ends() {
+        for statement in [
             "INSERT INTO a VALUES ('it''s\nGRANT x;\n\\! touch x\n-- ');",
+            "INSERT INTO a VALUES (E'it\\'s;\nGRANT x;\n\\\\', 'b\\');",
             "CREATE FUNCTION a() AS $_$\nGRANT x;\n'\n\\.\n$_$;",
             "CREATE FUNCTION a() AS $$ a $x$\nGRANT x; $x$ $$;",
-            "CREATE VIEW \"it's\nGRANT x;\" AS SELECT 1; -- that's all",
+            "CREATE VIEW \"it's\nGRANT x;\" AS SELECT 1 -- that's all;\n  ; -- and that",
+            "CREATE VIEW a AS /* it's; /* all */\n;' */ SELECT 1\n  FROM b;",
+            "CREATE FUNCTION a() BEGIN ATOMIC\n SELECT 1;\n SELECT 2;\nEND;",
         ] {
-            assert_eq!(passed(&format!("{inside}\nGRANT y;")).join("\n"), inside);
+            let lines = u64::try_from(statement.lines().count()).unwrap();
+            assert_eq!(ends(&format!("{statement}\n\nSELECT 1;")), [lines, lines + 2], "{statement}");
         }
     }
 
     #[test]
     fn nothing_is_run_that_psql_would_run() {
         for command in ["\\! touch x", "\\connect dhis2", "\\i /etc/passwd", "\\copy a from b"] {
-            let error = Filter::new().next(command.as_bytes()).unwrap_err();
+            let error = Script::new().next(command.as_bytes()).unwrap_err();
             assert!(matches!(error, Error::Command { line: 1, .. }), "{command}");
         }
     }
@@ -239,9 +312,9 @@ mod tests {
     #[test]
     fn a_dump_that_was_cut_off_is_not_taken_for_whole() {
         let end = |dump: &str| {
-            let mut filter = Filter::new();
-            dump.lines().for_each(|line| _ = filter.next(line.as_bytes()).unwrap());
-            filter.finish().is_ok()
+            let mut script = Script::new();
+            dump.lines().for_each(|line| _ = script.next(line.as_bytes()).unwrap());
+            script.finish().is_ok()
         };
         assert!(end("SELECT 1;\n--\n-- PostgreSQL database dump complete\n--\n"));
         assert!(!end("SELECT 1;\n"));
@@ -250,10 +323,10 @@ mod tests {
 
     #[test]
     fn the_newest_migration_is_seen() {
-        let mut filter = Filter::new();
+        let mut script = Script::new();
         let dump = "COPY public.flyway_schema_history (installed_rank, version, description) FROM stdin;\n\
                     1\t2.30.0\ta\n3\t2.41.9\tb\n2\t2.41.33\tc\n4\t\\N\td\n\\.\nCOPY public.a (version) FROM stdin;\n2.99.1\n\\.";
-        dump.lines().for_each(|line| _ = filter.next(line.as_bytes()).unwrap());
-        assert_eq!(filter.migrations.newest().as_deref(), Some("2.41.33"));
+        dump.lines().for_each(|line| _ = script.next(line.as_bytes()).unwrap());
+        assert_eq!(script.migrations.newest().as_deref(), Some("2.41.33"));
     }
 }

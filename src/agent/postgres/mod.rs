@@ -23,10 +23,16 @@ pub fn local(directory: &Path, database: &str, timeout: Duration) -> Result<Clie
     local_as(layout::SUPERUSER, directory, database, timeout)
 }
 
+/// What names mean for a superuser: never what the owner of the database has put in their place, or set for the database.
+const ONLY_SYSTEM: &str = "-c search_path=pg_catalog,pg_temp";
+
 /// Connects as `role` by the local socket in `directory`.
 pub fn local_as(role: &str, directory: &Path, database: &str, timeout: Duration) -> Result<Client, ::postgres::Error> {
     let mut config = Config::new();
     config.host_path(directory).user(role).dbname(database);
+    if role == layout::SUPERUSER {
+        config.options(ONLY_SYSTEM);
+    }
     config.connect_timeout(timeout).application_name(APPLICATION).connect(NoTls)
 }
 
