@@ -66,7 +66,7 @@ pub fn conditions(
     told.push(verify::verified(resource, status, observed, now));
     told.extend(status.capacity.as_ref().map(capacity::sufficient));
     told.extend(bootstrap::loaded(resource, status));
-    told.extend(recoverable::recoverable(resource, status));
+    told.push(recoverable::recoverable(resource, status));
     told.into_iter().map(|told| written(told, resource, now)).collect()
 }
 

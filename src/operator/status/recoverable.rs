@@ -5,10 +5,10 @@ use kube::ResourceExt;
 use super::conditions::Told;
 use crate::api::{Dhis2Instance, Dhis2InstanceStatus, KEY_EXPORTED, Reason, status::BackupStatus};
 
-/// The condition `Recoverable`, once there is a set.
-pub fn recoverable(resource: &Dhis2Instance, status: &Dhis2InstanceStatus) -> Option<Told> {
-    let backup = status.backup.as_ref().filter(|backup| backup.last.is_some())?;
-    let (holds, reason, message) = match missing(resource, backup) {
+/// The condition `Recoverable`.
+pub fn recoverable(resource: &Dhis2Instance, status: &Dhis2InstanceStatus) -> Told {
+    let backup = status.backup.clone().unwrap_or_default();
+    let (holds, reason, message) = match missing(resource, &backup) {
         Some((reason, message)) => (false, reason, message),
         None => (
             true,
@@ -16,7 +16,7 @@ pub fn recoverable(resource: &Dhis2Instance, status: &Dhis2InstanceStatus) -> Op
             "A set is proven, the repository is elsewhere, and its key was exported: docs/recover.md says how.".to_owned(),
         ),
     };
-    Some(Told { kind: "Recoverable", holds, reason, message })
+    Told { kind: "Recoverable", holds, reason, message }
 }
 
 /// What it would fail for.
@@ -25,6 +25,9 @@ fn missing(resource: &Dhis2Instance, backup: &BackupStatus) -> Option<(Reason, S
     if is_in_cluster(resource) {
         let message = "The repository of the backups is in the cluster, and goes with it. Keep them elsewhere: spec.backup.repository.s3.";
         return Some((Reason::RepositoryInCluster, message.to_owned()));
+    }
+    if backup.last.is_none() {
+        return Some((Reason::NoBackupYet, "No backup was made yet.".to_owned()));
     }
     let exported = resource.annotations().get(KEY_EXPORTED);
     if exported.is_none() || backup.key.is_some() && exported != backup.key.as_ref() {
@@ -50,7 +53,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn told(repository: &Value, exported: Option<&str>, backup: &Value) -> Option<(bool, Reason)> {
+    fn told(repository: &Value, exported: Option<&str>, backup: &Value) -> (bool, Reason) {
         let annotations: Value = exported.map_or(json!({}), |digest| json!({ (KEY_EXPORTED): digest }));
         let resource: Dhis2Instance = serde_json::from_value(json!({
             "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance", "metadata": {"name": "play", "annotations": annotations},
@@ -58,7 +61,8 @@ mod tests {
         }))
         .unwrap();
         let status = serde_json::from_value(json!({ "backup": backup })).unwrap();
-        recoverable(&resource, &status).map(|told| (told.holds, told.reason))
+        let told = recoverable(&resource, &status);
+        (told.holds, told.reason)
     }
 
     #[test]
@@ -66,15 +70,15 @@ mod tests {
         let at = |endpoint: &str| json!({"s3": {"bucket": "sets", "endpoint": endpoint, "credentials": {"secretName": "s3"}}});
         let elsewhere = at("https://s3.example.org:9000");
         let proven = json!({"last": {"set": "a"}, "key": "0123456789abcdef", "lastVerified": {"set": "a"}});
-        assert_eq!(told(&elsewhere, None, &json!({})), None, "there is no set");
-        assert_eq!(told(&json!({}), Some("0123456789abcdef"), &proven), Some((false, Reason::RepositoryInCluster)));
+        assert_eq!(told(&elsewhere, None, &json!({})), (false, Reason::NoBackupYet));
+        assert_eq!(told(&json!({}), Some("0123456789abcdef"), &proven), (false, Reason::RepositoryInCluster));
         for host in ["https://minio.storage.svc:9000", "https://minio.storage.svc.cluster.local/"] {
-            assert_eq!(told(&at(host), Some("0123456789abcdef"), &proven), Some((false, Reason::RepositoryInCluster)), "{host}");
+            assert_eq!(told(&at(host), Some("0123456789abcdef"), &proven), (false, Reason::RepositoryInCluster), "{host}");
         }
-        assert_eq!(told(&elsewhere, None, &proven), Some((false, Reason::KeyNotExported)));
-        assert_eq!(told(&elsewhere, Some("fedcba9876543210"), &proven), Some((false, Reason::KeyNotExported)), "another key");
+        assert_eq!(told(&elsewhere, None, &proven), (false, Reason::KeyNotExported));
+        assert_eq!(told(&elsewhere, Some("fedcba9876543210"), &proven), (false, Reason::KeyNotExported), "another key");
         let unproven = json!({"last": {"set": "a"}, "key": "0123456789abcdef"});
-        assert_eq!(told(&elsewhere, Some("0123456789abcdef"), &unproven), Some((false, Reason::NotVerifiedYet)));
-        assert_eq!(told(&elsewhere, Some("0123456789abcdef"), &proven), Some((true, Reason::Done)));
+        assert_eq!(told(&elsewhere, Some("0123456789abcdef"), &unproven), (false, Reason::NotVerifiedYet));
+        assert_eq!(told(&elsewhere, Some("0123456789abcdef"), &proven), (true, Reason::Done));
     }
 }
