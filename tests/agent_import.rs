@@ -272,3 +272,25 @@ fn an_import_that_is_killed_is_done_again() {
     assert_eq!(import(&pod, DUMP, &["--files", "files"]).done(), report);
     assert_eq!(names(&pod, layout::FILES), ["apps", "dataValue"]);
 }
+
+/// As on a node that is drained.
+#[test]
+fn an_import_that_is_told_to_end_has_not_refused_the_dump() {
+    let old = old();
+    for dump in [DUMP, "old/dhis2.dump", "old/inserts.sql"] {
+        let pod = target(&old);
+        let arguments = arguments(dump, &["--files", "files"]);
+        let running = pod.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        // The server comes up for the first time, or is being loaded.
+        await_that("the private server runs", || pod.path("/data/pgdata.building/postmaster.pid").exists());
+        std::thread::sleep(std::time::Duration::from_millis(800));
+        running.signal(nix::sys::signal::Signal::SIGTERM);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        // What is left in a pod ends with it.
+        running.kill();
+        pod.is_left_by_all();
+        let note = fs::read_to_string(pod.path(layout::RESTORE_NOTE)).unwrap_or_default();
+        assert!(!note.contains("refused"), "{dump}: {note}");
+        assert_eq!(imported(import(&pod, dump, &["--files", "files"])).files, 2);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::Output;
 
 use ::postgres::error::ErrorPosition;
 
@@ -70,6 +71,14 @@ pub enum Error {
         /// The dump.
         name: String,
         /// The line, and what was wrong with it.
+        said: String,
+    },
+    /// PostgreSQL or its program went away, which says nothing of the dump.
+    #[error("loading {name} was interrupted, and begins anew: {said}")]
+    Interrupted {
+        /// The dump.
+        name: String,
+        /// What was said.
         said: String,
     },
     /// Something in it has no end.
@@ -184,12 +193,17 @@ impl Error {
 
     /// What PostgreSQL said to a statement that begins in this line.
     pub fn statement(name: &str, statement: &str, begins: u64, error: &::postgres::Error) -> Self {
-        Self::Load { name: name.to_owned(), said: said(statement, begins, error) }
+        let (name, told) = (name.to_owned(), said(statement, begins, error));
+        let lasting = error.code().is_some_and(|code| PASSING.iter().all(|class| !code.code().starts_with(class)));
+        if lasting { Self::Load { name, said: told } } else { Self::Interrupted { name, said: told } }
     }
 
     /// What `pg_restore` said.
-    pub fn archive(name: &str, said: &[u8]) -> Self {
-        Self::Load { name: name.to_owned(), said: restore::error_of(&String::from_utf8_lossy(said)) }
+    pub fn archive(name: &str, output: &Output) -> Self {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let passing = output.status.code().is_none() || GONE.iter().any(|words| said.contains(words));
+        let (name, said) = (name.to_owned(), restore::error_of(&said));
+        if passing { Self::Interrupted { name, said } } else { Self::Load { name, said } }
     }
 
     /// Is the dump the reason, so that it would not be taken the next time either?
@@ -197,6 +211,12 @@ impl Error {
         matches!(self, Self::CutOff(_) | Self::Command { .. } | Self::Load { .. } | Self::Long(_) | Self::Encoding(_) | Self::NotDhis2(_))
     }
 }
+
+/// Classes of errors that another try may not meet: no resources, an operator's doing, the system's, PostgreSQL's own
+/// (PostgreSQL's documentation, appendix A).
+const PASSING: [&str; 4] = ["53", "57", "58", "XX"];
+/// What `pg_restore` says when it is told to end, or has lost its server.
+const GONE: [&str; 4] = ["terminated by user", "server closed the connection", "connection to server", "terminating connection"];
 
 /// The error and its line. Details and contexts may repeat rows, which belong into no log: of a context stays where it is.
 fn said(statement: &str, begins: u64, error: &::postgres::Error) -> String {
@@ -242,6 +262,7 @@ impl Failure for Error {
             | Self::Moving(_) => Some(Refusal::ImportFailed),
             Self::Copy(..)
             | Self::Rows(..)
+            | Self::Interrupted { .. }
             | Self::Volume(_)
             | Self::Secret(_)
             | Self::Program(_)
@@ -249,5 +270,24 @@ impl Failure for Error {
             | Self::Write(..)
             | Self::Sql(..) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    #[test]
+    fn a_program_that_was_ended_says_nothing_of_the_dump() {
+        let refused = |status: i32, said: &str| {
+            let output = Output { status: ExitStatus::from_raw(status), stdout: Vec::new(), stderr: said.as_bytes().to_vec() };
+            Error::archive("a.dump", &output).is_of_the_dump()
+        };
+        assert!(refused(1 << 8, "pg_restore: error: could not execute query: ERROR:  type \"x\" does not exist\n"));
+        assert!(!refused(1 << 8, "pg_restore: terminated by user\n"));
+        assert!(!refused(1 << 8, "pg_restore: error: could not execute query: server closed the connection unexpectedly\n"));
+        assert!(!refused(15, ""));
     }
 }

@@ -60,7 +60,7 @@ impl Loader<'_> {
     }
 
     fn archive(&self, dump: &Dump, jobs: u8) -> Result<(), Error> {
-        let failed = |output: &std::process::Output| Error::archive(&dump.name, &output.stderr);
+        let failed = |output: &std::process::Output| Error::archive(&dump.name, output);
         let run = |command: &mut Command| {
             let output = program::finish(command, None)?;
             if output.status.success() { Ok(output.stdout) } else { Err(failed(&output)) }
