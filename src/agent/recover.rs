@@ -86,8 +86,12 @@ fn objects(manifest: &Manifest, arguments: &args::Recover, place: Option<&Place>
         Some(place) => {
             let s3 = s3(spec, place, arguments.repository.s3_region.as_deref());
             let backup = spec.entry("backup").or_insert_with(|| json!({})).as_object_mut()?;
-            // The sets go on where they are.
-            backup.insert("repository".into(), json!({ "s3": s3 }));
+            // The sets go on where they are. Under another name it is another instance, whose place has its own name by default.
+            let mut own = s3.clone();
+            if name != old {
+                own.as_object_mut()?.remove("prefix");
+            }
+            backup.insert("repository".into(), json!({ "s3": own }));
             json!({ "s3": s3 })
         }
     };
@@ -157,17 +161,21 @@ mod tests {
     }
 
     #[test]
-    fn one_from_a_bucket_goes_on_there_also_under_another_name() {
+    fn one_from_a_bucket_goes_on_there_and_under_another_name_beside() {
         let spec = json!({ "encryption": { "secretName": "ours" }, "backup": { "schedule": "0 1 * * *", "repository": { "s3": {
             "bucket": "old", "caSecretName": "ca", "credentials": { "secretName": "keys" } } } } });
         let url = "s3:https://s3.example.org:9000/sets/hmis/play";
+        let same = printed(&["--s3", url], &spec);
+        assert_eq!(same[4]["spec"]["backup"]["repository"]["s3"]["prefix"], "hmis/play");
         let objects = printed(&["--s3", url, "--s3-region", "eu-1", "--rename", "again"], &spec);
         let names: Vec<&str> = objects.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["again-database", "ours", "again-admin", "again-backup", "again"]);
         let s3 = json!({ "bucket": "sets", "prefix": "hmis/play", "endpoint": "https://s3.example.org:9000", "region": "eu-1",
             "caSecretName": "ca", "credentials": { "secretName": "keys" } });
         let spec = &objects[4]["spec"];
-        assert_eq!(spec["backup"], json!({ "schedule": "0 1 * * *", "repository": { "s3": s3 } }));
         assert_eq!(spec["bootstrap"]["fromBackup"]["repository"]["s3"], s3);
+        let mut own = s3;
+        own.as_object_mut().unwrap().remove("prefix");
+        assert_eq!(spec["backup"], json!({ "schedule": "0 1 * * *", "repository": { "s3": own } }));
     }
 }
