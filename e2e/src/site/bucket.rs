@@ -77,7 +77,7 @@ impl Bucket {
     pub fn spec() -> Value {
         json!({
             "bucket": BUCKET, "region": "us-east-1", "endpoint": format!("https://{NODE_ADDRESS}:{PORT}"),
-            "credentials": { "secretName": CREDENTIALS }, "caSecretName": CA,
+            "credentials": { "secretName": CREDENTIALS }, "caSecretName": CA, "limitUploadKiB": 20_000, "limitDownloadKiB": 20_000,
         })
     }
 

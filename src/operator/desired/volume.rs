@@ -87,9 +87,10 @@ pub fn backups(instance: &Instance) -> Attached {
     claim("backups", &instance.claims.backups, layout::BACKUPS)
 }
 
-/// Another instance's repository, only read.
+/// Another instance's repository, only read. What restic wrote is its user's only: as with a claim of the instance's own, the node opens it
+/// to the group, which it does not for a volume that is read-only for itself.
 pub fn backups_of(name: &str) -> Attached {
-    read_only_claim("backups", name, layout::BACKUPS)
+    claim("backups", name, layout::BACKUPS).read_only()
 }
 
 /// The volumes that a restore fills, where the agent looks for those of an instance.

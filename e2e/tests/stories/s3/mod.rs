@@ -34,7 +34,9 @@ fn s3() {
         let mut bucket = Bucket::new()?;
         Operator::install(&story).await?;
         let instance = story.instance("play");
-        let repository = json!({ "backup": { "repository": { "s3": Bucket::spec() } } });
+        // Nothing of the rules is left but that no set is ever removed.
+        let rules = json!({ "last": 1, "daily": 0, "weekly": 0, "monthly": 0 });
+        let repository = json!({ "backup": { "repository": { "s3": Bucket::spec() }, "retention": rules, "appendOnly": true } });
         instance.apply(&story.manifest("play", &repository)).await?;
         instance.settled().await?;
         is_told(&instance, "SecretMissing", "spec.backup.repository.s3.credentials.secretName").await?;
