@@ -1,9 +1,10 @@
 //! Import: the dump and the files of another server, brought on a claim, become an instance with the same accounts and data; a wrong path
-//! is told with what is there instead, and mended by the right one.
+//! is told with what is there instead, and mended by the right one; and a copy begins with a set of the old one, from its volume.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::data::{self, Data};
 use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds};
@@ -39,7 +40,8 @@ fn import() {
         let door = Door::new(&story.site, &instance.host);
         door.opens(Scheme::Http, Duration::from_secs(30)).await?;
         is_the_same(&door, &admin, &data).await?;
-        stays(&story, &instance).await
+        stays(&story, &instance).await?;
+        Box::pin(beside_the_old_one(&story, &admin, &data)).await
     });
 }
 
@@ -103,6 +105,28 @@ fn carry(story: &Story) -> Outcome {
     };
     carried("old-database-0", "pg_dump --username postgres --no-password dhis2 | gzip", "cat > /brought/dhis2.sql.gz")?;
     carried("reader", "tar --create --directory / --transform s/old-files/files/ old-files", "tar --extract --directory /brought")
+}
+
+/// A copy that begins with a set of the old server, which is an instance itself and goes on.
+async fn beside_the_old_one(story: &Story, admin: &Account, data: &Data) -> Outcome {
+    let old = story.instance("old");
+    let last = |seen: &Dhis2Instance| Some(seen.status.as_ref()?.backup.as_ref()?.last.as_ref()?.set.clone());
+    let from = format!("--from=cronjob/{}-backup", old.name);
+    run::output(story.site.kubectl().args(["--namespace", &story.namespace, "create", "job", &from, "whole"]))?;
+    old.when("a set with the data", |seen| last(seen).as_deref() == Some("whole")).await?;
+    let copy = story.instance("copy");
+    let backup =
+        json!({ "repository": { "volumeClaim": "old-backups" }, "passwordSecretName": "old-backup", "before": "2099-01-01T00:00:00Z" });
+    let spec = json!({ "bootstrap": { "fromBackup": backup }, "encryption": { "secretName": "old-encryption" } });
+    copy.apply(&story.manifest("copy", &spec)).await?;
+    let seen = copy.settled().await?;
+    let set = seen.status.as_ref().and_then(|status| status.bootstrap.as_ref()?.set.clone());
+    assert_eq!((holds(&seen, "DataLoaded"), set.as_deref()), (true, Some("whole")));
+    let door = Door::new(&story.site, &copy.host);
+    door.opens(Scheme::Http, Duration::from_secs(30)).await?;
+    is_the_same(&door, admin, data).await?;
+    old.settled().await?;
+    Ok(())
 }
 
 fn is_told(story: &Story, seen: &Dhis2Instance) -> Outcome {
