@@ -48,7 +48,7 @@ lint: ## format, clippy, documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
 
 .PHONY: generate
-generate: ## write the generated files: crds/, docs/reference.md, docs/reference-restore.md, charts/plain/install.yaml
+generate: ## write the generated files: crds/, docs/reference.md, docs/reference*.md, charts/plain/install.yaml
 	@$(RUN) dhis2-generate
 	@"$$($(DHIS2_CLUSTER) build --only helm)/helm" template dhis2-operator charts/dhis2-operator --namespace dhis2-operator --set crds.install=false --skip-tests > charts/plain/install.yaml
 
@@ -64,7 +64,7 @@ unit: ## every test that needs no cluster, with a real PostgreSQL, restic and He
 .PHONY: e2e
 e2e: ## every story on our own cluster, or on yours: KUBECONFIG=… DHIS2_IMAGE=… OPERATOR_IMAGE=… E2E_HTTP=… E2E_HTTPS=…
 	@# Stories wait more than they work.
-	E2E_KUBECONFIG="$(E2E_KUBECONFIG)" cargo test --workspace --test stories -- --test-threads 5
+	E2E_KUBECONFIG="$(E2E_KUBECONFIG)" cargo test --workspace --test stories -- --test-threads 4
 
 .PHONY: e2e-long
 e2e-long: ## stories that take long, on clusters of their own

@@ -85,6 +85,9 @@ pub const S3_CA: &str = "/etc/dhis2-repository/ca";
 /// Name of the key in the Secret that has its certificate.
 pub const S3_CA_CERTIFICATE: &str = "ca.crt";
 
+/// Key of the repository that sets are copied to: not below [`SECRETS`] either.
+pub const COPY_PASSWORD: &str = "/etc/dhis2-repository/copy/password";
+
 /// What the variables of the check begin with that hold values of `spec.secretConfig`; the key follows.
 pub const SECRET_CONFIG: &str = "spec.secretConfig.";
 
@@ -105,3 +108,6 @@ pub const POSTGRES_PORT: u16 = 5432;
 /// The version of a DHIS2 image is part of a file name in this directory: `dhis-api-<version>.jar` (dhis2-core at 2.42.4.1,
 /// observed: the exploded WAR of the released images).
 pub const DHIS2_LIBRARIES: &str = "/usr/local/tomcat/webapps/ROOT/WEB-INF/lib";
+
+/// DHIS2's log, unless it is told to write it elsewhere (`DHIS2_HOME/logs`; observed at 2.42.4.1).
+pub const DHIS2_LOG: &str = "/opt/dhis2/logs/dhis.log";

@@ -57,6 +57,10 @@ pub enum Verb {
     Import,
     /// Prints what brings an instance back.
     Recover,
+    /// Copies sets to a second repository.
+    Copy,
+    /// Waits for a DHIS2 on a copy of the database.
+    Rehearse,
 }
 
 /// How a verb ended.
@@ -125,6 +129,8 @@ pub enum Refusal {
     DumpFailed,
     /// The repository does not give back what was written to it.
     RepositoryDamaged,
+    /// The repository has no set of the name that is asked for.
+    SetUnknown,
     /// A set lacks one of its parts.
     SetIncomplete,
     /// A set was made by a newer release.
@@ -139,6 +145,8 @@ pub enum Refusal {
     VolumeTooSmall,
     /// The dump that a new instance is to begin with can't be loaded.
     ImportFailed,
+    /// The new version of an upgrade does not serve on a copy of the database.
+    RehearsalFailed,
 }
 
 impl Refusal {
@@ -175,6 +183,10 @@ pub enum Data {
     Restore(Restored),
     /// Of `import`.
     Import(Imported),
+    /// Of `copy`.
+    Copy(Copied),
+    /// Of `rehearse`.
+    Rehearse(Rehearsed),
 }
 
 impl Data {
@@ -184,7 +196,7 @@ impl Data {
             Self::DatabaseBuild(built) => Some((&built.built_at, &built.system_identifier)),
             Self::Restore(restored) => Some((&restored.built_at, &restored.system_identifier)),
             Self::Import(imported) => Some((&imported.built_at, &imported.system_identifier)),
-            Self::Check(_) | Self::Bootstrap(_) | Self::Backup(_) | Self::Verify(_) => None,
+            Self::Check(_) | Self::Bootstrap(_) | Self::Backup(_) | Self::Verify(_) | Self::Rehearse(_) | Self::Copy(_) => None,
         }
     }
 }
@@ -263,6 +275,45 @@ pub struct Verified {
     pub seconds: u64,
     /// Bytes that were restored: the dump and the files.
     pub bytes: u64,
+}
+
+/// A version that serves on a copy of the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rehearsed {
+    /// The version, by its own word.
+    pub version: Version,
+    /// From its start until it served, in seconds, migrations included.
+    pub seconds: u64,
+}
+
+/// Sets that are in a second repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Copied {
+    /// Name of the copy.
+    pub copy: String,
+    /// Where it is, as restic names it.
+    pub repository: String,
+    /// Name of the newest set in it.
+    pub set: String,
+    /// The moment of which that set is, RFC 3339.
+    pub created: String,
+    /// When it was seen to be there, RFC 3339.
+    pub copied: String,
+    /// Sets in the copy.
+    pub sets: u64,
+    /// Sets of the repository that are not in the copy: older ones than the newest.
+    pub missing: u64,
+    /// What the copy takes, in bytes; none when nothing was added to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// How long it took.
+    pub seconds: u64,
+    /// What became of old sets in the copy.
+    pub retention: Retention,
+    /// By which the copy's key is known: the first sixteen digits of its SHA-256.
+    pub key: String,
 }
 
 /// A finished database volume.
@@ -353,6 +404,15 @@ pub struct BackedUp {
     /// What it has much less of than a set before it, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shrunk: Option<String>,
+    /// Size of the database in bytes, with what is not in the dump.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_bytes: Option<u64>,
+    /// The newest version of DHIS2 that has changed the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhis2: Option<Version>,
+    /// PostgreSQL's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgresql: Option<String>,
     /// The set that was restored last, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,
@@ -460,6 +520,9 @@ pub mod fixture {
             oldest: created.into(),
             key: String::new(),
             capacity: Capacity::default(),
+            database_bytes: None,
+            dhis2: None,
+            postgresql: None,
             verified: None,
             shrunk: None,
         }

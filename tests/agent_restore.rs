@@ -79,7 +79,7 @@ fn a_set_is_restored_to_new_volumes_that_serve() {
     let data = restored(report.clone());
     assert!(serde_json::to_string(&data).unwrap().len() < 600);
     assert_eq!((data.set.as_str(), &data.created, data.instance.as_str()), ("set-2", &source.created[1], "uid-2"));
-    assert_eq!((data.rows, data.files, data.file_bytes, data.dhis2.to_string().as_str()), (50_704, 2, 18, "2.42.4"));
+    assert_eq!((data.rows, data.files, data.file_bytes, data.dhis2.to_string().as_str()), (50_706, 2, 18, "2.42.4"));
     assert!(data.database_bytes > 5_000_000, "{data:?}");
     are_finished(&pod);
     assert_eq!(contents(&pod.path(layout::FILES)), contents(&source.pod.path(layout::FILES)));
@@ -103,6 +103,22 @@ fn a_set_is_restored_to_new_volumes_that_serve() {
     drop(serving);
     pod.is_left_by_all();
     is_confirmed(&source, &pod, &report);
+}
+
+#[test]
+fn a_copy_for_a_rehearsal_is_the_database_alone_and_sends_nobody_a_message() {
+    let source = source();
+    let pod = target(&source);
+    let data = restored(restore(&pod, &["--rehearsal"]).done());
+    assert_eq!(data.set, "set-2");
+    assert_eq!(names(&pod, layout::DATA), [".lock", "dhis2-database.json", "pgdata"]);
+    assert!(names(&pod, layout::FILES).is_empty());
+    let serving = pod.start(&["database", "run", "--instance", "uid-1"]);
+    await_that("the database answers", || pod.agent(&["database", "check"]).code == Some(0));
+    let rows = pod.owner().query("SELECT enabled FROM jobconfiguration", &[]).unwrap();
+    assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<bool>>(), [false, false]);
+    drop(serving);
+    pod.is_left_by_all();
 }
 
 /// A later run says the same, whatever there is by now, and refuses to make anything else of the volumes.
@@ -139,8 +155,10 @@ fn the_set_is_the_one_that_is_asked_for() {
     let [first, second] = &source.created;
     let said = restore(&pod, &["--before", "2026-01-01T00:00:00Z"]).failed().message;
     assert!(said.contains(&format!("no set of 2026-01-01T00:00:00Z or before: the oldest is set set-1 of {first}")), "{said}");
-    let said = restore(&pod, &["--set", "set-9"]).failed().message;
+    let ended = restore(&pod, &["--set", "set-9"]);
+    let said = ended.report.clone().map(|report| report.message).unwrap_or_default();
     assert!(said.contains("the repository has no set set-9"), "{said}");
+    assert_eq!(ended.refused(), Refusal::SetUnknown);
     let both = restore(&pod, &["--set", "set-1", "--before", second]);
     assert!(both.report.is_none() && both.log.contains("cannot be used with"), "{}", both.log);
     assert_eq!((names(&pod, layout::DATA), names(&pod, layout::FILES)), (vec![".lock".to_owned()], vec![]));

@@ -77,7 +77,7 @@ fn a_set_is_proven_with_the_repository_and_its_key_alone() {
         fs::remove_dir_all(pod.path(layout::SECRETS).join(secret)).unwrap();
     }
     let report = verify(&pod).done();
-    assert!(report.message.contains("50705 rows in 6 tables and 2 files"), "{}", report.message);
+    assert!(report.message.contains("50707 rows in 7 tables and 2 files"), "{}", report.message);
     let proof = verified(report);
     let manifest = manifest(&pod, "set-1");
     assert_eq!((proof.set.as_str(), proof.created.as_str()), ("set-1", manifest["created"].as_str().unwrap()));
@@ -273,8 +273,11 @@ fn without_a_set_or_its_key_nothing_is_proven() {
     assert!(said.contains("holds no restic repository"), "{said}");
     assert!(!pod.path(layout::REPOSITORY).exists(), "none is made");
     let pod = backed_up_once();
-    let said = verify_set(&pod, "set-9").failed().message;
+    let ended = verify_set(&pod, "set-9");
+    let said = ended.report.clone().map(|report| report.message).unwrap_or_default();
     assert!(said.contains("the repository has no set set-9"), "{said}");
+    assert_eq!(ended.refused(), Refusal::SetUnknown);
+    assert!(scratch_is_empty(&pod), "nothing was restored");
     pod.write(layout::BACKUP_PASSWORD, "Another-Key-1234");
     assert_eq!(verify(&pod).refused(), Refusal::RepositoryKeyMismatch);
 }

@@ -198,7 +198,8 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 fn the_definition_is_small_and_no_template() {
     for definition in crd::all() {
         let text = yaml::write(&definition).unwrap();
-        assert!(text.len() < 150_000, "{} bytes", text.len());
+        // `kubectl apply` keeps it in an annotation, and all annotations together may have 256 KiB.
+        assert!(text.len() < 200_000, "{} bytes", text.len());
         assert!(!text.contains("{{"), "Helm would take it for a template");
     }
 }

@@ -55,8 +55,12 @@ pub enum Command {
     Restore(Restore),
     /// Build the database volume and the volume of files of a new instance from a dump of its database
     Import(Import),
+    /// Copy finished backup sets to a second repository, which has a key of its own, then remove sets by age there
+    Copy(CopySets),
     /// Print the Secrets of an instance, and a resource that begins with its backup set: what one key brings back on an empty cluster
     Recover(Recover),
+    /// Wait until a DHIS2 on a copy of the database serves, and tell how long that took or why it does not (beside it, in one pod)
+    Rehearse(Rehearse),
 }
 
 /// What can be done with the database.
@@ -131,6 +135,9 @@ pub struct Check {
     /// Uid of the instance that the database must belong to
     #[arg(long, value_name = "UID")]
     pub instance: String,
+    /// Look at image and database only, and note nothing: another version serves
+    #[arg(long)]
+    pub only: bool,
 }
 
 /// Where the database is, and how long to wait for it.
@@ -190,6 +197,32 @@ pub struct Backup {
     pub adopt: bool,
 }
 
+/// Arguments of `copy`.
+#[derive(Debug, Args)]
+pub struct CopySets {
+    /// Name of the copy
+    #[arg(long, value_name = "NAME")]
+    pub copy: String,
+    /// Uid of the instance
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+    /// Namespace and name of the instance: the host of its snapshots
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub name: String,
+    /// The repository that is copied, where it is in S3 as well: with the credentials of the copy [default: on the volume of backups]
+    #[arg(long, value_name = "URL", requires = "s3")]
+    pub from_s3: Option<String>,
+    /// Which sets are kept in the copy.
+    #[command(flatten)]
+    pub keep: Keep,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub repository: Address,
+    /// Go on with a copy that another instance of this name has left
+    #[arg(long, requires = "s3")]
+    pub adopt: bool,
+}
+
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
@@ -228,6 +261,23 @@ pub struct Restore {
     /// Where the repository is.
     #[command(flatten)]
     pub repository: Address,
+    /// Restore the database only, with all scheduled jobs of DHIS2 switched off: a copy to try a version on
+    #[arg(long)]
+    pub rehearsal: bool,
+}
+
+/// Arguments of `rehearse`.
+#[derive(Debug, Args)]
+pub struct Rehearse {
+    /// Address of DHIS2, with its context path
+    #[arg(long, value_name = "URL")]
+    pub url: String,
+    /// Version that is to serve
+    #[arg(long)]
+    pub version: Version,
+    /// How long it may take
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: u64,
 }
 
 /// Arguments of `import`.

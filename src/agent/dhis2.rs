@@ -61,6 +61,13 @@ impl Dhis2 {
         answer(self.agent.get(self.url("/api/loginConfig")).call()?)
     }
 
+    /// The version that runs, by its own word; none while the database is away.
+    pub fn version(&self) -> Option<String> {
+        let answer = self.login_config().ok().filter(|answer| answer.status == 200)?;
+        let body: serde_json::Value = serde_json::from_str(&answer.body).ok()?;
+        Some(body.get("apiVersion")?.as_str()?.to_owned())
+    }
+
     /// The user's own account: 200 with the right password, 401 with a wrong one, and 401 while the database is away.
     pub fn me(&self, login: Login<'_>) -> Result<Answer, ureq::Error> {
         answer(self.agent.get(self.url("/api/me?fields=id")).header("Authorization", login.header()).call()?)

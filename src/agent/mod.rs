@@ -7,6 +7,7 @@ pub mod args;
 mod backup;
 mod bootstrap;
 mod check;
+mod copy;
 mod database;
 mod dhis2;
 mod digest;
@@ -18,6 +19,7 @@ mod paths;
 mod postgres;
 mod program;
 mod recover;
+mod rehearse;
 mod restore;
 mod secret;
 mod sets;
@@ -83,7 +85,9 @@ fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Me
         Command::Verify(verify) => verify::verify(verify, paths, log, reports)?,
         Command::Restore(restore) => restore::restore(restore, paths, log, reports)?,
         Command::Recover(recover) => recover::recover(recover, paths, log)?,
+        Command::Rehearse(rehearse) => rehearse::rehearse(rehearse, paths, log, reports)?,
         Command::Import(import) => import::import(import, paths, log, reports)?,
+        Command::Copy(copying) => copy::copy(copying, paths, log, reports)?,
     })
 }
 
@@ -103,6 +107,8 @@ impl Command {
             Self::Restore(_) => Verb::Restore,
             Self::Import(_) => Verb::Import,
             Self::Recover(_) => Verb::Recover,
+            Self::Rehearse(_) => Verb::Rehearse,
+            Self::Copy(_) => Verb::Copy,
         }
     }
 }

@@ -23,6 +23,11 @@ pub struct Backup {
     /// Where the sets are kept.
     #[serde(default)]
     pub repository: Repository,
+    /// Further repositories in S3 that finished sets are copied to, each with a key of its own. Told in the condition
+    /// `BackupCopied`. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "super::schema::copies")]
+    pub copies: Vec<BackupCopy>,
     /// Which sets are kept; all others are removed after each backup. Never removed are the newest set, the
     /// newest one that a restore test has proven and, unless `verify.suspend` is set, all younger than that.
     #[serde(default)]
@@ -37,27 +42,6 @@ pub struct Backup {
     /// The restore test.
     #[serde(default)]
     pub verify: Verify,
-}
-
-/// What comes before an upgrade: whatever changes `version` by more than a hotfix, its fourth part.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Upgrade {
-    /// `true`: a backup set is made while the old version serves, and DHIS2 is restarted only when it is whole; one that
-    /// fails is tried again every ten minutes, and the old version serves on. `false`: the new version is started at
-    /// once. Default true.
-    #[serde(default = "yes")]
-    pub backup: bool,
-}
-
-impl Default for Upgrade {
-    fn default() -> Self {
-        Self { backup: yes() }
-    }
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// The restore test: the newest set is restored on scratch space, beside the instance and without touching it, and compared
@@ -135,6 +119,31 @@ pub struct S3 {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::object_name")]
     pub ca_secret_name: Option<String>,
+}
+
+/// A repository that finished sets are copied to: the newest set first, then older ones that it lacks. A set is in it as a whole or
+/// not at all. Sets are removed from it by `retention` once the repository has removed them as well. Where the repository is in S3
+/// itself, copies are on a server that takes the same credentials, with the same authority.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupCopy {
+    /// Its name, at most 15 characters; with that of the instance at most 46.
+    #[schemars(schema_with = "super::schema::copy_name")]
+    pub name: String,
+    /// The bucket that it is in, another place than that of the repository and of other copies. It is made when it does not exist.
+    pub s3: S3,
+    /// A Secret of this namespace with the key of the copy under `password`: long and random, and also kept outside of the
+    /// cluster, since without it nobody opens the copy. It can't be changed later: another key opens no sets.
+    #[schemars(schema_with = "super::schema::object_name")]
+    pub password_secret_name: String,
+    /// When, as five cron fields in the time zone of the backups. Default: daily, at a minute between 05:00 and 09:00 that
+    /// follows from namespace and names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::schedule")]
+    pub schedule: Option<String>,
+    /// `true`: no set is ever removed from the copy by this instance. Default false.
+    #[serde(default)]
+    pub append_only: bool,
 }
 
 /// What an S3 server lets in.

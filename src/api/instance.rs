@@ -7,11 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    backup::{Backup, Upgrade},
+    backup::Backup,
     bootstrap::Bootstrap,
     database::{Database, Files},
     pod::{Image, Java, Network, Pod, Resources},
     status::Dhis2InstanceStatus,
+    upgrade::Upgrade,
     web::Web,
 };
 
@@ -41,6 +42,8 @@ use super::{
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be at most 40 characters, begin with a letter and hold only lower-case letters, digits and '-', since Services are named after it"),
+    validation = Rule::new("!has(self.spec.backup) || !has(self.spec.backup.copies) || self.spec.backup.copies.all(c, size(c.name) + size(self.metadata.name) <= 46)")
+        .message("spec.backup.copies: a copy's name and that of the instance must be at most 46 characters together, since a CronJob is named after both: write a shorter name"),
 )]
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
@@ -52,7 +55,10 @@ use super::{
         .message("DHIS2 needs at least 1Gi").field_path(".resources.memory"),
     // With a backup it takes over the Secrets alone.
     validation = Rule::new("!has(self.bootstrap) || !has(self.bootstrap.fromDump) || !has(self.adopt) || !self.adopt")
-        .message("adopt takes over the volumes that are there, fromDump fills new ones: leave one of them out").field_path(".bootstrap.fromDump")
+        .message("adopt takes over the volumes that are there, fromDump fills new ones: leave one of them out").field_path(".bootstrap.fromDump"),
+    // The copy is cut off by them.
+    validation = Rule::new("!has(self.upgrade) || !has(self.upgrade.rehearse) || !self.upgrade.rehearse || !has(self.network) || !has(self.network.policies) || self.network.policies")
+        .message("a copy with people's addresses in it is to reach nobody: set network.policies: true, or rehearse: false").field_path(".upgrade.rehearse")
 )]
 pub struct Dhis2InstanceSpec {
     /// DHIS2 version: `2.42.1`, or `2.42.1.1` with a hotfix. It is the tag of the image
@@ -121,9 +127,9 @@ pub struct Dhis2InstanceSpec {
 
     /// Backups. On by default: daily, to a volume of the instance.
     #[serde(default)]
-    pub backup: Backup,
+    pub backup: Box<Backup>,
 
-    /// What comes before another version of DHIS2 is started on the database, from which there is no way back but a set.
+    /// How another version of DHIS2 is started on the database, from which there is no way back but a set.
     #[serde(default)]
     pub upgrade: Upgrade,
 

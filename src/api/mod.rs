@@ -8,14 +8,17 @@
 pub mod backup;
 pub mod bootstrap;
 pub mod database;
+pub mod errand;
 pub mod instance;
 pub mod pod;
 pub mod reason;
 pub mod restore;
 pub mod schema;
 pub mod status;
+pub mod upgrade;
 pub mod web;
 
+pub use errand::{Dhis2Backup, Dhis2RestoreTest};
 pub use instance::{Dhis2Instance, Dhis2InstanceSpec};
 pub use reason::Reason;
 pub use restore::Dhis2Restore;
@@ -33,8 +36,8 @@ pub const PAUSED: &str = "dhis2.hosting/paused";
 /// Annotation: the name of a backup set that holds much less than those before it, and is right all the same.
 pub const ACCEPTED_SET: &str = "dhis2.hosting/accepted-set";
 
-/// Annotation: the key of the backup repository was taken out of the cluster. Its value is the first sixteen digits of the SHA-256 of what
-/// was taken.
+/// Annotation: the key of the backup repository, or of a copy of it, was taken out of the cluster. Its value is the first sixteen digits of
+/// the SHA-256 of what was taken; of several keys with commas in between.
 pub const KEY_EXPORTED: &str = "dhis2.hosting/key-exported";
 
 /// Annotation on objects that may lack an owner reference: uid of the instance that made them.
@@ -48,6 +51,9 @@ pub const BUILDING: &str = "building";
 
 /// Value of [`CLAIM`]: the volume that an instance had before a restore.
 pub const REPLACED: &str = "replaced";
+
+/// Label on the pods that copy backup sets: name of the copy.
+pub const COPY: &str = "dhis2.hosting/copy";
 
 /// Annotation on everything that the operator keeps: digest of what it wanted when it last wrote.
 pub const WANTED: &str = "dhis2.hosting/wanted";

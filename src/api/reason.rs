@@ -43,12 +43,24 @@ pub enum Reason {
     Restoring,
     /// A restore waits for something else.
     RestoreWaiting,
+    /// A backup or a restore test that was asked for waits for something else.
+    RequestWaiting,
     /// A restore was taken back before it had changed anything.
     RestoreCanceled,
     /// Another version of DHIS2 is asked for: the state before it is backed up, then it is started.
     Upgrading,
-    /// The backup before an upgrade failed: the old version serves on.
+    /// What comes before an upgrade failed: the old version serves on.
     UpgradeBlocked,
+    /// The new version of an upgrade does not serve on a copy of the database.
+    RehearsalFailed,
+    /// The new version of an upgrade does not start.
+    UpgradeFailed,
+    /// An upgrade failed and was rolled back: the old version serves.
+    UpgradeRolledBack,
+    /// An upgrade that failed is being rolled back.
+    RollingBack,
+    /// An upgrade that failed can't be rolled back.
+    RollbackFailed,
     /// A volume is growing.
     GrowingVolume,
     /// No backup was made yet.
@@ -71,8 +83,12 @@ pub enum Reason {
     VerifyOverdue,
     /// A restore test failed, and not since the set is bad.
     RestoreTestFailed,
+    /// A restore test that was asked for is running.
+    RestoreTestRunning,
     /// The repository does not give back what was written to it.
     RepositoryDamaged,
+    /// The repository has no set of the name that is asked for.
+    SetUnknown,
     /// A set lacks one of its parts.
     SetIncomplete,
     /// A set was made by a newer release of the operator.
@@ -89,6 +105,12 @@ pub enum Reason {
     ImportFailed,
     /// Files that the database refers to were not brought with the dump.
     FilesMissing,
+    /// No set was copied to a second repository yet.
+    NotCopiedYet,
+    /// Sets could not be copied to a second repository.
+    CopyFailed,
+    /// The last copy of sets is longer ago than it should be.
+    CopyOverdue,
     /// The only repository is in the cluster.
     RepositoryInCluster,
     /// Nobody has said that the key of the repository was taken out of the cluster.
@@ -204,12 +226,15 @@ impl Reason {
                 | Self::GrowingVolume
                 | Self::Restoring
                 | Self::RestoreWaiting
+                | Self::RequestWaiting
                 | Self::RestoreCanceled
                 | Self::Upgrading
                 | Self::NoBackupYet
                 | Self::BackupRunning
+                | Self::RestoreTestRunning
                 | Self::BackupSuspended
                 | Self::NotVerifiedYet
+                | Self::NotCopiedYet
                 | Self::VerifySuspended
                 | Self::Unobstructed
         )

@@ -105,6 +105,10 @@ pub struct Dhis2RestoreStatus {
 pub enum Phase {
     /// It has not begun.
     Waiting,
+    /// The new version of an upgrade is looked at.
+    Checking,
+    /// The new version of an upgrade is tried on a copy.
+    Rehearsing,
     /// The set is restored to new volumes.
     Building,
     /// A set of the present state is made.

@@ -91,6 +91,15 @@ pub fn object_name(_: &mut SchemaGenerator) -> Schema {
     text(253, NAME, message)
 }
 
+/// Name of an instance.
+pub fn instance_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        40,
+        "[a-z]([-a-z0-9]*[a-z0-9])?",
+        "write the name of a Dhis2Instance: lower-case letters, digits and - only. It is looked for in the same namespace",
+    )
+}
+
 /// Name of an object of the cluster.
 pub fn class_name(_: &mut SchemaGenerator) -> Schema {
     text(253, NAME, "write the name of an object of the cluster: lower-case letters, digits, - and . only")
@@ -115,6 +124,23 @@ pub fn set_name(_: &mut SchemaGenerator) -> Schema {
 /// Names of objects of the same namespace, each once.
 pub fn object_names(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "maxItems": 8, "items": object_name(generator), "x-kubernetes-list-type": "set" })
+}
+
+/// Copies of the repository, each name once.
+pub fn copies(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "maxItems": 3, "items": generator.subschema_for::<super::backup::BackupCopy>(),
+        "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+    })
+}
+
+/// Name of a copy, which names of objects end with.
+pub fn copy_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        15,
+        "[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?",
+        "write a name of at most 15 lower-case letters, digits and -, beginning and ending with a letter or digit",
+    )
 }
 
 /// Key in a Secret.
@@ -210,6 +236,12 @@ pub fn schedule(_: &mut SchemaGenerator) -> Schema {
         &format!("(?i:{})", fields.join(" +")),
         "write five cron fields: minute 0-59, hour 0-23, day of month 1-31, month 1-12, day of week 0-6 (0 is Sunday, which no range ends with), each a number, a range, * or a list of them, with / for steps of a range or *: 30 1 * * 1-5",
     )
+}
+
+/// A time of some minutes or hours, at most a day.
+pub fn minutes_or_hours(_: &mut SchemaGenerator) -> Schema {
+    let minutes = "([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m";
+    text(6, &format!("({minutes}|([1-9]|1[0-9]|2[0-4])h)"), "write minutes or hours, at most a day: 45m or 3h")
 }
 
 /// Name of a time zone.

@@ -13,7 +13,7 @@ pub struct Dhis2InstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`, `Paused`, `DatabaseReady`, `ApplicationReady`, `AdminPasswordSet`,
-    /// `Exposed`, `BackupHealthy`, `ContentSane`, `RestoreVerified`, `CapacitySufficient`, `DataLoaded`, `Recoverable`: each with a reason that docs/operate.md explains.
+    /// `Exposed`, `BackupHealthy`, `ContentSane`, `RestoreVerified`, `CapacitySufficient`, `DataLoaded`, `BackupCopied`, `Recoverable`: each with a reason that docs/operate.md explains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -45,7 +45,7 @@ pub struct Dhis2InstanceStatus {
     /// How full the volumes are, and when they will be, as the newest backup saw them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<CapacityStatus>,
-    /// The restore or the upgrade that is under way.
+    /// The restore, the upgrade or the rollback that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Box<OperationStatus>>,
     /// The volumes that the instance had before a restore, newest first. They go when a set that was made after the
@@ -54,18 +54,19 @@ pub struct Dhis2InstanceStatus {
     pub kept: Vec<KeptStatus>,
 }
 
-/// A restore or an upgrade that is under way: enough to go on with it after any interruption.
+/// A restore, an upgrade or a rollback that is under way: enough to go on with it after any interruption.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStatus {
-    /// `Restore` or `Upgrade`.
+    /// `Restore`, `Upgrade`, or `Rollback` of an upgrade that failed.
     pub kind: String,
     /// Name of the Dhis2Restore that asked for it, or the version that is upgraded to.
     pub name: String,
-    /// Uid of the Dhis2Restore.
+    /// Uid of the Dhis2Restore, or what stands for it in a rollback.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
-    /// How far it is, as the Dhis2Restore tells it; an upgrade has `BackingUp`, `Starting` and `Failed` (which is tried again).
+    /// How far it is, as the Dhis2Restore tells it; an upgrade has `Checking`, `Rehearsing`, `BackingUp`, `Starting` and `Failed` (before DHIS2 is
+    /// stopped; it is tried again).
     pub phase: String,
     /// When this phase began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +86,12 @@ pub struct OperationStatus {
     /// The number that the new claims of a restore have in their names, or the generation of the spec that asked for an upgrade.
     #[serde(default)]
     pub number: i64,
+    /// The new version of an upgrade was let onto the database: it may have changed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub migrating: bool,
+    /// How long the new version of an upgrade took on a copy from its start until it served, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast_seconds: Option<i64>,
     /// The claims that the instance is to be served from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims: Option<Claims>,
@@ -103,6 +110,12 @@ pub struct OperationStatus {
     /// The set that was made of the state before, or why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety_backup: Option<String>,
+    /// The version that a rollback goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_to: Option<String>,
+    /// Why the upgrade failed that is rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -115,9 +128,9 @@ pub struct OperationStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptStatus {
-    /// Name of the Dhis2Restore that replaced them.
+    /// Name of the Dhis2Restore that replaced them, or the version whose upgrade was rolled back.
     pub restore: String,
-    /// Its uid.
+    /// Uid of the Dhis2Restore, or what stands for it in a rollback.
     #[serde(rename = "restoreUID")]
     pub restore_uid: String,
     /// Since when the instance is no longer served from them.
@@ -147,6 +160,27 @@ pub struct VersionStatus {
     /// The image that runs, by digest.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "imageID")]
     pub image_id: Option<String>,
+    /// The upgrade that was rolled back, as long as the spec asks for its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<Box<RolledBack>>,
+}
+
+/// An upgrade that failed and was rolled back.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RolledBack {
+    /// The version that did not start. It is not tried again until the spec has named another one.
+    pub version: String,
+    /// The version that serves in its place.
+    pub to: String,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+    /// The set that it serves; none where the new version had not been let onto the database yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// Why it was rolled back.
+    pub message: String,
 }
 
 /// The volume claims.
@@ -268,6 +302,52 @@ pub struct BackupStatus {
     /// The schedule of restore tests in force; none while they are suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_schedule: Option<ScheduleStatus>,
+    /// The repositories that sets are copied to, as the spec names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<CopyStatus>,
+}
+
+/// A repository that sets are copied to.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CopyStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is, as restic names it. All that follows is of this place.
+    pub repository: String,
+    /// The newest set in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// The moment of which that set is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_time: Option<Time>,
+    /// When it was last seen to be as told here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+    /// Sets that were made since its newest one, at most the five that `history` has: what the copy lags behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<i64>,
+    /// Sets in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sets: Option<i64>,
+    /// Older sets of the repository that are not in it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<i64>,
+    /// What it takes, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// How long the last run took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
+    /// By which its key is known: the first sixteen digits of the SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The schedule in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleStatus>,
+    /// When the last attempt failed, if it did after the last one that did not, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<BackupFailure>,
 }
 
 /// How full the volumes are.
@@ -392,6 +472,8 @@ pub enum Operation {
     Restore,
     /// Asked for by another version in the spec.
     Upgrade,
+    /// Of an upgrade that failed.
+    Rollback,
 }
 
 impl OperationStatus {
@@ -400,8 +482,8 @@ impl OperationStatus {
         self.kind.parse().ok()
     }
 
-    /// Is it a restore?
+    /// Does it restore a set?
     pub fn restores(&self) -> bool {
-        self.operation() == Some(Operation::Restore)
+        matches!(self.operation(), Some(Operation::Restore | Operation::Rollback))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Dhis2Instance, Dhis2Restore};
+use super::{Dhis2Backup, Dhis2Instance, Dhis2Restore, Dhis2RestoreTest};
 use crate::operator::compare::satisfies;
 
 fn resource(spec: &Value) -> Result<Dhis2Instance, serde_json::Error> {
@@ -231,5 +231,51 @@ fn a_request_to_restore_names_one_set_and_stays_what_it_is() {
     ] {
         let verdict = verdict_on_restore(Some(&from), &to);
         assert!(verdict.contains(words), "{from} to {to}: {verdict}");
+    }
+}
+
+/// What the rules say of a request of this kind and name, and of a change of it.
+fn verdict_on<K>(kind: &str, name: &str, from: Option<&Value>, to: &Value) -> String
+where
+    K: DeserializeOwned + kube::CustomResourceExt + serde::Serialize,
+{
+    let request = |spec: &Value| -> Result<K, serde_json::Error> {
+        let mut all = json!({"instance": "play"});
+        merge(&mut all, spec);
+        serde_json::from_value(json!({
+            "apiVersion": "dhis2.hosting/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "ns"}, "spec": all
+        }))
+    };
+    let to = request(to).unwrap();
+    let verdict = match from {
+        Some(from) => kube::core::cel::validate_cel_update(&to, &request(from).unwrap()),
+        None => kube::core::cel::validate_cel(&to),
+    };
+    verdict.err().map(|errors| format!("{errors:?}")).unwrap_or_default()
+}
+
+#[test]
+fn a_request_for_a_backup_or_a_test_names_an_instance_and_stays_what_it_is() {
+    let backup = |name: &str, from: Option<&Value>, to: &Value| verdict_on::<Dhis2Backup>("Dhis2Backup", name, from, to);
+    let test = |name: &str, from: Option<&Value>, to: &Value| verdict_on::<Dhis2RestoreTest>("Dhis2RestoreTest", name, from, to);
+    let longest = "a".repeat(64);
+    for verdict in [backup, test] {
+        assert_eq!(verdict("now", None, &json!({})), "");
+        for (name, refused, words) in [
+            ("now", json!({"instance": "Play_1"}), "the name of a Dhis2Instance"),
+            ("now", json!({"instance": "1play"}), "the name of a Dhis2Instance"),
+            (&longest, json!({}), "at most 63 characters"),
+        ] {
+            let said = verdict(name, None, &refused);
+            assert!(said.contains(words), "{name} {refused}: {said}");
+        }
+        let said = verdict("now", Some(&json!({})), &json!({"instance": "other"}));
+        assert!(said.contains("is of one instance"), "{said}");
+    }
+    assert_eq!(test("now", None, &json!({"set": "play-asked-0123456789ab"})), "");
+    assert!(test("now", None, &json!({"set": "a,b"})).contains("the name of a set"));
+    for (from, to) in [(json!({"set": "a"}), json!({"set": "b"})), (json!({"set": "a"}), json!({})), (json!({}), json!({"set": "a"}))] {
+        let said = test("now", Some(&from), &to);
+        assert!(said.contains("of one set"), "{from} to {to}: {said}");
     }
 }

@@ -1,6 +1,7 @@
 //! What is true of DHIS2 and of nothing else.
 
 pub mod conf;
+pub mod defects;
 pub mod derived;
 pub mod parameters;
 pub mod password;

@@ -36,7 +36,8 @@ pub fn watches(namespace: Option<&str>) -> Vec<String> {
     Kind::iter().filter(|kind| kind.watched()).map(Kind::name).chain([RESOURCE]).map(|kind| watch_name(kind, namespace)).collect()
 }
 
-const CLAIMS: Kind = Kind::PersistentVolumeClaim;
+/// What shapes other objects is known before those are compared: the size of a volume, and whose Job is at work.
+pub const FIRST: [Kind; 3] = [Kind::PersistentVolumeClaim, Kind::Dhis2Backup, Kind::Dhis2RestoreTest];
 
 fn watch_name(kind: &str, namespace: Option<&str>) -> String {
     namespace.map_or_else(|| kind.to_owned(), |namespace| format!("{kind} in {namespace}"))
@@ -108,10 +109,13 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
     let arrival = Arrival { world: context.world.clone(), resources: store.clone(), settings: Arc::new(context.settings.clone()) };
     let children =
         |kind: Kind| watch::children(&client, kind, namespace.clone(), arrival.clone(), progress(kind.name()), relist(kind.name()));
-    // Claims first: the size of a volume shapes what other objects should be.
-    tasks.spawn(forward(children(CLAIMS), asks.clone()));
-    readiness.until_synced_with(&watch_name(CLAIMS.name(), namespace.as_deref())).await;
-    for kind in Kind::iter().filter(|kind| kind.watched() && *kind != CLAIMS) {
+    for kind in FIRST {
+        tasks.spawn(forward(children(kind), asks.clone()));
+    }
+    for kind in FIRST {
+        readiness.until_synced_with(&watch_name(kind.name(), namespace.as_deref())).await;
+    }
+    for kind in Kind::iter().filter(|kind| kind.watched() && !FIRST.contains(kind)) {
         tasks.spawn(forward(children(kind), asks.clone()));
     }
     // Deciding on half a picture could take what is there for missing.
@@ -140,7 +144,8 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
                     let (key, context) = (key_of(&reference), orphans.clone());
                     // Nobody asks for another try: whoever waits is told when something changes, or at the next check of the watch.
                     tokio::spawn(async move {
-                        tell_without_instance(&key, &context).await.inspect_err(|error| tracing::warn!(%error, "a request"))
+                        let told = tell_without_instance(&key, &context).await;
+                        told.inspect_err(|error| tracing::warn!(error = super::telemetry::chain(error), "a request"))
                     });
                 }
                 Err(controller::Error::ReconcilerFailed(error, reference)) => {

@@ -4,11 +4,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomR
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use crate::api::{Dhis2Instance, Dhis2Restore};
+use crate::api::{Dhis2Backup, Dhis2Instance, Dhis2Restore, Dhis2RestoreTest};
 
 /// All definitions.
-pub fn all() -> [CustomResourceDefinition; 2] {
-    [instance(), restore()]
+pub fn all() -> [CustomResourceDefinition; 4] {
+    [instance(), restore(), backup(), restore_test()]
 }
 
 /// The definition of `Dhis2Instance`.
@@ -19,6 +19,16 @@ pub fn instance() -> CustomResourceDefinition {
 /// The definition of `Dhis2Restore`.
 pub fn restore() -> CustomResourceDefinition {
     with_default_status(Dhis2Restore::crd())
+}
+
+/// The definition of `Dhis2Backup`.
+pub fn backup() -> CustomResourceDefinition {
+    with_default_status(Dhis2Backup::crd())
+}
+
+/// The definition of `Dhis2RestoreTest`.
+pub fn restore_test() -> CustomResourceDefinition {
+    with_default_status(Dhis2RestoreTest::crd())
 }
 
 /// The status has a default, `observedGeneration: -1`: a resource that the operator has not seen yet counts as being

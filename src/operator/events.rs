@@ -12,8 +12,17 @@ use super::leader::Leadership;
 use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason};
 
 /// Conditions whose transitions are events.
-const TOLD: [&str; 8] =
-    ["Ready", "Stalled", "AdminPasswordSet", "BackupHealthy", "ContentSane", "RestoreVerified", "CapacitySufficient", "DataLoaded"];
+const TOLD: [&str; 9] = [
+    "Ready",
+    "Stalled",
+    "AdminPasswordSet",
+    "BackupHealthy",
+    "ContentSane",
+    "RestoreVerified",
+    "CapacitySufficient",
+    "DataLoaded",
+    "BackupCopied",
+];
 
 /// A recorder keeps every event for minutes, to tell repetitions as such, and looks through all of them at each. After this many it is
 /// replaced: those of a burst would be most of the operator's memory.

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::{
     api::{backup::Retention, bootstrap::FromDump, instance::SecretKey, pod::Pod, restore::Phase, web::Issuer},
-    dhis2::version::Version,
+    dhis2::{defects::Defect, version::Version},
 };
 
 /// A Dhis2Instance, ready to be built.
@@ -22,7 +22,7 @@ pub struct Instance {
     pub uid: String,
     /// The reference that makes an object the instance's.
     pub owner: OwnerReference,
-    /// DHIS2 version.
+    /// DHIS2 version: that of the spec, or that of before an upgrade that was rolled back.
     pub version: Version,
     /// Images of all pods.
     pub images: Images,
@@ -38,14 +38,20 @@ pub struct Instance {
     pub source: Option<Source>,
     /// The restore that is under way.
     pub restoring: Option<Restoring>,
-    /// The generation of the spec that asked for an upgrade, while the state before it is being backed up.
-    pub before_upgrade: Option<i64>,
+    /// What comes before an upgrade.
+    pub preparing: Option<Preparing>,
+    /// What is asked for beside the schedules, and under way.
+    pub errand: Option<Errand>,
     /// The version that ran last.
     pub running: Option<Version>,
+    /// What `version` is known to do to data.
+    pub defect: Option<&'static Defect>,
     /// Volume of DHIS2's files.
     pub files: Storage,
     /// Where backup sets are kept.
     pub repository: Repository,
+    /// Where they are copied to.
+    pub copies: Vec<BackupCopy>,
     /// Where a set is restored to see whether it can be.
     pub scratch: Storage,
     /// The encryption key.
@@ -194,6 +200,37 @@ pub struct Restoring {
     pub files: String,
 }
 
+/// What comes before an upgrade, while the old version serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preparing {
+    /// How far it is.
+    pub phase: Phase,
+    /// The generation of the spec that asked for it.
+    pub generation: i64,
+    /// How long the new version may take until it serves, in seconds.
+    pub timeout: i64,
+}
+
+/// A backup or a restore test that a person asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// Which of the two.
+    pub task: Task,
+    /// Uid of the request.
+    pub uid: String,
+    /// The set that is tested; none for the newest.
+    pub set: Option<String>,
+}
+
+/// What a person can ask for that is one Job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Task {
+    /// By a `Dhis2Backup`.
+    Backup,
+    /// By a `Dhis2RestoreTest`.
+    RestoreTest,
+}
+
 /// A volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Storage {
@@ -231,6 +268,21 @@ pub struct Bucket {
     pub ca: Option<String>,
     /// The claim of backups of before, as it is.
     pub left: Option<Storage>,
+}
+
+/// A repository that sets are copied to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackupCopy {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub bucket: Bucket,
+    /// The user's Secret with its key.
+    pub password: String,
+    /// Five cron fields.
+    pub schedule: String,
+    /// Nothing is removed from it.
+    pub append_only: bool,
 }
 
 /// What a new instance begins with.

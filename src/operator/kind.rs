@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 use kube::api::ApiResource;
 use strum::{EnumIter, IntoStaticStr};
 
-use crate::api::Dhis2Restore;
+use crate::api::{Dhis2Backup, Dhis2Restore, Dhis2RestoreTest};
 
 /// A kind that the operator makes or watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter, IntoStaticStr)]
@@ -36,6 +36,10 @@ pub enum Kind {
     Pod,
     /// Requests to bring the instance back to a set; made by people.
     Dhis2Restore,
+    /// Requests for a backup; made by people.
+    Dhis2Backup,
+    /// Requests for a restore test; made by people.
+    Dhis2RestoreTest,
 }
 
 impl Kind {
@@ -58,12 +62,14 @@ impl Kind {
             Self::CronJob => ApiResource::erase::<CronJob>(&()),
             Self::Pod => ApiResource::erase::<Pod>(&()),
             Self::Dhis2Restore => ApiResource::erase::<Dhis2Restore>(&()),
+            Self::Dhis2Backup => ApiResource::erase::<Dhis2Backup>(&()),
+            Self::Dhis2RestoreTest => ApiResource::erase::<Dhis2RestoreTest>(&()),
         }
     }
 
     /// Do people make it, without the labels of what the operator makes?
     pub fn of_people(self) -> bool {
-        self == Self::Dhis2Restore
+        matches!(self, Self::Dhis2Restore | Self::Dhis2Backup | Self::Dhis2RestoreTest)
     }
 
     /// Is it watched? Secrets are not: whoever may watch them may read them.

@@ -16,6 +16,7 @@ pub mod controller;
 pub mod crd;
 mod cuts;
 pub mod desired;
+pub mod errands;
 pub mod events;
 pub mod fence;
 mod fields;

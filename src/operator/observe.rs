@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     api::{Dhis2Instance, Reason, status::Made},
-    report::Report,
+    report::{Data, Report},
 };
 
 /// What is known of a Secret; never its content.
@@ -54,7 +54,7 @@ pub struct Observed {
     /// Why it does not get its address, if another instance has it.
     pub taken: Option<Refusal>,
     /// The Secrets that the resource names, and that are not there, by the field that names them.
-    pub missing: BTreeMap<&'static str, String>,
+    pub missing: BTreeMap<String, String>,
 }
 
 /// Something could not be asked for.
@@ -183,7 +183,7 @@ async fn look_at_secrets(
     secrets: &Secrets,
     key: &Key,
     resource: &Dhis2Instance,
-) -> Result<(BTreeMap<String, SecretSeen>, BTreeMap<&'static str, String>), Error> {
+) -> Result<(BTreeMap<String, SecretSeen>, BTreeMap<String, String>), Error> {
     let recorded = resource.status.iter().flat_map(|status| &status.secrets);
     let carried_out = is_carried_out(resource);
     let generation = resource.metadata.generation;
@@ -242,13 +242,32 @@ pub const SOURCE_CREDENTIALS: &str = "spec.bootstrap.fromBackup.repository.s3.cr
 pub const SOURCE_CA: &str = "spec.bootstrap.fromBackup.repository.s3.caSecretName";
 
 /// Secrets that the resource names and whose loss nothing else tells: a container that lacks one of `secretConfig` is refused by name.
-fn named(resource: &Dhis2Instance) -> impl Iterator<Item = (&'static str, &str)> {
+fn named(resource: &Dhis2Instance) -> impl Iterator<Item = (String, &str)> {
     let certificate = resource.spec.web.tls.as_ref().and_then(|tls| tls.secret_name.as_deref());
     let key = resource.spec.encryption.secret_name.as_deref();
     let s3 = resource.spec.backup.repository.s3.as_ref();
     let (credentials, ca) = (s3.map(|s3| s3.credentials.secret_name.as_str()), s3.and_then(|s3| s3.ca_secret_name.as_deref()));
     let own = [(CERTIFICATE, certificate), (ENCRYPTION_KEY, key), (S3_CREDENTIALS, credentials), (S3_CA, ca)];
-    own.into_iter().chain(of_source(resource)).filter_map(|(field, name)| Some((field, name?)))
+    let fixed = own.into_iter().chain(of_source(resource)).map(|(field, name)| (field.to_owned(), name));
+    fixed.chain(of_copies(resource)).filter_map(|(field, name)| Some((field, name?)))
+}
+
+/// The fields of a copy that name Secrets, with what those hold: the key, the credentials, the authority.
+pub fn fields_of_copy(copy: &str) -> [(String, &'static str); 3] {
+    let field = |rest: &str| format!("spec.backup.copies[{copy}].{rest}");
+    [
+        (field("passwordSecretName"), "the key of the copy under password"),
+        (field("s3.credentials.secretName"), "the keys accessKeyID and secretAccessKey"),
+        (field("s3.caSecretName"), "the certificate of the server's authority under ca.crt"),
+    ]
+}
+
+fn of_copies(resource: &Dhis2Instance) -> impl Iterator<Item = (String, Option<&str>)> {
+    resource.spec.backup.copies.iter().flat_map(|copy| {
+        let names = [Some(&copy.password_secret_name), Some(&copy.s3.credentials.secret_name), copy.s3.ca_secret_name.as_ref()];
+        let fields = fields_of_copy(&copy.name).map(|(field, _)| field);
+        fields.into_iter().zip(names.map(|name| name.map(String::as_str)))
+    })
 }
 
 /// Those of what a new instance begins with, as long as it is new.
@@ -321,6 +340,12 @@ impl Observed {
     pub fn result_of_step(&self, job: &str) -> Option<&Report> {
         let slot = self.own(Kind::Job, job).filter(|slot| slot.facts == Facts::Job { finished: Some(true) })?;
         self.pods_of(&slot.uid).find_map(|pod| pod.reports.iter().find(|report| report.data.is_some()))
+    }
+
+    /// What a step that is complete found, where several of its containers report.
+    pub fn data_of_step<'a, T>(&'a self, job: &str, of: impl Fn(&'a Data) -> Option<T>) -> Option<T> {
+        let slot = self.own(Kind::Job, job).filter(|slot| slot.facts == Facts::Job { finished: Some(true) })?;
+        self.pods_of(&slot.uid).find_map(|pod| pod.reports.iter().filter_map(|report| report.data.as_ref()).find_map(&of))
     }
 
     /// The newest pod of a step.

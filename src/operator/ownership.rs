@@ -2,7 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::{desired::Wanted, instance::Instance, kind::Kind, observe::Observed, slot::Slot};
+use super::{
+    desired::{Wanted, copies},
+    instance::Instance,
+    kind::Kind,
+    observe::Observed,
+    slot::Slot,
+};
 
 /// Whose an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +35,16 @@ pub fn of(slot: &Slot, wish: &Wanted, instance: &Instance) -> Ownership {
 
 /// Kinds of which this instance's objects go when they are no longer wanted. What serves users or holds
 /// data is not among them: it goes with the resource only.
-const PASSING: [Kind; 2] = [Kind::Job, Kind::NetworkPolicy];
+const PASSING: [Kind; 3] = [Kind::Job, Kind::NetworkPolicy, Kind::CronJob];
 
-/// Objects of this instance that are no longer wanted: finished steps, policies that were switched off.
+/// Objects of this instance that are no longer wanted: finished steps, policies that were switched off, copies that are asked for no more.
+/// Other schedules go with the resource.
 pub fn superfluous(instance: &Instance, observed: &Observed, wanted: &[Wanted]) -> Vec<(Kind, String, String)> {
     let names: HashSet<(Kind, &str)> = wanted.iter().map(|wish| (wish.kind, wish.name.as_str())).collect();
     let passing = PASSING.into_iter().flat_map(|kind| observed.slots(kind).map(move |(name, slot)| (kind, name, slot)));
+    let copies = instance.child(&copies::suffix(""));
     passing
+        .filter(|(kind, name, _)| *kind != Kind::CronJob || name.starts_with(&copies))
         .filter(|(kind, name, slot)| !names.contains(&(*kind, *name)) && slot.owner.as_deref() == Some(&instance.uid) && !slot.deleting)
         .map(|(kind, name, slot)| (kind, name.to_owned(), slot.uid.to_string()))
         .collect()
@@ -46,7 +55,10 @@ mod tests {
     use super::*;
     use crate::operator::{
         desired::{desired, fixture},
-        slot::{Facts, fixture::slot},
+        slot::{
+            Facts,
+            fixture::{owned, slot},
+        },
     };
 
     fn ownership(owner: Option<&str>, maker: Option<&str>, applied: Option<String>) -> Ownership {
@@ -64,6 +76,22 @@ mod tests {
         assert_eq!(ownership(None, Some("uid-0"), None), Ownership::Retained);
         assert_eq!(ownership(Some("uid-0"), Some("uid-1"), None), Ownership::Foreign);
         assert_eq!(ownership(None, None, None), Ownership::Foreign);
+    }
+
+    #[test]
+    fn the_schedule_of_a_copy_goes_with_the_copy_and_no_other_does() {
+        let instance = fixture::plain();
+        let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
+        for (name, owner) in [("play-backup", "uid-1"), ("play-copy-away", "uid-1"), ("play-copy-theirs", "uid-2")] {
+            observed.children.insert(Kind::CronJob, name, owned(name, owner, Facts::Plain));
+        }
+        let gone = |instance: &Instance| {
+            superfluous(instance, &observed, &desired(instance)).into_iter().map(|(_, name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(&instance), ["play-copy-away"]);
+        assert!(gone(&fixture::copying(&instance)).is_empty());
+        let early = Instance { stage: fixture::STAGES[0], ..instance };
+        assert_eq!(gone(&early), ["play-copy-away"], "the backups are not stopped by a status that was lost");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod address;
 mod claims;
 mod clients;
+pub mod copies;
 mod repository;
 pub mod restoring;
 mod schedule;
@@ -15,6 +16,7 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::{
+    errands,
     instance::{EncryptionKey, Images, Instance, Stage},
     kind::Kind,
     observe::{ENCRYPTION_KEY, Observed},
@@ -64,6 +66,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
     let spec = &resource.spec;
     let name = resource.name_any();
     let version: Version = spec.version.parse().map_err(|error| Refusal::new(Reason::InvalidSpec, format!("spec.version: {error}")))?;
+    let version = upgrade::effective(resource, version);
     let encryption = encryption(resource);
     let claims = claims::claims(resource, observed);
     let (database, files) = (size::database(resource, observed, &claims)?, size::files(resource, observed, &claims)?);
@@ -78,12 +81,15 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         scratch: size::scratch(resource, &database.storage, &files)?,
         database,
         files,
+        copies: copies::copies(resource)?,
         repository: repository::repository(resource, observed, &claims)?,
         claims,
         source: source::source(resource)?,
         restoring: restoring::restoring(resource),
-        before_upgrade: upgrade::being_backed_up(resource),
+        preparing: upgrade::preparing(resource),
+        errand: errands::under_way(observed).map(|asked| asked.to_do()),
         running: upgrade::running(resource),
+        defect: upgrade::defect(resource, version),
         pod: spec.pod.clone().unwrap_or_default(),
         policies: spec.network.policies,
         clients: clients::clients(resource, settings)?,
@@ -100,7 +106,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
 fn images(resource: &Dhis2Instance, version: Version, settings: &Settings) -> Images {
     let image = resource.spec.image.clone().unwrap_or_default();
     let repository = image.repository.unwrap_or_else(|| settings.dhis2_repository.clone());
-    let dhis2 = match image.digest {
+    let dhis2 = match upgrade::digest(resource) {
         Some(digest) => format!("{repository}@{digest}"),
         None => format!("{repository}:{}", version.tag()),
     };

@@ -87,7 +87,7 @@ mod tests {
         let mut grown = born.clone();
         grown.children.insert(Kind::Job, "play-bootstrap", slot("1", Facts::Job { finished: Some(true) }));
         assert_ne!(Picture::of(&instance, None, &born), Picture::of(&instance, None, &grown));
-        let seen = Observed { missing: [("spec.web.tls.secretName", "cert".to_owned())].into(), ..observed.clone() };
+        let seen = Observed { missing: [("spec.web.tls.secretName".to_owned(), "cert".to_owned())].into(), ..observed.clone() };
         for another in [
             Picture::of(&other, Some(&status), &observed),
             Picture::of(&instance, Some(&recorded), &observed),

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     api::{
         BUILDING, CLAIM, INSTANCE, MANAGER, REPLACED, RESTART, WANTED,
+        errand::{Phase, Progress},
         restore::{Dhis2RestoreSpec, Dhis2RestoreStatus},
     },
     report::Report,
@@ -63,6 +64,8 @@ pub enum Facts {
     Pod(Box<Pod>),
     /// A request to restore.
     Restore(Box<Request>),
+    /// A request for a backup or a restore test.
+    Errand(Box<Errand>),
 }
 
 /// What a claim is for that the instance is not served from: its label [`CLAIM`].
@@ -87,6 +90,21 @@ pub struct Request {
     pub created: Option<Timestamp>,
 }
 
+/// A request for a backup or a restore test. Those that are over may be many: little is kept of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Errand {
+    /// The set that a restore test is asked for, none for the newest; the set that a backup made.
+    pub set: Option<Box<str>>,
+    /// Was it told when the set was proven?
+    pub proven: bool,
+    /// Its generation.
+    pub generation: Option<i64>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// What was told of it; the phase alone when it is over.
+    pub progress: Progress,
+}
+
 /// Facts of a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pod {
@@ -108,6 +126,8 @@ pub struct Pod {
     pub reports: Vec<Report>,
     /// DHIS2's image, by digest.
     pub image_id: Option<String>,
+    /// How often DHIS2's container has ended and was started again, as far as that matters.
+    pub starts: u32,
 }
 
 /// Reduces an object to its slot. `wanted` is the wish for it, where there is one.
@@ -161,6 +181,8 @@ fn facts(kind: Kind, object: &DynamicObject) -> Facts {
         Kind::Job => Facts::Job { finished: finished(data) },
         Kind::Pod => Facts::Pod(Box::new(pod(object))),
         Kind::Dhis2Restore => request(object).map_or(Facts::Plain, |request| Facts::Restore(Box::new(request))),
+        Kind::Dhis2Backup => errand(object, "/status/set").map_or(Facts::Plain, |errand| Facts::Errand(Box::new(errand))),
+        Kind::Dhis2RestoreTest => errand(object, "/spec/set").map_or(Facts::Plain, |errand| Facts::Errand(Box::new(errand))),
         _ => Facts::Plain,
     }
 }
@@ -180,6 +202,20 @@ fn request(object: &DynamicObject) -> Option<Request> {
         status: object.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok()).unwrap_or_default(),
         generation: object.metadata.generation,
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+    })
+}
+
+/// `set`: where its set is named.
+fn errand(object: &DynamicObject, set: &str) -> Option<Errand> {
+    let told = object.data.get("status").map_or(Some(Progress::default()), |status| serde_json::from_value(status.clone()).ok());
+    let progress = told?;
+    let over = progress.phase.as_ref().is_some_and(|phase| phase.parse().is_ok_and(Phase::is_over));
+    Some(Errand {
+        set: text(&object.data, set).map(Into::into),
+        proven: object.data.pointer("/status/proven").is_some(),
+        generation: object.metadata.generation,
+        created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        progress: if over { Progress { phase: progress.phase, ..Progress::default() } } else { progress },
     })
 }
 
@@ -210,14 +246,21 @@ fn pod(object: &DynamicObject) -> Pod {
         silent: trouble::silence(data),
         trouble: trouble::of_pod(data),
         reports: trouble::reports(data),
-        image_id: image_of_dhis2(data),
+        image_id: dhis2(data).and_then(|dhis2| text(dhis2, "/imageID")).filter(|id| !id.is_empty()),
+        starts: starts_again(data),
     }
 }
 
-fn image_of_dhis2(pod: &Value) -> Option<String> {
+fn dhis2(pod: &Value) -> Option<&Value> {
     let mut containers = pod.pointer("/status/containerStatuses")?.as_array()?.iter();
-    let dhis2 = containers.find(|container| text(container, "/name").as_deref() == Some("dhis2"))?;
-    text(dhis2, "/imageID").filter(|id| !id.is_empty())
+    containers.find(|container| text(container, "/name").as_deref() == Some("dhis2"))
+}
+
+/// Nobody asks for more than a few: what ends for ever is not told anew each time.
+fn starts_again(pod: &Value) -> u32 {
+    const MANY: u64 = 3;
+    let count = dhis2(pod).and_then(|dhis2| dhis2.get("restartCount")?.as_u64()).unwrap_or_default();
+    u32::try_from(count.min(MANY)).unwrap_or_default()
 }
 
 impl Slot {
@@ -233,6 +276,14 @@ impl Slot {
     pub fn request(&self) -> Option<&Request> {
         match &self.facts {
             Facts::Restore(request) => Some(request),
+            _ => None,
+        }
+    }
+
+    /// A request for a backup or a restore test.
+    pub fn errand(&self) -> Option<&Errand> {
+        match &self.facts {
+            Facts::Errand(errand) => Some(errand),
             _ => None,
         }
     }

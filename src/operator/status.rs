@@ -4,10 +4,14 @@ mod backup;
 mod bootstrap;
 mod capacity;
 mod conditions;
+mod copies;
+mod errand;
 mod facts;
 mod operation;
 mod recoverable;
+mod requested;
 mod restore;
+mod rollback;
 mod runbook;
 mod upgrade;
 mod verify;
@@ -17,6 +21,7 @@ use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
+pub use errand::{Answer, Answers, View, answers};
 pub use restore::{News, news};
 pub use runbook::linked;
 pub use volumes::{Superseded, superseded};
@@ -92,7 +97,8 @@ pub fn status(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, 
 /// lost may be back. A backup that is too old already is no reason: it was told, and the next one brings a pass.
 pub fn revisit(status: &Dhis2InstanceStatus, observed: &Observed, now: Timestamp) -> Duration {
     const DAY: Duration = Duration::from_hours(24);
-    let overdue = [backup::overdue_in(status, now), verify::overdue_in(status, now)].into_iter().flatten().filter(|wait| !wait.is_zero());
+    let overdue = [backup::overdue_in(status, now), verify::overdue_in(status, now), copies::overdue_in(status, now)];
+    let overdue = overdue.into_iter().flatten().filter(|wait| !wait.is_zero());
     overdue.chain(search(status, observed, now)).chain(operation::again(status)).fold(DAY, Duration::min)
 }
 

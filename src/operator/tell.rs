@@ -11,14 +11,13 @@ use serde_json::json;
 
 use super::{
     events,
-    kind::Kind,
     observe::Observed,
     reconcile::{Context, Error},
     slot,
-    status::{self, News, Outcome},
+    status::{self, Answer, Answers, Outcome, View},
     world::Key,
 };
-use crate::api::{Dhis2Instance, MANAGER};
+use crate::api::{Dhis2Instance, Dhis2InstanceStatus, MANAGER};
 
 /// What telling came to.
 pub struct Told {
@@ -39,9 +38,10 @@ pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observ
     let now = Timestamp::now();
     let told = status::linked(status::status(resource, observed, outcome, now), &context.settings.runbooks);
     let revisit = status::revisit(&told, observed, now);
-    let news = status::news(Some(&told), observed, &context.settings.runbooks, now);
+    let news = News::of(&key.name, Some((&told, outcome)), observed, &context.settings.runbooks, now);
+    let revisit = news.again.map_or(revisit, |again| revisit.min(again));
     if resource.status.as_ref() == Some(&told) {
-        let written = !news.is_empty();
+        let written = !news.answers.is_empty();
         notify(key, context, news).await?;
         return Ok(Told { revisit, written });
     }
@@ -73,22 +73,42 @@ pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observ
 /// When it can't be written.
 pub async fn tell_without_instance(key: &Key, context: &Context) -> Result<(), Error> {
     let observed = Observed { children: context.world.children(key), ..Observed::default() };
-    notify(key, context, status::news(None, &observed, &context.settings.runbooks, Timestamp::now())).await
+    notify(key, context, News::of(&key.name, None, &observed, &context.settings.runbooks, Timestamp::now())).await
 }
 
-/// Writes what is new of requests, onto those that were seen and none of the same name.
-async fn notify(key: &Key, context: &Context, news: Vec<News>) -> Result<(), Error> {
-    let resource = Kind::Dhis2Restore.resource();
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource);
-    for News { name, uid, status } in news {
+/// What is new of requests.
+struct News {
+    answers: Vec<Answer>,
+    again: Option<Duration>,
+}
+
+impl News {
+    fn of(name: &str, instance: Option<(&Dhis2InstanceStatus, &Outcome)>, observed: &Observed, runbooks: &str, now: Timestamp) -> Self {
+        let restores = status::news(instance.map(|(status, _)| status), observed, runbooks, now);
+        let Answers { news, again } = status::answers(&View { name, instance, observed, runbooks, now });
+        Self { answers: restores.into_iter().map(Answer::from).chain(news).collect(), again }
+    }
+}
+
+/// Writes it onto the requests that were seen and none of the same name.
+async fn notify(key: &Key, context: &Context, news: News) -> Result<(), Error> {
+    for Answer { kind, name, uid, status, added } in news.answers {
         if !context.leadership.still_leading() {
             return Ok(());
         }
+        let resource = kind.resource();
+        let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource);
         let patch = json!({
             "apiVersion": resource.api_version, "kind": resource.kind, "metadata": { "name": name, "uid": uid }, "status": status
         });
-        match api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await {
-            Ok(answer) => drop(context.world.put(key, Kind::Dhis2Restore, &name, slot::reduce(Kind::Dhis2Restore, &answer, None))),
+        let answer = if added {
+            let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+            api.patch_status(&name, &parameters, &Patch::Merge(&patch)).await
+        } else {
+            api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await
+        };
+        match answer {
+            Ok(answer) => drop(context.world.put(key, kind, &name, slot::reduce(kind, &answer, None))),
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
             Err(source) => return Err(Error::Status(source)),
         }

@@ -352,7 +352,10 @@ fn named(resource: &Arrived) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::desired::{desired, fixture};
+    use crate::operator::{
+        desired::{desired, fixture},
+        instance::Task,
+    };
 
     #[test]
     fn ours_are_those_that_are_written_as_ours() {
@@ -363,7 +366,9 @@ mod tests {
     fn what_a_start_finds_at_any_stage_is_known_as_wanted() {
         let stages = fixture::STAGES.map(|stage| Instance { stage, ..fixture::plain() });
         let restores = fixture::PHASES.map(|phase| fixture::restoring(&fixture::plain(), phase));
-        for instance in stages.into_iter().chain(restores).chain([fixture::upgrading(&fixture::plain())]) {
+        let asked = [Task::Backup, Task::RestoreTest].map(|task| fixture::asked(&fixture::plain(), task, None));
+        let upgrades = fixture::PREPARATIONS.map(|phase| fixture::upgrading(&fixture::plain(), phase));
+        for instance in stages.into_iter().chain(asked).chain(restores).chain(upgrades) {
             for wanted in desired(&instance) {
                 let there: DynamicObject = serde_json::from_value(wanted.stamped()).unwrap();
                 let known = wish(&instance, wanted.kind, &wanted.name).is_some_and(|wish| wish.is_satisfied_by(&there));

@@ -113,7 +113,7 @@ impl World {
         let mut instances = self.lock();
         let Some(instance) = instances.get_mut(key) else { return false };
         let known = instance.children.get(kind, name).is_some_and(|slot| &*slot.uid == uid) && instance.children.remove(kind, name);
-        instance.doubts += u64::from(known && !matches!(kind, Kind::Job | Kind::Pod | Kind::Dhis2Restore));
+        instance.doubts += u64::from(known && !matches!(kind, Kind::Job | Kind::Pod) && !kind.of_people());
         known
     }
 

@@ -18,6 +18,8 @@ pub const SCHEMA: &str = "
     INSERT INTO datavalue SELECT i, md5(i::text) FROM generate_series(1, 50000) i;
     CREATE TABLE fileresource (uid text, storagekey text);
     INSERT INTO fileresource VALUES ('a', 'dataValue/present'), ('b', 'dataValue/lost');
+    CREATE TABLE jobconfiguration (uid text, enabled boolean);
+    INSERT INTO jobconfiguration VALUES ('sms', true), ('mail', true);
     CREATE TABLE analytics_2026 (id int);
     INSERT INTO analytics_2026 SELECT generate_series(1, 1000);
     CREATE TABLE analytics (id int);

@@ -3,9 +3,9 @@ What the operator may do to instances and their parts. A comment names the modul
 No wildcard, no pods/exec, no listing or watching of Secrets, no custom resource definitions, no roles.
 */}}
 {{- define "dhis2-operator.rules" -}}
-# operator/controller, operator/watch: the instances themselves, and requests to restore them
+# operator/controller, operator/watch: the instances themselves, and requests to restore them, back them up and test that
 - apiGroups: [dhis2.hosting]
-  resources: [dhis2instances, dhis2restores]
+  resources: [dhis2instances, dhis2restores, dhis2backups, dhis2restoretests]
   verbs: [list, watch]
 # operator/reconcile: how an instance is
 - apiGroups: [dhis2.hosting]
@@ -13,7 +13,7 @@ No wildcard, no pods/exec, no listing or watching of Secrets, no custom resource
   verbs: [update]
 # operator/tell: how far a request is
 - apiGroups: [dhis2.hosting]
-  resources: [dhis2restores/status]
+  resources: [dhis2restores/status, dhis2backups/status, dhis2restoretests/status]
   verbs: [patch]
 # operator/secrets: makes passwords; asks for the metadata of those made, and of those that a resource names. RBAC can't grant metadata
 # alone: get lets it read a Secret whose name it knows. It can't find names: it neither lists nor watches.
@@ -33,10 +33,10 @@ No wildcard, no pods/exec, no listing or watching of Secrets, no custom resource
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch]
-# operator/watch, operator/apply: backups
+# operator/watch, operator/apply: backups; copies that are asked for no more go
 - apiGroups: [batch]
   resources: [cronjobs]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 # operator/watch, operator/apply: steps that run once, and go when they are done
 - apiGroups: [batch]
   resources: [jobs]

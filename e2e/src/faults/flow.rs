@@ -38,6 +38,8 @@ pub enum Act {
     Start(&'static str),
     /// Asks for a restore: a `Dhis2Restore` of this name, with these fields beside the instance.
     Ask(&'static str, Value),
+    /// Asks for a backup or a restore test: an object of this kind and name, with these fields beside the instance.
+    Order(&'static str, &'static str, Value),
     /// Ends the operator and starts it with another value of one of its variables.
     Upgrade(&'static str, &'static str),
     /// Waits.
@@ -53,6 +55,8 @@ pub enum Goal {
     Gone,
     /// This `Dhis2Restore` in this phase: over, and as `Ready` beside, or with its step under way.
     Restore(&'static str, &'static str),
+    /// This `Dhis2Backup` or `Dhis2RestoreTest` in this phase, which is over, and as `Ready` beside.
+    Order(&'static str, &'static str, &'static str),
 }
 
 impl Flow {
@@ -110,6 +114,7 @@ pub fn all() -> Vec<Flow> {
     all.extend(changes());
     all.extend(others());
     all.extend(restores());
+    all.extend(orders());
     all
 }
 
@@ -148,6 +153,8 @@ fn changes() -> Vec<Flow> {
         change("size", json!({ "size": "medium" })),
         change("pod", json!({ "pod": { "labels": { "team": "north" }, "nodeSelector": { "disk": "fast" } } })),
         change("version", json!({ "version": "2.42.5" })),
+        flow("rehearsal", ready(json!({ "upgrade": { "rehearse": true } })), vec![Act::Change(json!({ "version": "2.42.5" }))]),
+        flow("rollback", ready(json!({ "upgrade": { "onFailure": "Rollback" } })), vec![Act::Change(json!({ "version": FAILING }))]),
         change("schedule", json!({ "backup": { "schedule": "5 1 * * *", "retention": { "daily": 3 } } })),
         change("suspend", json!({ "backup": { "suspend": true } })),
         change("policies", json!({ "network": { "policies": false } })),
@@ -207,6 +214,21 @@ fn restores() -> Vec<Flow> {
     ]
 }
 
+/// A backup and a restore test that somebody asks for.
+fn orders() -> Vec<Flow> {
+    let backup = |name| Act::Order("Dhis2Backup", name, json!({}));
+    let test = |set: &str| Act::Order("Dhis2RestoreTest", "is-it-good", json!({ "set": set }));
+    let done = |kind, name| Goal::Order(kind, name, "Done");
+    vec![
+        flow("asked-backup", ready(json!({})), vec![backup("first"), Act::Until(done("Dhis2Backup", "first")), backup("second")])
+            .to(done("Dhis2Backup", "second")),
+        flow("asked-restore-test", ready(json!({})), vec![test("play-backup-first")]).to(done("Dhis2RestoreTest", "is-it-good")),
+        flow("asked-restore-test-failed", ready(json!({})), vec![test(BROKEN)]).to(Goal::Order("Dhis2RestoreTest", "is-it-good", "Failed")),
+    ]
+}
+
+/// A version of DHIS2, as its image says it, that does not start.
+pub const FAILING: &str = "2.43.0.0";
 /// A set that can't be restored.
 pub const BROKEN: &str = "broken";
 /// A set whose restore does not come to an end.

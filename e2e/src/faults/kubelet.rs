@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::report::{
-    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Imported, Outcome as Ending, Refusal, Report, Restored,
-    Retention, Verb, Verified,
+    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Imported, Outcome as Ending, Refusal, Rehearsed,
+    Report, Restored, Retention, Verb, Verified,
 };
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::flow::{BROKEN, STUCK};
+use super::flow::{BROKEN, FAILING, STUCK};
 use super::ledger::{Change, Record};
 use crate::site::{Outcome, wait};
 
@@ -171,12 +171,31 @@ async fn serve(client: &Client, pod: &Pod) -> Outcome {
     }
     let spec = pod.spec.clone().unwrap_or_default();
     let now = Timestamp::now();
+    let runs = |container| state(container, &json!({ "running": { "startedAt": now } }));
     let running: Vec<Value> =
-        spec.containers.iter().map(|container| state(container, &json!({ "running": { "startedAt": now } }))).collect();
+        spec.containers.iter().map(|container| if fails(container) { failing(runs(container)) } else { runs(container) }).collect();
     let started: Vec<Value> = spec.init_containers.iter().flatten().map(|container| ended(container, pod)).collect();
-    let conditions: Vec<Value> = ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition).into();
+    let mut conditions: Vec<Value> = ["PodScheduled", "Initialized"].map(condition).into();
+    if !spec.containers.iter().any(fails) {
+        conditions.extend(["ContainersReady", "Ready"].map(condition));
+    }
     let status = json!({ "phase": "Running", "startTime": now, "conditions": conditions, "containerStatuses": running, "initContainerStatuses": started });
     patch_status::<Pod>(client, pod, &status).await
+}
+
+/// Is it a DHIS2 that does not start?
+fn fails(container: &Container) -> bool {
+    container.name == "dhis2" && container.image.as_ref().is_some_and(|image| image.ends_with(&format!(":{FAILING}")))
+}
+
+/// As it is while it is tried for the third time.
+fn failing(mut running: Value) -> Value {
+    let (outcome, reason, message) = (Ending::Failed, Some(Refusal::StartFailed), "played".to_owned());
+    let report = Report { verb: Verb::Startup, outcome, reason, message, data: None };
+    let end = json!({ "exitCode": 143, "reason": "Error", "message": report.to_json() });
+    let more = json!({ "ready": false, "started": false, "restartCount": 2, "lastState": { "terminated": end } });
+    crate::site::instance::merge(&mut running, &more);
+    running
 }
 
 /// A Job's pod does its work, and the Job is complete.
@@ -297,8 +316,14 @@ fn report(container: &Container, pod: &Pod) -> Option<Report> {
         }
         "restore" => (Verb::Restore, Data::Restore(restored(after)?)),
         "import" => (Verb::Import, Data::Import(imported(after))),
+        "rehearse" => (Verb::Rehearse, Data::Rehearse(Rehearsed { version: after("--version").parse().ok()?, seconds: 1 })),
+        "verify" if is_broken(container) => {
+            let (outcome, reason) = (Ending::Refused, Some(Refusal::SetUnknown));
+            return Some(Report { verb: Verb::Verify, outcome, reason, message: "played".to_owned(), data: None });
+        }
         "verify" => {
-            let (set, now) = ("play-backup-first".to_owned(), Timestamp::now());
+            let named = Some(after("--set")).filter(|set| !set.is_empty());
+            let (set, now) = (named.unwrap_or("play-backup-first").to_owned(), Timestamp::now());
             // In a second of its own: a set counts as made after a restore when it is later by the clock of the status, which has no fractions.
             let created = (now + Duration::from_secs(2)).to_string();
             (Verb::Verify, Data::Verify(Verified { set, created, verified: now.to_string(), seconds: 1, bytes: 1 }))
@@ -370,6 +395,9 @@ fn set(pod: &Pod) -> BackedUp {
         oldest: now,
         key: String::new(),
         capacity: Capacity { database: Some(filling), files: Some(filling), repository: Some(filling) },
+        database_bytes: Some(1),
+        dhis2: None,
+        postgresql: Some("17.5".to_owned()),
         verified: None,
         shrunk: None,
     }

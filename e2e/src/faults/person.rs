@@ -77,6 +77,12 @@ impl Person {
                 let request = Dhis2Restore::new(name, serde_json::from_value(spec)?);
                 Api::<Dhis2Restore>::namespaced(self.client.clone(), &self.namespace).create(&PostParams::default(), &request).await?;
             }
+            Act::Order(kind, name, more) => {
+                let resource = Kind::iter().find(|known| known.name() == *kind).ok_or("no such kind")?.resource();
+                let mut order = DynamicObject::new(name, &resource).data(json!({ "spec": { "instance": NAME } }));
+                merge(&mut order.data, &json!({ "spec": more }));
+                self.api(kind)?.create(&PostParams::default(), &order).await?;
+            }
             Act::Upgrade(variable, value) => cast.upgrade(variable, value).await?,
             Act::Until(goal) => self.until(*goal).await?,
         }
@@ -118,6 +124,10 @@ impl Person {
                 let over = self.instance().is_some_and(|instance| instance.data.pointer("/status/operation").is_none());
                 let is_over = phase.parse().is_ok_and(Phase::is_over);
                 told == Some(phase) && if is_over { over && self.is(Goal::Ready) } else { self.works() }
+            }
+            Goal::Order(kind, name, phase) => {
+                let told = self.ledger.object(&self.namespace, kind, name);
+                told.is_some_and(|order| order.data.pointer("/status/phase") == Some(&json!(phase))) && self.is(Goal::Ready)
             }
             Goal::Gone => {
                 let present = self.ledger.present(&self.namespace);

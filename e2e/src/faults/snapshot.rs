@@ -8,6 +8,7 @@ use dhis2_operator::operator::kind::Kind;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::{Map, Value, json};
+use strum::IntoEnumIterator;
 
 use super::ledger::{Change, EVENT, Present, Record};
 
@@ -33,10 +34,16 @@ pub fn of(namespace: &str, records: &[Record], present: &Present) -> Snapshot {
         .collect()
 }
 
-/// What the names of a restore's steps end with.
+/// What the names of the steps of requests end with: twelve digits of the uid, or eight of a restore.
 pub fn short_uids(records: &[Record]) -> Vec<String> {
-    let requests = records.iter().filter(|record| record.kind == Kind::Dhis2Restore.name() && record.change == Change::Made);
-    requests.filter_map(|record| Some(record.object.uid()?.chars().take(8).collect())).collect()
+    let made = records.iter().filter(|record| record.change == Change::Made);
+    let digits = |record: &&Record| match Kind::iter().find(|kind| kind.name() == record.kind)? {
+        Kind::Dhis2Restore => Some(8),
+        Kind::Dhis2Backup | Kind::Dhis2RestoreTest => Some(12),
+        _ => None,
+    };
+    let short = |record: &Record, digits: usize| Some(record.object.uid()?.chars().filter(|c| *c != '-').take(digits).collect());
+    made.filter_map(|record| short(record, digits(&record)?)).collect()
 }
 
 /// Fields that the API server gives, and those whose value is random or a digest over something that is.

@@ -20,7 +20,13 @@ pub struct Generated {
 /// A definition that YAML can't hold.
 pub fn files() -> Result<Vec<Generated>, yaml::Error> {
     let mut files = Vec::new();
-    for (definition, reference) in [(crd::instance(), "docs/reference.md"), (crd::restore(), "docs/reference-restore.md")] {
+    let all = [
+        (crd::instance(), "docs/reference.md"),
+        (crd::restore(), "docs/reference-restore.md"),
+        (crd::backup(), "docs/reference-backup.md"),
+        (crd::restore_test(), "docs/reference-restore-test.md"),
+    ];
+    for (definition, reference) in all {
         let name = definition.metadata.name.clone().unwrap_or_default();
         files.push(Generated { path: format!("crds/{name}.yaml"), text: yaml::write(&definition)? });
         files.push(Generated { path: reference.into(), text: reference::reference(&definition) });

@@ -21,8 +21,6 @@ use crate::cluster::network::NODE_ADDRESS;
 use crate::cluster::programs::{Program, VERSITYGW};
 use crate::cluster::{build, files};
 
-/// Nothing else of the node listens there.
-const PORT: u16 = 19443;
 const BUCKET: &str = "sets";
 const ACCESS_KEY: &str = "story-access-key";
 const SECRET_KEY: &str = "story-secret-access-key";
@@ -34,6 +32,7 @@ const CA: &str = "s3-ca";
 
 /// The bucket, and its server when it is up; that one ends with the value.
 pub struct Bucket {
+    port: u16,
     folder: tempfile::TempDir,
     program: PathBuf,
     authority: String,
@@ -41,11 +40,11 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// An empty one, whose server does not run yet.
+    /// An empty one, whose server does not run yet: on a port of the node that no other story uses.
     ///
     /// # Errors
     /// When the server can't be built, or the certificate can't be made.
-    pub fn new() -> Outcome<Self> {
+    pub fn new(port: u16) -> Outcome<Self> {
         let program = Program::named(VERSITYGW).ok_or("no module builds versitygw")?;
         let program = build::program(&Cache::locate()?, program)?.join(VERSITYGW);
         let folder = tempfile::tempdir()?;
@@ -60,23 +59,23 @@ impl Bucket {
         let key = KeyPair::generate()?;
         files::write(&folder.path().join("server.crt"), parameters.signed_by(&key, &authority)?.pem())?;
         files::write(&folder.path().join("server.key"), key.serialize_pem())?;
-        Ok(Self { folder, program, authority: authority.pem(), server: None })
+        Ok(Self { port, folder, program, authority: authority.pem(), server: None })
     }
 
     /// Where its server listens.
-    pub fn address() -> (Ipv4Addr, u16) {
-        (NODE_ADDRESS, PORT)
+    pub fn address(&self) -> (Ipv4Addr, u16) {
+        (NODE_ADDRESS, self.port)
     }
 
     /// As restic names what is below a prefix.
-    pub fn url(prefix: &str) -> String {
-        format!("s3:https://{NODE_ADDRESS}:{PORT}/{BUCKET}/{prefix}")
+    pub fn url(&self, prefix: &str) -> String {
+        format!("s3:https://{NODE_ADDRESS}:{}/{BUCKET}/{prefix}", self.port)
     }
 
     /// What a resource says of it.
-    pub fn spec() -> Value {
+    pub fn spec(&self) -> Value {
         json!({
-            "bucket": BUCKET, "region": "us-east-1", "endpoint": format!("https://{NODE_ADDRESS}:{PORT}"),
+            "bucket": BUCKET, "region": "us-east-1", "endpoint": format!("https://{NODE_ADDRESS}:{}", self.port),
             "credentials": { "secretName": CREDENTIALS }, "caSecretName": CA, "limitUploadKiB": 20_000, "limitDownloadKiB": 20_000,
         })
     }
@@ -102,14 +101,15 @@ impl Bucket {
     pub async fn serve(&mut self, own: &Own) -> Outcome {
         let place = |name: &str| self.folder.path().join(name);
         let mut command = Command::new(&self.program);
-        command.args(["--port", &format!("{NODE_ADDRESS}:{PORT}"), "--quiet"]);
+        command.args(["--port", &format!("{NODE_ADDRESS}:{}", self.port), "--quiet"]);
         // What it takes for a relative path lies in its data.
         command.arg("--cert").arg(place("server.crt")).arg("--key").arg(place("server.key"));
         command.arg("posix").arg("--sidecar").arg(place("sidecar")).arg(place("data"));
         command.env("ROOT_ACCESS_KEY_ID", ACCESS_KEY).env("ROOT_SECRET_ACCESS_KEY", SECRET_KEY);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.server = Some(in_network_of(own, move || command.spawn())?);
-        let answers = async || in_network_of(own, || TcpStream::connect(SocketAddr::from((NODE_ADDRESS, PORT)))).map(drop);
+        let address = SocketAddr::from(self.address());
+        let answers = async || in_network_of(own, || TcpStream::connect(address)).map(drop);
         Ok(wait::ask("the S3 server to listen", LIMIT, answers).await?)
     }
 

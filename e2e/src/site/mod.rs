@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod bucket;
+pub mod by_hand;
 mod certificate;
 pub mod chance;
 pub mod collect;

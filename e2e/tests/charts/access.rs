@@ -38,7 +38,7 @@ fn no_rule_goes_further_than_promised() {
     // A restore leaves volumes behind; which of them go is held by `what_is_served_or_says_nothing_of_itself_is_never_deleted`.
     assert_eq!(
         deletable,
-        ["jobs", "networkpolicies", "persistentvolumeclaims", "pods"].into(),
+        ["cronjobs", "jobs", "networkpolicies", "persistentvolumeclaims", "pods"].into(),
         "nothing else that holds data or serves users"
     );
 }

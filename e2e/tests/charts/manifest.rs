@@ -28,7 +28,8 @@ fn the_definitions_chart_holds_every_definition_and_nothing_else() {
         assert_eq!(target, fs::canonicalize(root().join("crds").join(&name)).expect("the definition"));
         let text = fs::read_to_string(target).expect("the definition");
         assert!(!text.contains("{{"), "{name}: helm would take a description for a template");
-        assert!(text.len() < 150_000, "{name}: {} bytes are too many for `kubectl apply`", text.len());
+        // It keeps what was applied in an annotation, and all annotations together may have 256 KiB.
+        assert!(text.len() < 200_000, "{name}: {} bytes are too many for `kubectl apply`", text.len());
     }
 }
 

@@ -4,7 +4,6 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::data::{self, Data};
 use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds};
@@ -28,7 +27,7 @@ fn import() {
             json!({ "bootstrap": { "fromDump": { "volumeClaim": "brought", "path": path, "filesPath": "files" } },
                 "encryption": { "secretName": "old-encryption" } })
         };
-        instance.apply(&story.manifest("play", &bootstrap("dhis2.sql"))).await?;
+        instance.apply(&story.small_manifest("play", &bootstrap("dhis2.sql"))).await?;
         let took = instance.unready("ImportFailed", "the claim has no dhis2.sql: there is dhis2.sql.gz, files", TOLD).await?;
         story.tell(&format!("a wrong path was told after {:.1} s", took.as_secs_f32()));
         let begun = Instant::now();
@@ -48,7 +47,7 @@ fn import() {
 /// Another server with data, the dump of which somebody brings as `docs/import.md` says; it is gone afterwards but for its key.
 async fn old_server(story: &Story) -> Outcome<(Account, Data)> {
     let old = story.instance("old");
-    old.apply(&story.manifest("old", &json!({}))).await?;
+    old.apply(&story.small_manifest("old", &json!({}))).await?;
     old.settled().await?;
     let door = Door::new(&story.site, &old.host);
     door.opens(Scheme::Http, Duration::from_secs(20)).await?;
@@ -110,15 +109,12 @@ fn carry(story: &Story) -> Outcome {
 /// A copy that begins with a set of the old server, which is an instance itself and goes on.
 async fn beside_the_old_one(story: &Story, admin: &Account, data: &Data) -> Outcome {
     let old = story.instance("old");
-    let last = |seen: &Dhis2Instance| Some(seen.status.as_ref()?.backup.as_ref()?.last.as_ref()?.set.clone());
-    let from = format!("--from=cronjob/{}-backup", old.name);
-    run::output(story.site.kubectl().args(["--namespace", &story.namespace, "create", "job", &from, "whole"]))?;
-    old.when("a set with the data", |seen| last(seen).as_deref() == Some("whole")).await?;
+    story.back_up(&old, "whole").await?;
     let copy = story.instance("copy");
     let backup =
         json!({ "repository": { "volumeClaim": "old-backups" }, "passwordSecretName": "old-backup", "before": "2099-01-01T00:00:00Z" });
     let spec = json!({ "bootstrap": { "fromBackup": backup }, "encryption": { "secretName": "old-encryption" } });
-    copy.apply(&story.manifest("copy", &spec)).await?;
+    copy.apply(&story.small_manifest("copy", &spec)).await?;
     let seen = copy.settled().await?;
     let set = seen.status.as_ref().and_then(|status| status.bootstrap.as_ref()?.set.clone());
     assert_eq!((holds(&seen, "DataLoaded"), set.as_deref()), (true, Some("whole")));

@@ -81,7 +81,7 @@ impl<'a> Twins<'a> {
         let made = |namespace: &str| {
             // The schedule would follow from the namespace.
             let spec = json!({ "backup": { "schedule": "0 1 * * *" }, "files": { "volume": { "size": "10Gi" } } });
-            let mut manifest = story.manifest("play", &spec);
+            let mut manifest = story.small_manifest("play", &spec);
             let host = format!("play-{namespace}.localhost");
             instance::merge(&mut manifest, &json!({ "metadata": { "namespace": namespace }, "spec": { "web": { "host": host } } }));
             (story.instance_in(namespace, "play"), manifest)

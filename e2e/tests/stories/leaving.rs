@@ -47,7 +47,7 @@ fn leaving() {
         door.opens(Scheme::Http, NOTICED).await?;
         let admin = instance.admin().await?;
         let data = data::put(&door, &admin).await?;
-        looks_away(&story, &instance).await?;
+        Box::pin(looks_away(&story, &instance)).await?;
         let left = Left { key: instance.secret("encryption").await?, admin, data, kept: retained(&story, &instance).await? };
         is_not_taken_back_unasked(&story, &instance, &manifest, &left.kept).await?;
         is_taken_back(&story, &instance, &door, &left).await?;

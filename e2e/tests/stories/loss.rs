@@ -27,7 +27,7 @@ fn loss() {
     crate::tell("loss", |story| async move {
         Operator::install(&story).await?;
         let instance = story.instance("play");
-        instance.apply(&story.manifest("play", &json!({ "deletionPolicy": "Delete" }))).await?;
+        instance.apply(&story.small_manifest("play", &json!({ "deletionPolicy": "Delete" }))).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
         let door = Door::new(&story.site, &instance.host);
@@ -51,7 +51,7 @@ async fn a_foreign_object(story: &Story) -> Outcome {
     let metadata = ObjectMeta { name: Some("other".to_owned()), ..ObjectMeta::default() };
     let foreign = api.create(&PostParams::default(), &ConfigMap { metadata, data: Some(data), ..ConfigMap::default() }).await?;
     let other = story.instance("other");
-    other.apply(&story.manifest("other", &json!({ "deletionPolicy": "Delete" }))).await?;
+    other.apply(&story.small_manifest("other", &json!({ "deletionPolicy": "Delete" }))).await?;
     stalled(&other, "NameConflict", "ConfigMap other").await?;
     tokio::time::sleep(LONG_ENOUGH).await;
     assert_eq!(api.get("other").await?.resource_version(), foreign.resource_version(), "an object of somebody else was changed");

@@ -39,7 +39,7 @@ fn neighbours() {
         street.databases_are_apart().await?;
         street.a_longer_name_is_refused().await?;
         street.a_neighbour_in_the_way_is_named().await?;
-        street.the_later_one_waits(&homes[1], &operator).await
+        Box::pin(street.the_later_one_waits(&homes[1], &operator)).await
     });
 }
 

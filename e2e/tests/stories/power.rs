@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::chance::Chance;
 use dhis2_e2e::site::data::{self, Data};
 use dhis2_e2e::site::door::{Account, Door, Scheme};
@@ -133,7 +132,7 @@ async fn restarting(story: &Story, instance: &Instance, people: &People) -> Outc
 
 /// The set that is cut does not count; the Job makes another, or the next one does.
 async fn backing_up(story: &Story, instance: &Instance, people: &People) -> Outcome {
-    run::output(story.site.kubectl().args(["--namespace", &story.namespace, "create", "job", "--from=cronjob/play-backup", "cut"]))?;
+    story.start("play-backup", "cut")?;
     let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
     let works = async || {
         let found =
@@ -150,7 +149,7 @@ async fn backing_up(story: &Story, instance: &Instance, people: &People) -> Outc
         conditions.any(|condition| condition.status == "True" && ["Complete", "Failed"].contains(&condition.type_.as_str()))
     };
     wait::until(&jobs, "cut", "the backup to end", BACK, ended).await?;
-    run::output(story.site.kubectl().args(["--namespace", &story.namespace, "create", "job", "--from=cronjob/play-backup", "after"]))?;
+    story.start("play-backup", "after")?;
     wait::until(&jobs, "after", "the next backup", BACK, |job| job.status.as_ref().is_some_and(|status| status.succeeded == Some(1)))
         .await?;
     instance.until("BackupHealthy").await?;

@@ -1,6 +1,7 @@
 //! Proof: a set is restored on scratch space while the instance serves, and what is proven is told; a loss of data is noticed although
 //! the backup is whole; damage to the repository is found before the set is needed, and what the runbook says leads back to a proven set.
 
+mod asked;
 mod capacity;
 
 use std::time::{Duration, Instant};
@@ -51,6 +52,7 @@ fn proof() {
         let (admin, first) = (instance.admin().await?, served(&story).await?);
         data::put(&door, &admin).await?;
         nothing_is_proven_yet(&story, &instance).await?;
+        Box::pin(asked::asked_for(&story, &instance)).await?;
         backed_up(&story, &instance, "kept").await?;
         is_proven(&story, &instance, "kept", "test-1").await?;
         scratch_goes(&story, "test-1").await?;
@@ -75,14 +77,8 @@ fn backup(seen: &Dhis2Instance) -> BackupStatus {
     seen.status.as_ref().and_then(|status| status.backup.clone()).unwrap_or_default()
 }
 
-fn start(story: &Story, of: &str, name: &str) -> Outcome {
-    let from = format!("--from=cronjob/play-{of}");
-    run::output(story.site.kubectl().args(["--namespace", &story.namespace, "create", "job", &from, name]))?;
-    Ok(())
-}
-
 async fn backed_up(story: &Story, instance: &Instance, name: &str) -> Outcome {
-    start(story, "backup", name)?;
+    story.start("play-backup", name)?;
     let told = |seen: &Dhis2Instance| backup(seen).last.is_some_and(|last| last.set == name);
     instance.when(&format!("set {name} in the status"), told).await?;
     Ok(())
@@ -103,7 +99,7 @@ async fn nothing_is_proven_yet(story: &Story, instance: &Instance) -> Outcome {
 /// What the CronJob does at the weekend, now.
 async fn is_proven(story: &Story, instance: &Instance, set: &str, job: &str) -> Outcome {
     let begun = Instant::now();
-    start(story, "verify", job)?;
+    story.start("play-verify", job)?;
     let proven = |seen: &Dhis2Instance| {
         instance::holds(seen, "RestoreVerified") && backup(seen).last_verified.is_some_and(|verified| verified.set == set)
     };
@@ -171,7 +167,7 @@ async fn damage_is_found(story: &Story, instance: &Instance) -> Outcome {
     let damage = "cd /play-backups/repository/data; for pack in */*; do chmod u+w $pack; \
                   dd if=/dev/urandom of=$pack bs=1 count=8 seek=$(($(wc -c < $pack) / 2)) conv=notrunc 2>/dev/null; done";
     story.inside("hand", damage)?;
-    start(story, "verify", "test-2")?;
+    story.start("play-verify", "test-2")?;
     let found = |seen: &Dhis2Instance| reason(seen, "RestoreVerified").as_deref() == Some("RepositoryDamaged");
     let seen = instance.when("RepositoryDamaged", found).await?;
     assert!(instance::holds(&seen, "Ready"), "the instance serves all the same");

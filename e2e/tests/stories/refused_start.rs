@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dhis2_e2e::site::instance::{Instance, condition};
+use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
-use dhis2_operator::api::PAUSED;
+use dhis2_operator::api::{Dhis2Instance, PAUSED};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -29,7 +29,9 @@ fn refused_start() {
     crate::tell("refused-start", |story| async move {
         Operator::install(&story).await?;
         let instance = story.instance("play");
-        instance.apply(&story.manifest("play", &json!({ "backup": { "suspend": true } }))).await?;
+        // What is started at once is looked at by its own pod only.
+        let spec = json!({ "backup": { "suspend": true }, "upgrade": { "backup": false } });
+        instance.apply(&story.manifest("play", &spec)).await?;
         instance.settled().await?;
         no_such_image(&story, &instance).await?;
         another_version(&story, &instance).await?;
@@ -78,7 +80,13 @@ async fn another_version(story: &Story, instance: &Instance) -> Outcome {
     };
     let (repository, version) = (&story.site.images.dhis2, story.site.version());
     own.name_too(&format!("{repository}:{version}"), &format!("{repository}:2.43.78.0"))?;
-    instance.change(&json!({ "version": "2.43.78" })).await?;
+    instance.change(&json!({ "version": "2.43.78", "upgrade": { "backup": true } })).await?;
+    let blocked = |seen: &Dhis2Instance| {
+        let told = condition(seen, "Stalled").filter(|told| told.reason == "UpgradeBlocked" && told.message.contains(version));
+        told.is_some() && holds(seen, "Ready")
+    };
+    instance.when("the old version to go on, and why", blocked).await?;
+    instance.change(&json!({ "upgrade": { "backup": false } })).await?;
     told(story, instance, "ImageVersionMismatch", version, REPLACED).await?;
     instance.change(&json!({ "version": version })).await?;
     instance.settled().await?;

@@ -43,16 +43,17 @@ fn upgrade() {
         is_there(&door, &admin, &data).await?;
         back_to_the_old_version(&story, &instance, older, &set).await?;
         is_there(&door, &admin, &data).await?;
-        blocked_without_a_backup(&story, &instance, newest).await
+        Box::pin(blocked_without_a_backup(&story, &instance, newest)).await
     });
 }
 
 /// As the operator writes it: a hotfix of none is left out.
-fn as_told(version: &str) -> String {
+pub fn as_told(version: &str) -> String {
     version.parse::<Version>().map_or_else(|_| version.to_owned(), |version| version.to_string())
 }
 
-async fn is_there(door: &Door, admin: &Account, data: &Data) -> Outcome {
+/// The organisation unit and the file are there.
+pub async fn is_there(door: &Door, admin: &Account, data: &Data) -> Outcome {
     door.opens(Scheme::Http, Duration::from_secs(30)).await?;
     let (door, admin, data) = (door.clone(), admin.clone(), data.clone());
     Ok(tokio::task::spawn_blocking(move || data::check(&door, &admin, &data)).await??)

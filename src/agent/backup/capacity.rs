@@ -55,7 +55,14 @@ mod tests {
 
     fn snapshot(day: u32, part: &str) -> Snapshot {
         let tags = ["set=a".to_owned(), format!("part={part}")].to_vec();
-        Snapshot { id: format!("{part}-{day}"), time: at(day).parse().unwrap(), hostname: String::new(), tags, paths: Vec::new() }
+        Snapshot {
+            id: format!("{part}-{day}"),
+            original: None,
+            time: at(day).parse().unwrap(),
+            hostname: String::new(),
+            tags,
+            paths: Vec::new(),
+        }
     }
 
     fn base_of(days: &[u32], now: u32) -> Option<String> {

@@ -5,10 +5,10 @@
 
 mod capacity;
 mod dump;
-mod retention;
 mod sane;
 mod steps;
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -19,14 +19,14 @@ use nix::fcntl::Flock;
 
 use super::Ended;
 use super::args::{Backup, Keep};
-use super::digest;
 use super::failure::{Failure, told};
 use super::log::Log;
 use super::paths::Paths;
 use super::postgres::{programs, reach};
 use super::sets::manifest::Manifest;
 use super::sets::restic::{self, Owner, Repository, Snapshot};
-use super::sets::{manifest, proof, set};
+use super::sets::retention::Rules;
+use super::sets::{self, manifest, proof, retention, set};
 use super::termination::Message;
 use super::{secret, volume};
 use crate::layout;
@@ -132,19 +132,18 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     let capacity = capacity::capacity(&manifest, earlier(&repository, &snapshots, &manifest, log).as_ref());
     let kept = match manifest.doubt() {
         _ if arguments.keep.append_only => retention::leave(&repository)?,
-        None => retention::apply(&repository, &arguments.keep, &arguments.name, &pending, log)?,
+        None => retention::apply(&repository, rules(&arguments.keep, arguments), &pending, log)?,
         Some(doubt) => retention::postpone(&repository, doubt)?,
     };
     let verified = proof::newest(&repository, &snapshots).inspect_err(|error| log.warn(&told(error))).unwrap_or_default();
     let report = manifest.report(kept.retention, kept.sets, kept.oldest, verified, capacity);
-    let report = BackedUp { key: known_by(paths)?, ..report };
+    let report = BackedUp { key: sets::known_by(&secret::read(&paths.of(layout::BACKUP_PASSWORD))?), ..report };
     Ok((message(&report, kept.trouble), Some(Data::Backup(Box::new(report)))))
 }
 
-/// By which people know the key that they have taken into the safe. It is random and long: its digest tells nobody.
-fn known_by(paths: &Paths) -> Result<String, Error> {
-    let digest = digest::sha256(secret::read(&paths.of(layout::BACKUP_PASSWORD))?.reveal().as_bytes());
-    Ok(digest.chars().take(16).collect())
+fn rules<'a>(keep: &'a Keep, arguments: &'a Backup) -> Rules<'a> {
+    static NONE: BTreeSet<String> = BTreeSet::new();
+    Rules { keep, host: &arguments.name, stays: &NONE }
 }
 
 /// Held while the set is made. Where the repository has no volume it is the directory of the files, which all backups of an instance
@@ -175,7 +174,7 @@ fn make_room(repository: &Repository, snapshots: &[Snapshot], arguments: &Backup
     // A doubtful set pushes out no whole one, here neither: no rule keeps everything.
     let whole = newest.is_none_or(|newest| manifest::read(repository, &newest.id).is_ok_and(|manifest| manifest.doubt().is_none()));
     let keep = if whole { &arguments.keep } else { &Keep::default() };
-    if let Err(error) = retention::make_room(repository, keep, &arguments.name, pending, log) {
+    if let Err(error) = retention::make_room(repository, rules(keep, arguments), pending, log) {
         log.warn(&format!("no room was made: {}", told(&error)));
     }
 }

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Instant;
 
-use serde::Deserialize;
-
 use super::{Error, dump, sane};
 use crate::agent::args::Backup;
 use crate::agent::failure::told;
@@ -205,14 +203,8 @@ impl Making<'_> {
 
     /// Asked of restic where no file system tells. A set counts without it.
     fn repository_bytes(&self) -> Option<u64> {
-        #[derive(Deserialize)]
-        struct Stats {
-            total_size: u64,
-        }
-        let arguments = |restic: &mut Command| _ = restic.args(["stats", "--mode", "raw-data", "--no-lock"]);
-        let ask = || self.repository.ask::<Stats>("measure the repository", arguments);
-        let asked = self.repository.is_remote().then(ask)?;
-        asked.inspect_err(|error| self.log.warn(&told(error))).ok().map(|stats| stats.total_size)
+        let asked = self.repository.is_remote().then(|| self.repository.bytes())?;
+        asked.inspect_err(|error| self.log.warn(&told(error))).ok()
     }
 
     fn resource(&self) -> Result<serde_json::Value, Error> {

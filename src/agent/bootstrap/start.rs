@@ -21,7 +21,7 @@ pub fn wait(dhis2: &Dhis2, log: Log, reports: &Message) -> String {
     loop {
         let state = match dhis2.ping() {
             Ok(answer) if answer.status == 200 => {
-                match (version(dhis2), ready.take()) {
+                match (dhis2.version(), ready.take()) {
                     (Some(version), Some(before)) if version == before => return version,
                     (now, _) => ready = now,
                 }
@@ -36,10 +36,4 @@ pub fn wait(dhis2: &Dhis2, log: Log, reports: &Message) -> String {
         }
         std::thread::sleep(ASK);
     }
-}
-
-fn version(dhis2: &Dhis2) -> Option<String> {
-    let answer = dhis2.login_config().ok().filter(|answer| answer.status == 200)?;
-    let body: serde_json::Value = serde_json::from_str(&answer.body).ok()?;
-    Some(body.get("apiVersion")?.as_str()?.to_owned())
 }

@@ -16,6 +16,9 @@ pub enum Error {
     /// The set can't be restored.
     #[error(transparent)]
     Restore(#[from] restore::Error),
+    /// The copy would send messages.
+    #[error("switch off the scheduled jobs of the copy")]
+    Jobs(#[source] ::postgres::Error),
     /// All sets are later.
     #[error("the repository has no set of {before} or before: the oldest is set {set} of {created}")]
     NoneBefore {
@@ -116,7 +119,7 @@ impl Failure for Error {
             Self::Key(_) => Some(Refusal::EncryptionKeyMismatch),
             Self::Downgrade { .. } => Some(Refusal::DowngradeRefused),
             Self::Newer { .. } => Some(Refusal::PostgresVersionMismatch),
-            Self::NoneBefore { .. } | Self::Volume(_) | Self::Secret(_) | Self::Private(_) => None,
+            Self::Jobs(_) | Self::NoneBefore { .. } | Self::Volume(_) | Self::Secret(_) | Self::Private(_) => None,
         }
     }
 }

@@ -36,19 +36,24 @@ pub use request::choose;
 /// A second Job, started because the first one's node was lost, waits this long for the first one's lock.
 const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 
+/// No scheduled job of DHIS2 runs (dhis2-core, `JobConfiguration.hbm.xml`: `enabled`).
+const WITHOUT_JOBS: &str = "UPDATE public.jobconfiguration SET enabled = false";
+
 /// Restores the set that is asked for, or confirms that it has been restored.
 pub fn restore(arguments: &args::Restore, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
     reports.waiting(&format!("restoring {} to new volumes", arguments.wanted.told()), log);
     let _lock = volume::lock(&paths.of(layout::DATA_LOCK), LOCK_PATIENCE)?;
-    let files = Store::of(paths);
+    // What is tried on a copy reads no files.
+    let files = (!arguments.rehearsal).then(|| Store::of(paths));
+    let files = files.as_ref();
     let (mark, origin) = match mark::read(paths)? {
         Some(mark) => {
             mark::whole(paths, &mark)?;
             let origin = answer(&mark, arguments)?;
-            files.are_whole(origin.files)?;
+            files.map_or(Ok(()), |files| files.are_whole(origin.files))?;
             (mark, origin)
         }
-        None => make(arguments, paths, &files, log)?,
+        None => make(arguments, paths, files, log)?,
     };
     Ok(ended(mark, origin))
 }
@@ -71,22 +76,24 @@ fn answer(mark: &mark::Mark, arguments: &args::Restore) -> Result<mark::Origin, 
     }
 }
 
-fn make(arguments: &args::Restore, paths: &Paths, files: &Store, log: Log) -> Result<(mark::Mark, mark::Origin), Error> {
+fn make(arguments: &args::Restore, paths: &Paths, files: Option<&Store>, log: Log) -> Result<(mark::Mark, mark::Origin), Error> {
     let programs = Programs::find(arguments.postgresql)?;
     let mark = match finish::begun(&programs, paths, &arguments.instance)? {
         Some(prepared) => prepared,
         None => build(&programs, arguments, paths, files, log)?,
     };
     let origin = answer(&mark, arguments)?;
-    files.unmark()?;
-    files.are_whole(origin.files)?;
+    if let Some(files) = files {
+        files.unmark()?;
+        files.are_whole(origin.files)?;
+    }
     finish::forget(paths)?;
     Ok((mark::finish(paths, mark)?, origin))
 }
 
 /// Everything up to the data directory's name. Its mark is prepared then, and says all that is left to know.
-fn build(programs: &Programs, arguments: &args::Restore, paths: &Paths, files: &Store, log: Log) -> Result<mark::Mark, Error> {
-    files.are_ours(&arguments.instance)?;
+fn build(programs: &Programs, arguments: &args::Restore, paths: &Paths, files: Option<&Store>, log: Log) -> Result<mark::Mark, Error> {
+    files.map_or(Ok(()), |files| files.are_ours(&arguments.instance))?;
     let repository = Repository::existing(&arguments.repository, paths)?;
     let snapshots = repository.snapshots()?;
     let noted = note::read(paths, &arguments.instance);
@@ -105,17 +112,21 @@ fn build(programs: &Programs, arguments: &args::Restore, paths: &Paths, files: &
     fits(&restore, arguments, paths)?;
     let credentials = Credentials::read(paths)?;
     finish::clear(paths, log)?;
-    files.clear(log)?;
     restore.database.volume.takes(restore.database_bytes())?;
-    restore.files.volume.takes(manifest.files.bytes)?;
+    if let Some(files) = files {
+        files.clear(log)?;
+        restore.files.volume.takes(manifest.files.bytes)?;
+    }
     note::write(paths, &Note { instance: arguments.instance.clone(), set: manifest.set.clone(), created: manifest.created.clone() })?;
-    files.mark(&arguments.instance)?;
 
     let start = Instant::now();
-    let database_bytes = database(&restore, programs, &credentials, &arguments.instance)?;
-    restore.files()?;
-    log.info(&format!("the files are as the manifest says: writing {} bytes to disk", manifest.files.bytes));
-    files.settle()?;
+    files.map_or(Ok(()), |files| files.mark(&arguments.instance))?;
+    let database_bytes = database(&restore, programs, &credentials, arguments)?;
+    if let Some(files) = files {
+        restore.files()?;
+        log.info(&format!("the files are as the manifest says: writing {} bytes to disk", manifest.files.bytes));
+        files.settle()?;
+    }
     create::to_disk(programs, &database_place.directory, log)?;
     let origin = origin(&manifest, start.elapsed().as_secs(), database_bytes);
     let mark = mark::Mark {
@@ -156,13 +167,18 @@ fn recorded(manifest: &Manifest) -> KeyDigest {
 }
 
 /// Restores the database and makes it the instance's. Returns its size in bytes.
-fn database(restore: &Restore<'_>, programs: &Programs, credentials: &Credentials, instance: &str) -> Result<u64, Error> {
+fn database(restore: &Restore<'_>, programs: &Programs, credentials: &Credentials, arguments: &args::Restore) -> Result<u64, Error> {
     let manifest = restore.manifest;
     let server = restore.database(programs, credentials)?;
+    if arguments.rehearsal {
+        // As the owner, like whatever may call what a dump has brought. A copy sends nobody a message.
+        let mut owner = server.connect_as(&credentials.owner, layout::DATABASE)?;
+        owner.batch_execute(WITHOUT_JOBS).map_err(Error::Jobs)?;
+    }
     let mut client = server.connect(layout::DATABASE)?;
     // No dump has the schema of what a database remembers: this one is given its own, with what the manifest repeats of the old one.
     let last_started = Some(manifest.dhis2.used());
-    let identity = Identity { instance: instance.to_owned(), key: recorded(manifest), last_started };
+    let identity = Identity { instance: arguments.instance.clone(), key: recorded(manifest), last_started };
     create::remember(&mut client, &credentials.owner, &identity)?;
     let bytes = create::analyse(&mut client, restore.log)?;
     drop(client);

@@ -112,14 +112,13 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket of this address; none when the repository is on a volume.
-    pub fn find(address: &Address, paths: &Paths) -> Result<Option<Self>, Error> {
+    /// The bucket of this address, which `field` of the resource names; none when the repository is on a volume.
+    pub fn find(address: &Address, paths: &Paths, field: &'static str) -> Result<Option<Self>, Error> {
         let Some(url) = &address.s3 else { return Ok(None) };
         let region = address.s3_region.iter().map(|region| format!("s3.region={region}"));
         let lookup = address.s3_path_style.then(|| "s3.bucket-lookup=path".to_owned());
         // What fails is tried again by restic itself, which tells so; below it that would only take time.
         let options = region.chain(lookup).chain(["s3.retries=2".to_owned()]).collect();
-        let field = if address.read_only { "spec.bootstrap.fromBackup.repository.s3" } else { "spec.backup.repository.s3" };
         let credential = |key| mounted(paths, layout::S3_CREDENTIALS, (field, "credentials.secretName"), key);
         let ca =
             address.s3_ca.then(|| mounted(paths, layout::S3_CA, (field, "caSecretName"), layout::S3_CA_CERTIFICATE).map(|_| ca(paths)));
@@ -176,6 +175,8 @@ fn mounted(paths: &Paths, place: &str, fields: (&'static str, &'static str), key
 mod tests {
     use super::*;
 
+    const FIELD: &str = "spec.backup.repository.s3";
+
     fn address() -> Address {
         Address { s3: Some("s3:https://s3.example.org/sets/demo/play".into()), s3_path_style: true, s3_patience: 1, ..Address::default() }
     }
@@ -195,19 +196,19 @@ mod tests {
     fn what_is_missing_is_told_with_its_field() {
         for keys in [&[][..], &[("accessKeyID", "A")], &[("accessKeyID", "A"), ("secretAccessKey", "\n")]] {
             let (_root, paths) = with(keys);
-            let error = Bucket::find(&address(), &paths).unwrap_err();
+            let error = Bucket::find(&address(), &paths, FIELD).unwrap_err();
             assert_eq!(error.reason(), Some(Refusal::SecretMissing));
             assert!(error.to_string().contains("spec.backup.repository.s3.credentials.secretName"), "{error}");
         }
         let (_root, paths) = with(&[("accessKeyID", "A"), ("secretAccessKey", "S")]);
-        let error = Bucket::find(&Address { s3_ca: true, ..address() }, &paths).unwrap_err().to_string();
+        let error = Bucket::find(&Address { s3_ca: true, ..address() }, &paths, FIELD).unwrap_err().to_string();
         assert!(error.contains("s3.caSecretName does not exist, or holds nothing under the key ca.crt"), "{error}");
     }
 
     #[test]
     fn credentials_are_in_the_environment_of_restic_and_in_no_argument() {
         let (_root, paths) = with(&[("accessKeyID", "Access-1"), ("secretAccessKey", "Secret-1")]);
-        let bucket = Bucket::find(&address(), &paths).unwrap().unwrap();
+        let bucket = Bucket::find(&address(), &paths, FIELD).unwrap().unwrap();
         let mut restic = Command::new("restic");
         bucket.tell(&mut restic);
         let arguments: Vec<_> = restic.get_args().collect();
@@ -215,6 +216,6 @@ mod tests {
         assert!(restic.get_envs().any(|(name, value)| name == "AWS_SECRET_ACCESS_KEY" && value.is_some_and(|value| value == "Secret-1")));
         assert!(!format!("{bucket:?}").contains("Secret-1"));
         assert_eq!(bucket.without_secrets("key Secret-1 of Access-1"), "key [secret] of Access-1");
-        assert!(Bucket::find(&Address::default(), &paths).unwrap().is_none(), "on a volume");
+        assert!(Bucket::find(&Address::default(), &paths, FIELD).unwrap().is_none(), "on a volume");
     }
 }

@@ -243,6 +243,9 @@ impl Manifest {
             oldest,
             key: String::new(),
             capacity,
+            database_bytes: Some(self.postgresql.bytes),
+            dhis2: Some(self.dhis2.used()),
+            postgresql: Some(self.postgresql.version.clone()),
             verified,
             shrunk: self.shrunk.as_ref().map(|shrunk| format!("{} in set {}", shrunk.what, shrunk.than)),
         }

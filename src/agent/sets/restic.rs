@@ -1,5 +1,6 @@
 //! The restic repository of an instance.
 
+mod copying;
 mod error;
 mod remote;
 mod snapshot;
@@ -49,7 +50,7 @@ impl Repository {
         match &repository.place {
             Place::Volume(directory) if directory.join("config").is_file() => {}
             Place::Volume(directory) => repository.initialise(directory)?,
-            Place::Bucket(bucket) => remote::open(&repository, bucket, owner)?,
+            Place::Bucket(bucket) => remote::open(&repository, bucket, owner, None)?,
         }
         // What a killed pod has left is taken away before it costs a wait.
         repository.unlock_stale("remove stale locks")?;
@@ -59,23 +60,33 @@ impl Repository {
     /// The instance's repository, which is never made here.
     pub fn existing(address: &Address, paths: &Paths) -> Result<Self, Error> {
         let repository = Self::at(address, paths)?;
-        match &repository.place {
-            Place::Volume(directory) if directory.join("config").is_file() => {}
-            Place::Volume(directory) => return Err(Error::Absent(directory.clone())),
-            Place::Bucket(bucket) => remote::existing(&repository, bucket)?,
-        }
+        repository.is_there()?;
         if !repository.read_only {
             repository.unlock_stale("remove stale locks")?;
         }
         Ok(repository)
     }
 
+    fn is_there(&self) -> Result<(), Error> {
+        match &self.place {
+            Place::Volume(directory) if directory.join("config").is_file() => Ok(()),
+            Place::Volume(directory) => Err(Error::Absent(directory.clone())),
+            Place::Bucket(bucket) => remote::existing(self, bucket),
+        }
+    }
+
     fn at(address: &Address, paths: &Paths) -> Result<Self, Error> {
-        let bucket = Bucket::find(address, paths)?;
+        let field = if address.read_only { "spec.bootstrap.fromBackup.repository.s3" } else { "spec.backup.repository.s3" };
+        Self::named(address, paths, field, layout::BACKUP_PASSWORD)
+    }
+
+    /// `field`: that of the resource which names its bucket; `key`: where its key is mounted.
+    fn named(address: &Address, paths: &Paths, field: &'static str, key: &str) -> Result<Self, Error> {
+        let bucket = Bucket::find(address, paths, field)?;
         Ok(Self {
             program: program(paths),
             place: bucket.map_or_else(|| Place::Volume(paths.of(layout::REPOSITORY)), Place::Bucket),
-            password_file: paths.of(layout::BACKUP_PASSWORD),
+            password_file: paths.of(key),
             read_only: address.read_only,
         })
     }

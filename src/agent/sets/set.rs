@@ -98,7 +98,7 @@ mod tests {
 
     fn snapshot(set: &str, part: Part, instance: &str) -> Snapshot {
         let tags = vec![format!("set={set}"), part.tag(), format!("instance={instance}")];
-        Snapshot { id: "1".into(), time: jiff::Timestamp::UNIX_EPOCH, hostname: String::new(), tags, paths: Vec::new() }
+        Snapshot { id: "1".into(), original: None, time: jiff::Timestamp::UNIX_EPOCH, hostname: String::new(), tags, paths: Vec::new() }
     }
 
     #[test]

@@ -59,7 +59,10 @@ fn uses(verb: &Command) -> Vec<&'static str> {
                 .collect()
         }
         Command::Database(Database::Check) => vec![layout::SOCKETS],
-        Command::Check(_) => vec![layout::DATABASE_USERNAME, layout::DATABASE_PASSWORD, layout::ENCRYPTION_PASSWORD, layout::FILES],
+        Command::Check(check) => [layout::DATABASE_USERNAME, layout::DATABASE_PASSWORD, layout::ENCRYPTION_PASSWORD]
+            .into_iter()
+            .chain((!check.only).then_some(layout::FILES))
+            .collect(),
         Command::Startup(_) => vec![layout::AGENT],
         Command::Watch(watched) => match watched.subject {
             Subject::Database => vec![layout::DATA, layout::SOCKETS, layout::WATCH_TOLD],
@@ -73,13 +76,20 @@ fn uses(verb: &Command) -> Vec<&'static str> {
         Command::Restore(restore) => [layout::RESTIC, layout::BACKUP_PASSWORD, layout::ENCRYPTION_PASSWORD]
             .into_iter()
             .chain(repository(&restore.repository))
-            .chain([layout::MARK, layout::PGDATA_BUILDING, layout::FILES, layout::DATABASE_USERNAME, "/tmp/x", "/etc/passwd"])
+            .chain((!restore.rehearsal).then_some(layout::FILES))
+            .chain([layout::MARK, layout::PGDATA_BUILDING, layout::DATABASE_USERNAME, "/tmp/x", "/etc/passwd"])
             .chain(passwords)
             .collect(),
         Command::Import(_) => [layout::ENCRYPTION_PASSWORD, layout::SOURCE, layout::MARK, layout::PGDATA_BUILDING, layout::FILES]
             .into_iter()
             .chain([layout::DATABASE_USERNAME, "/tmp/x", "/etc/passwd"])
             .chain(passwords)
+            .collect(),
+        Command::Rehearse(_) => vec![layout::DHIS2_LOG],
+        Command::Copy(copy) => [layout::RESTIC, layout::BACKUP_PASSWORD, layout::COPY_PASSWORD, "/tmp/x"]
+            .into_iter()
+            .chain(repository(&copy.repository))
+            .chain(copy.from_s3.is_none().then_some(layout::REPOSITORY))
             .collect(),
         // Run by people.
         Command::Recover(_) => Vec::new(),
@@ -122,16 +132,18 @@ fn the_agent_understands_its_commands_and_finds_what_it_uses() {
     let mut verbs = 0;
     let in_bucket = fixture::in_bucket(Endpoint { host: "s3.example.org".into(), port: 443 });
     let adopting_bucket = Instance { adopt: true, ..in_bucket.clone() };
-    for container in [fixture::plain(), adopting, in_bucket, adopting_bucket, bringing, beginning].iter().flat_map(agents) {
+    let copying = [&fixture::plain(), &adopting_bucket].map(fixture::copying);
+    let instances = [fixture::plain(), adopting, in_bucket, adopting_bucket, bringing, beginning];
+    for container in instances.iter().chain(&copying).flat_map(agents) {
         let verb = verb(&strings(&container["command"]));
         for path in uses(&verb) {
             assert!(mounts(&container, path), "{}: no {path}", container["name"]);
         }
         verbs += 1;
     }
-    // install, build, run, check, watch twice, bootstrap, backup four times, verify, restore; each of six sets at its stages. Two
-    // import and restore instead of building.
-    assert_eq!(verbs, 6 * 21);
+    // install, build, run twice, check twice, watch twice, bootstrap, backup five times, verify twice, restore twice, rehearse; each of eight
+    // sets at its stages. Two import and restore instead of building, two have a copy: install and copy.
+    assert_eq!(verbs, 8 * 31 + 2 * 2);
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn dhis2(instance: &Instance) -> Step {
     let application = &instance.application;
     let mut environment = vec![
         variable("DHIS2_HOME", HOME),
-        variable("JAVA_TOOL_OPTIONS", &java_options(instance)),
+        variable("JAVA_TOOL_OPTIONS", &java_options(instance, &[LOG4J2])),
         variable("CATALINA_OPTS", &format!("-Dcontext.path='{}'", instance.web.context)),
     ];
     environment.extend(dhis_conf::environment(instance));
@@ -86,6 +86,29 @@ fn dhis2(instance: &Instance) -> Step {
         ..pod::container("dhis2", &instance.images.dhis2, instance.images.dhis2_pull_policy, Vec::new())
     };
     Step { container, attached: attached(instance) }
+}
+
+/// DHIS2 on a copy: its files are none of the instance's, and its log goes where whoever waits for it can read it.
+pub fn on_a_copy(instance: &Instance) -> Step {
+    let Step { container, attached } = dhis2(instance);
+    let container =
+        Container { startup_probe: None, liveness_probe: None, readiness_probe: None, lifecycle: None, ports: None, ..container };
+    let environment = container.env.into_iter().flatten().map(|variable_of| match variable_of.name.as_str() {
+        "JAVA_TOOL_OPTIONS" => variable("JAVA_TOOL_OPTIONS", &java_options(instance, &[])),
+        _ => variable_of,
+    });
+    let mounts = attached.into_iter().map(|attached| match attached.volume.name.as_str() {
+        "files" => volume::scratch("files", layout::FILES, 1024),
+        // The database's has the name already.
+        "configuration" => attached.named("dhis2-configuration"),
+        _ => attached,
+    });
+    Step { container: Container { env: Some(environment.collect()), ..container }, attached: mounts.collect() }
+}
+
+/// Where the log of a DHIS2 on a copy can be read.
+pub fn home_of_copy() -> Attached {
+    home().read_only()
 }
 
 /// A file store that loses uploads is told, and nobody is let in meanwhile.
@@ -125,18 +148,18 @@ fn attached(instance: &Instance) -> Vec<Attached> {
 }
 
 /// The JVM prints these at its start: no secret may be among them.
-fn java_options(instance: &Instance) -> String {
+fn java_options(instance: &Instance, more: &[&str]) -> String {
     let application = &instance.application;
-    let own = [
-        format!("-Xmx{}m", application.heap_mib),
-        // A JVM that has run out of heap answers some requests and fails others, for ever: it is started again, and that is told.
-        "-XX:+ExitOnOutOfMemoryError".to_owned(),
-        format!("-Dlog4j2.configurationFile={HOME}/{}", configuration::LOG4J2),
-    ];
-    own.iter().chain(&application.java_options).map(String::as_str).collect::<Vec<_>>().join(" ")
+    // A JVM that has run out of heap answers some requests and fails others, for ever: it is started again, and that is told.
+    let own = [format!("-Xmx{}m", application.heap_mib), "-XX:+ExitOnOutOfMemoryError".to_owned()];
+    let theirs = application.java_options.iter().map(String::as_str);
+    own.iter().map(String::as_str).chain(more.iter().copied()).chain(theirs).collect::<Vec<_>>().join(" ")
 }
 
-/// The first start and migrations take minutes to hours, during which requests hang; 3 hours. A start that has failed is told from
+/// DHIS2 writes JSON to stdout, and no files.
+const LOG4J2: &str = "-Dlog4j2.configurationFile=/opt/dhis2/log4j2.xml";
+
+/// The first start and migrations take minutes to hours, during which requests hang; a day, the longest `spec.upgrade.timeout`. A start that has failed is told from
 /// them, and ended, by the agent.
 fn startup(instance: &Instance) -> Probe {
     let url = format!("http://127.0.0.1:{HTTP}{}", instance.web.context);
@@ -144,7 +167,7 @@ fn startup(instance: &Instance) -> Probe {
         exec: Some(ExecAction { command: Some(agent(&["startup", "--url", &url])) }),
         period_seconds: Some(10),
         timeout_seconds: Some(15),
-        failure_threshold: Some(1080),
+        failure_threshold: Some(8640),
         ..Probe::default()
     }
 }
@@ -203,7 +226,7 @@ mod tests {
         let mut instance = fixture::plain();
         instance.application.java_options = vec!["-XX:MaxGCPauseMillis=1500".into()];
         assert_eq!(
-            java_options(&instance),
+            java_options(&instance, &[LOG4J2]),
             "-Xmx1996m -XX:+ExitOnOutOfMemoryError -Dlog4j2.configurationFile=/opt/dhis2/log4j2.xml -XX:MaxGCPauseMillis=1500"
         );
     }
@@ -211,7 +234,7 @@ mod tests {
     #[test]
     fn a_migration_of_hours_is_not_killed() {
         let probe = pod(&fixture::plain())["containers"][0]["startupProbe"].clone();
-        assert!(probe["periodSeconds"].as_i64().unwrap() * probe["failureThreshold"].as_i64().unwrap() >= 2 * 3600);
+        assert!(probe["periodSeconds"].as_i64().unwrap() * probe["failureThreshold"].as_i64().unwrap() >= 24 * 3600);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     repository, resources,
     volume::{self, Attached},
 };
-use crate::{layout, operator::instance::Instance};
+use crate::{api::restore::Phase, layout, operator::instance::Instance};
 
 /// The scheduled backups, once the instance is secured.
 pub fn schedule(instance: &Instance) -> Option<Wanted> {
@@ -26,7 +26,8 @@ pub fn first(instance: &Instance) -> Option<Wanted> {
 
 /// The backup before an upgrade.
 pub fn before_upgrade(instance: &Instance) -> Option<Wanted> {
-    Some(once(instance, &before_upgrade_name(instance.before_upgrade?)))
+    let preparing = instance.preparing.filter(|preparing| preparing.phase == Phase::BackingUp)?;
+    Some(once(instance, &before_upgrade_name(preparing.generation)))
 }
 
 /// Another change of the spec is another upgrade, with a set of its own.
@@ -59,12 +60,21 @@ fn command(instance: &Instance) -> Vec<String> {
     // Of a volume the claim says whose it is; a bucket takes from everybody who has its key.
     command.extend((instance.adopt && !repository::is_on_a_node(instance)).then(|| "--adopt".to_owned()));
     command.extend(instance.backup.accepted.iter().flat_map(|set| ["--accept".to_owned(), set.clone()]));
+    // What was before an upgrade stays as long as the new version tries to start, whatever is backed up meanwhile.
+    let tries = instance.stage.upgrading && !instance.stage.held;
+    command.extend(retention(instance, instance.backup.append_only || tries));
+    command
+}
+
+/// Which sets are kept, as the agent is told.
+pub fn retention(instance: &Instance, append_only: bool) -> Vec<String> {
     let kept = &instance.backup.retention;
     let kept = [("last", kept.last), ("daily", kept.daily), ("weekly", kept.weekly), ("monthly", kept.monthly), ("yearly", kept.yearly)];
-    command.extend(kept.into_iter().flat_map(|(period, number)| [format!("--keep-{period}"), number.to_string()]));
-    command.extend(instance.backup.append_only.then(|| "--append-only".to_owned()));
-    command.extend(instance.backup.verify_suspend.then(|| "--verify-suspended".to_owned()));
-    command
+    let mut arguments: Vec<String> =
+        kept.into_iter().flat_map(|(period, number)| [format!("--keep-{period}"), number.to_string()]).collect();
+    arguments.extend(append_only.then(|| "--append-only".to_owned()));
+    arguments.extend(instance.backup.verify_suspend.then(|| "--verify-suspended".to_owned()));
+    arguments
 }
 
 /// The set is named after the Job, so that all pods of one Job make the same set.
@@ -93,13 +103,18 @@ fn attached(instance: &Instance) -> Vec<Attached> {
 
 /// On the node of DHIS2's pod, whose volume of files can be mounted on one node only.
 pub fn beside_dhis2(instance: &Instance) -> Affinity {
-    let term = PodAffinityTerm {
+    let required = Some(vec![node_of_dhis2(instance)]);
+    let affinity = PodAffinity { required_during_scheduling_ignored_during_execution: required, ..PodAffinity::default() };
+    Affinity { pod_affinity: Some(affinity), ..Affinity::default() }
+}
+
+/// The node of DHIS2's pod, as a term of affinities.
+pub fn node_of_dhis2(instance: &Instance) -> PodAffinityTerm {
+    PodAffinityTerm {
         label_selector: Some(pods(instance, Part::Application)),
         topology_key: "kubernetes.io/hostname".into(),
         ..PodAffinityTerm::default()
-    };
-    let affinity = PodAffinity { required_during_scheduling_ignored_during_execution: Some(vec![term]), ..PodAffinity::default() };
-    Affinity { pod_affinity: Some(affinity), ..Affinity::default() }
+    }
 }
 
 #[cfg(test)]
@@ -164,7 +179,7 @@ mod tests {
 
     #[test]
     fn before_an_upgrade_what_runs_is_backed_up_and_left_as_it_is() {
-        let instance = fixture::upgrading(&fixture::plain());
+        let instance = fixture::upgrading(&fixture::plain(), Phase::BackingUp);
         let job = before_upgrade(&instance).unwrap();
         assert_eq!(job.name, "play-before-upgrade-7");
         let said = command(&instance).join(" ");
@@ -172,5 +187,14 @@ mod tests {
         let there = |kind, name| fixture::find(&crate::operator::desired::desired(&instance), kind, name).is_some();
         assert!(!there(Kind::StatefulSet, "play") && there(Kind::StatefulSet, "play-database"));
         assert!(before_upgrade(&fixture::plain()).is_none());
+    }
+
+    #[test]
+    fn while_a_new_version_tries_to_start_no_set_goes() {
+        let says = |stage: Stage| command(&Instance { stage, ..fixture::plain() }).contains(&"--append-only".to_owned());
+        let upgrading = Stage { upgrading: true, ..fixture::SECURED };
+        assert!(says(upgrading));
+        assert!(!says(Stage { held: true, ..upgrading }), "the backup before it may make room for itself");
+        assert!(!says(fixture::SECURED));
     }
 }

@@ -51,6 +51,17 @@ fn server(instance: &Instance) -> PodSpec {
     PodSpec { termination_grace_period_seconds: Some(300), ..postgres(instance, vec![main(instance, container), watch_database(instance)]) }
 }
 
+/// The server beside a DHIS2 in one pod, on this volume.
+pub fn beside(instance: &Instance, database: &Attached) -> Step {
+    let command = agent(&["database", "run", "--instance", &instance.uid]);
+    let container = Container {
+        startup_probe: Some(Probe { failure_threshold: Some(360), period_seconds: Some(2), ..check() }),
+        ..container(instance, "database", command)
+    };
+    let others = attached(instance).into_iter().filter(|attached| attached.volume.name != database.volume.name);
+    Step { container, attached: others.chain([database.clone()]).collect() }
+}
+
 fn builder(instance: &Instance) -> PodSpec {
     let (name, major) = (format!("{}/{}", instance.namespace, instance.name), instance.database.major.to_string());
     let mut command = agent(&["database", "build", "--instance", &instance.uid, "--name", &name, "--postgresql", &major]);

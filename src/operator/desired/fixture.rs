@@ -33,8 +33,8 @@ use crate::{
     dhis2::sizing::{heap_mib, preset},
     operator::{
         instance::{
-            Application, Backup, Bucket, Claims, Database, EncryptionKey, Endpoint, Images, Instance, Origin, Place, Repository, Restoring,
-            Stage, Storage, Web,
+            Application, Backup, BackupCopy, Bucket, Claims, Database, EncryptionKey, Endpoint, Errand, Images, Instance, Origin, Place,
+            Preparing, Repository, Restoring, Stage, Storage, Task, Web,
         },
         kind::Kind,
     },
@@ -137,10 +137,13 @@ pub fn plain() -> Instance {
         claims: claims_of("play"),
         source: None,
         restoring: None,
-        before_upgrade: None,
+        preparing: None,
+        defect: None,
+        errand: None,
         running: None,
         files: Storage { size: preset.files_volume.into(), class: None },
         repository: Repository::Volume(Storage { size: preset.backups_volume.into(), class: None }),
+        copies: Vec::new(),
         scratch: Storage { size: "30Gi".into(), class: None },
         encryption: EncryptionKey::Secret { name: "play-encryption".into(), generated: true },
         pod: Pod::default(),
@@ -178,6 +181,14 @@ pub fn in_bucket(endpoint: Endpoint) -> Instance {
     Instance { repository: Repository::S3(bucket), ..plain() }
 }
 
+/// The same, with a copy of its sets in a bucket.
+pub fn copying(instance: &Instance) -> Instance {
+    let Repository::S3(bucket) = in_bucket(Endpoint { host: "away.example.org".into(), port: 443 }).repository else { panic!("no bucket") };
+    let schedule = "40 6 * * *".to_owned();
+    let copy = BackupCopy { name: "away".into(), bucket, password: "key-of-theirs".into(), schedule, append_only: false };
+    Instance { copies: vec![copy], ..instance.clone() }
+}
+
 /// The phases of a restore in which objects are made or stopped for it.
 pub const PHASES: [Phase; 4] = [Phase::Building, Phase::BackingUp, Phase::Stopping, Phase::Starting];
 
@@ -189,10 +200,20 @@ pub fn restoring(instance: &Instance, phase: Phase) -> Instance {
     Instance { restoring: Some(restoring), ..instance.clone() }
 }
 
-/// The instance while the state before an upgrade is backed up.
-pub fn upgrading(instance: &Instance) -> Instance {
+/// The phases of an upgrade before DHIS2 is stopped.
+pub const PREPARATIONS: [Phase; 3] = [Phase::Checking, Phase::Rehearsing, Phase::BackingUp];
+
+/// The instance while this is done before an upgrade.
+pub fn upgrading(instance: &Instance, phase: Phase) -> Instance {
     let stage = Stage { upgrading: true, held: true, ..SECURED };
-    Instance { stage, before_upgrade: Some(7), running: Some("2.41.8".parse().unwrap()), ..instance.clone() }
+    let preparing = Some(Preparing { phase, generation: 7, timeout: 7200 });
+    Instance { stage, preparing, running: Some("2.41.8".parse().unwrap()), ..instance.clone() }
+}
+
+/// The instance while this is carried out that a person asked for.
+pub fn asked(instance: &Instance, task: Task, set: Option<&str>) -> Instance {
+    let errand = Errand { task, uid: "01234567-89ab-cdef".into(), set: set.map(str::to_owned) };
+    Instance { errand: Some(errand), ..instance.clone() }
 }
 
 /// The object of this kind and name at the stage where everything runs.
@@ -220,9 +241,10 @@ pub fn origin() -> Origin {
 pub fn at_all_stages(instance: &Instance) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
     let stages = STAGES.into_iter().map(|stage| Instance { stage, ..instance.clone() });
-    for wanted in
-        stages.chain(PHASES.map(|phase| restoring(instance, phase))).chain([upgrading(instance)]).flat_map(|instance| desired(&instance))
-    {
+    let errands = [asked(instance, Task::Backup, None), asked(instance, Task::RestoreTest, Some("kept"))];
+    let upgrades = PREPARATIONS.map(|phase| upgrading(instance, phase));
+    let rare = PHASES.map(|phase| restoring(instance, phase)).into_iter().chain(upgrades).chain(errands);
+    for wanted in stages.chain(rare).flat_map(|instance| desired(&instance)) {
         if all.iter().all(|known| (known.kind, &known.name) != (wanted.kind, &wanted.name)) {
             all.push(wanted);
         }
@@ -242,7 +264,7 @@ pub fn any() -> impl Strategy<Value = Instance> {
                 None => EncryptionKey::Default,
             };
             let server = || Endpoint { host: "s3.example.org".into(), port: 443 };
-            let plain = if in_s3 { in_bucket(server()) } else { plain() };
+            let plain = copying(&if in_s3 { in_bucket(server()) } else { plain() });
             let owner = OwnerReference { name: name.clone(), ..plain.owner.clone() };
             let claims = claims_of(&name);
             Instance {

@@ -44,9 +44,13 @@ pub struct Cron<'a> {
 
 /// Jobs by the clock, one at a time, once the instance is secured.
 pub fn scheduled(instance: &Instance, part: Part, cron: &Cron<'_>, spec: JobSpec) -> Option<Wanted> {
-    let name = instance.child(part.into());
+    scheduled_as(instance, &instance.child(part.into()), part, cron, spec)
+}
+
+/// Likewise, where a part has several of them.
+pub fn scheduled_as(instance: &Instance, name: &str, part: Part, cron: &Cron<'_>, spec: JobSpec) -> Option<Wanted> {
     let cron_job = CronJob {
-        metadata: owned(instance, &name, part),
+        metadata: owned(instance, name, part),
         spec: Some(CronJobSpec {
             schedule: cron.schedule.to_owned(),
             time_zone: instance.backup.time_zone.clone(),
@@ -63,7 +67,7 @@ pub fn scheduled(instance: &Instance, part: Part, cron: &Cron<'_>, spec: JobSpec
         }),
         status: None,
     };
-    instance.stage.secured.then(|| Wanted::new(Kind::CronJob, &name, &cron_job, Policy::Keep))
+    instance.stage.secured.then(|| Wanted::new(Kind::CronJob, name, &cron_job, Policy::Keep))
 }
 
 /// The spec of a step. It has no time to live: whoever made it deletes it when its result is recorded.

@@ -28,6 +28,12 @@ pub enum Part {
     Verify,
     /// What restores one to new volumes.
     Restore,
+    /// What copies them to a second repository.
+    Copy,
+    /// What looks at the new version of an upgrade.
+    Upgrade,
+    /// What tries it on a copy.
+    Rehearsal,
 }
 
 /// Labels of everything that belongs to a part.

@@ -8,13 +8,16 @@ pub mod backup;
 mod bootstrap;
 mod claims;
 mod configuration;
+pub mod copies;
 mod database;
 mod dhis_conf;
+pub mod errand;
 mod import;
 mod ingress;
 mod job;
 mod pod;
 mod policies;
+mod rehearsal;
 mod repository;
 mod resources;
 mod restart;
@@ -22,6 +25,7 @@ pub mod restore;
 mod secrets;
 mod services;
 mod stateful_set;
+pub mod upgrade;
 mod verify;
 mod volume;
 mod watch;
@@ -56,7 +60,7 @@ pub fn of_kind(instance: &Instance, kind: Kind) -> impl Iterator<Item = Wanted> 
 /// What makes up the objects of a kind.
 type Part = (Kind, fn(&Instance) -> Vec<Wanted>);
 
-const PARTS: [Part; 16] = [
+const PARTS: [Part; 20] = [
     (Kind::NetworkPolicy, policies::policies),
     (Kind::Secret, secrets::secrets),
     (Kind::ConfigMap, configuration::configuration),
@@ -70,9 +74,13 @@ const PARTS: [Part; 16] = [
     (Kind::CronJob, |instance| Vec::from_iter(backup::schedule(instance))),
     (Kind::Job, |instance| Vec::from_iter(backup::first(instance))),
     (Kind::CronJob, |instance| Vec::from_iter(verify::schedule(instance))),
+    (Kind::CronJob, copies::schedules),
+    (Kind::Job, |instance| Vec::from_iter(upgrade::check(instance))),
+    (Kind::Job, |instance| Vec::from_iter(rehearsal::rehearsal(instance))),
     (Kind::Job, |instance| Vec::from_iter(backup::before_upgrade(instance))),
     (Kind::Job, |instance| Vec::from_iter(restore::build(instance))),
     (Kind::Job, |instance| Vec::from_iter(restore::safety_backup(instance))),
+    (Kind::Job, |instance| Vec::from_iter(errand::job(instance))),
 ];
 
 /// An object that should exist, and how it is brought about.

@@ -8,14 +8,17 @@ use k8s_openapi::{
 };
 
 use super::{
-    Policy, Wanted,
+    Policy, Wanted, copies,
     metadata::{Part, all_pods, owned, pods},
     repository,
     services::{HTTP, POSTGRESQL},
 };
-use crate::operator::{
-    instance::{Instance, Origin, Place, Repository, Source},
-    kind::Kind,
+use crate::{
+    api::{COPY, restore::Phase},
+    operator::{
+        instance::{BackupCopy, Instance, Origin, Place, Repository, Source},
+        kind::Kind,
+    },
 };
 
 /// What DHIS2 may not reach although it may reach the world: other pods and the networks around them, and the metadata service
@@ -30,7 +33,8 @@ pub fn policies(instance: &Instance) -> Vec<Wanted> {
         return Vec::new();
     }
     let always = [deny(instance), database(instance), application(instance), bootstrap(instance), backup(instance)];
-    always.into_iter().chain(readers(instance)).chain(builder(instance)).chain(clients(instance)).collect()
+    let always = always.into_iter().chain(upgrade(instance)).chain(readers(instance)).chain(copiers(instance));
+    always.chain(builder(instance)).chain(clients(instance)).collect()
 }
 
 /// Pods that no other policy selects neither send nor receive.
@@ -39,7 +43,7 @@ fn deny(instance: &Instance) -> Wanted {
 }
 
 fn database(instance: &Instance) -> Wanted {
-    let clients = [Part::Application, Part::Backup].map(|part| peer(instance, part)).to_vec();
+    let clients = [Part::Application, Part::Backup, Part::Upgrade].map(|part| peer(instance, part)).to_vec();
     policy(instance, "database", Part::Database, pods(instance, Part::Database), vec![from(clients, POSTGRESQL)], Vec::new())
 }
 
@@ -71,6 +75,13 @@ fn backup(instance: &Instance) -> Wanted {
     policy(instance, "backup", Part::Backup, pods(instance, Part::Backup), Vec::new(), egress)
 }
 
+/// What looks at a new version asks the database, as long as it looks.
+fn upgrade(instance: &Instance) -> Option<Wanted> {
+    let checks = instance.preparing.is_some_and(|preparing| preparing.phase == Phase::Checking);
+    let egress = vec![dns(), to(peer(instance, Part::Database), POSTGRESQL)];
+    checks.then(|| policy(instance, "upgrade", Part::Upgrade, pods(instance, Part::Upgrade), Vec::new(), egress))
+}
+
 /// What reads sets has no need of any connection, unless they are in a bucket.
 fn readers(instance: &Instance) -> Vec<Wanted> {
     let Repository::S3(bucket) = &instance.repository else { return Vec::new() };
@@ -78,7 +89,24 @@ fn readers(instance: &Instance) -> Vec<Wanted> {
         let egress = vec![dns(), repository::egress(bucket)];
         policy(instance, part.into(), part, pods(instance, part), Vec::new(), egress)
     };
-    [Part::Verify, Part::Restore].map(reader).to_vec()
+    let rehearses = instance.preparing.is_some_and(|preparing| preparing.phase == Phase::Rehearsing);
+    [Part::Verify, Part::Restore].into_iter().chain(rehearses.then_some(Part::Rehearsal)).map(reader).collect()
+}
+
+/// What copies sets reaches the server of its copy, and that of the repository where that is in a bucket.
+fn copiers(instance: &Instance) -> Vec<Wanted> {
+    let own = match &instance.repository {
+        Repository::S3(bucket) => Some(bucket),
+        Repository::Volume(_) => None,
+    };
+    let copier = |copy: &BackupCopy| {
+        let egress = std::iter::once(&copy.bucket).chain(own).map(repository::egress);
+        let mut selector = pods(instance, Part::Copy);
+        selector.match_labels.get_or_insert_default().insert(COPY.to_owned(), copy.name.clone());
+        let egress = std::iter::once(dns()).chain(egress).collect();
+        policy(instance, &copies::suffix(&copy.name), Part::Copy, selector, Vec::new(), egress)
+    };
+    instance.copies.iter().map(copier).collect()
 }
 
 /// What fills the volumes of a new instance needs none either, unless its set is in a bucket.

@@ -39,7 +39,8 @@ pub fn attached_to_read(origin: &Origin) -> Vec<Attached> {
     attached
 }
 
-fn secrets(bucket: &Bucket) -> Vec<Attached> {
+/// What it mounts of a bucket's server.
+pub fn secrets(bucket: &Bucket) -> Vec<Attached> {
     let credentials = [layout::S3_ACCESS_KEY_ID, layout::S3_SECRET_ACCESS_KEY];
     let credentials = volume::repository_secret(&bucket.credentials, layout::S3_CREDENTIALS, &credentials);
     let authority = |name| volume::repository_secret(name, layout::S3_CA, &[layout::S3_CA_CERTIFICATE]);
@@ -63,7 +64,8 @@ pub fn arguments_to_read(origin: &Origin) -> Vec<String> {
     std::iter::once("--read-only".to_owned()).chain(address).collect()
 }
 
-fn address(bucket: &Bucket) -> Vec<String> {
+/// What the agent is told of a bucket.
+pub fn address(bucket: &Bucket) -> Vec<String> {
     let mut arguments = vec!["--s3".to_owned(), bucket.url.clone()];
     arguments.extend(bucket.region.iter().flat_map(|region| ["--s3-region".to_owned(), region.clone()]));
     arguments.extend(bucket.path_style.then(|| "--s3-path-style".to_owned()));
@@ -157,16 +159,20 @@ mod tests {
                 _ => None,
             };
             let Some(pod) = pod else { continue };
-            let container = &pod["containers"][0];
-            let works = ["backup", "verify", "restore"].map(Value::from).contains(&container["name"]);
-            let mounts = container["volumeMounts"].as_array().unwrap();
-            let mounted = mounts.iter().any(|mount| mount["mountPath"] == layout::S3_CREDENTIALS && mount["readOnly"] == true);
-            assert_eq!(mounted, works, "{}", container["name"]);
+            let containers: Vec<&Value> =
+                ["initContainers", "containers"].iter().flat_map(|list| pod[list].as_array().into_iter().flatten()).collect();
+            let works = |container: &Value| ["backup", "verify", "restore"].map(Value::from).contains(&container["name"]);
+            for container in &containers {
+                let mounts = container["volumeMounts"].as_array().unwrap();
+                let mounted = mounts.iter().any(|mount| mount["mountPath"] == layout::S3_CREDENTIALS && mount["readOnly"] == true);
+                assert_eq!(mounted, works(container), "{}", container["name"]);
+                assert!(container["env"].as_array().into_iter().flatten().all(|variable| !variable.to_string().contains("s3-credentials")));
+            }
             assert!(!layout::S3_CREDENTIALS.starts_with(layout::SECRETS), "a set would hold them");
             let volumes = pod["volumes"].as_array().unwrap();
             let secret = volumes.iter().find(|volume| volume["secret"]["secretName"] == "s3-credentials");
-            assert_eq!(secret.is_some_and(|volume| volume["secret"]["optional"] == true), works, "without it the agent tells");
-            assert!(container["env"].as_array().into_iter().flatten().all(|variable| !variable.to_string().contains("s3-credentials")));
+            let needed = containers.iter().any(|container| works(container));
+            assert_eq!(secret.is_some_and(|volume| volume["secret"]["optional"] == true), needed, "without it the agent tells");
         }
     }
 

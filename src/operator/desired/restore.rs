@@ -56,13 +56,25 @@ fn again(instance: &Instance, restoring: &Restoring) -> PodSpec {
     pod(instance, command, repository::attached(instance).into_iter().chain([key]).chain(volume::restored(restoring)))
 }
 
-fn pod(instance: &Instance, command: Vec<String>, mounted: impl Iterator<Item = Attached>) -> PodSpec {
+/// The step that restores the newest set's database for a rehearsal, on this volume.
+pub fn copied(instance: &Instance, database: Attached) -> Step {
+    let mut command = command(instance, repository::arguments(instance), [&None, &None]);
+    command.push("--rehearsal".to_owned());
+    let key = volume::backup_secret(&instance.child("backup"));
+    step(instance, command, repository::attached(instance).into_iter().chain([key, database]))
+}
+
+fn step(instance: &Instance, command: Vec<String>, mounted: impl Iterator<Item = Attached>) -> Step {
     let container = Container {
         env: Some(vec![variable("HOME", "/tmp")]),
         resources: Some(resources::step(512, (instance.database.memory_mib / 2).clamp(1024, 4096))),
         ..pod::container("restore", &instance.images.postgres, "IfNotPresent", command)
     };
-    let main = Step { container, attached: attached(instance, mounted) };
+    Step { container, attached: attached(instance, mounted) }
+}
+
+fn pod(instance: &Instance, command: Vec<String>, mounted: impl Iterator<Item = Attached>) -> PodSpec {
+    let main = step(instance, command, mounted);
     // Not beside DHIS2, which may have no pod: its volumes may be what was lost. Where the volumes can be mounted the scheduler knows.
     pod::spec(instance, pod::RESTORE, Placement::Near(None), vec![pod::install(instance)], vec![main])
 }

@@ -34,6 +34,13 @@ impl Attached {
         Self { mount: VolumeMount { read_only: Some(true), ..self.mount }, ..self }
     }
 
+    /// The same under another name, in a pod that has one of this name already.
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.volume.name);
+        name.clone_into(&mut self.mount.name);
+        self
+    }
+
     /// One file of the volume, at another path. It does not follow changes.
     pub fn file(self, key: &str, path: &str) -> Self {
         let mount = VolumeMount { sub_path: Some(key.to_owned()), mount_path: path.to_owned(), read_only: Some(true), ..self.mount };

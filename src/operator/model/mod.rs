@@ -52,6 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<prop::sample::Index>().prop_map(Step::Edit),
         2 => any::<prop::sample::Index>().prop_map(Step::Remove),
         1 => change().prop_map(Step::Change),
+        1 => Just(Step::Ask),
     ]
 }
 

@@ -17,6 +17,7 @@ use crate::{
     api::{Dhis2Instance, MANAGER},
     operator::{
         arrived::Arrived,
+        controller::FIRST,
         fleet::Fleet,
         kind::Kind,
         leader::Leadership,
@@ -52,18 +53,18 @@ impl Process {
         let mut process = Self { server: server.clone(), context, arrival, writer };
         process.learn_resource();
         process.context.hear(Heard::Found(&key()));
-        let (mut objects, claims) = {
+        let (mut objects, first) = {
             let mut state = server.state();
             state.killed = false;
             state.untold.clear();
-            let of = |claims: bool| {
-                let all = state.objects.iter().filter(move |((kind, _), _)| (*kind == Kind::PersistentVolumeClaim) == claims);
+            let of = |first: bool| {
+                let all = state.objects.iter().filter(move |((kind, _), _)| FIRST.contains(kind) == first);
                 all.map(|((kind, _), object)| (*kind, object.clone())).collect::<Vec<_>>()
             };
             (of(false), of(true))
         };
-        // As the controller does it: the size of a volume shapes what other objects should be.
-        objects.splice(0..0, claims);
+        // As the controller does it.
+        objects.splice(0..0, first);
         for (kind, object) in objects {
             process.learn(kind, &Told::Is(object));
         }

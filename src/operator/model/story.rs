@@ -42,6 +42,8 @@ pub enum Step {
     Remove(Index),
     /// A person changes the resource.
     Change(Change),
+    /// A person asks for a backup, once.
+    Ask,
     /// A volume or a generated Secret is lost.
     Lose(Index),
 }
@@ -127,9 +129,12 @@ impl Life {
             Step::Kill => self.process = Process::start(&self.server),
             Step::Fail(after, fault) => self.server.state().fault = Some((*after, *fault)),
             Step::Edit(which) => self.edit(*which),
-            Step::Remove(which) => self.remove(*which, |kind| !matches!(kind, Kind::Pod | Kind::PersistentVolumeClaim | Kind::Secret)),
+            Step::Remove(which) => {
+                self.remove(*which, |kind| !kind.of_people() && !matches!(kind, Kind::Pod | Kind::PersistentVolumeClaim | Kind::Secret));
+            }
             Step::Lose(which) => self.remove(*which, |kind| matches!(kind, Kind::PersistentVolumeClaim | Kind::Secret)),
             Step::Change(change) => self.change(change),
+            Step::Ask => self.ask(),
         }
     }
 
@@ -184,6 +189,19 @@ impl Life {
         }
         let (kind, name) = which.get(&names);
         state.remove(*kind, name);
+    }
+
+    fn ask(&mut self) {
+        const NOW: &str = "now";
+        let mut state = self.server.state();
+        if !state.objects.contains_key(&(Kind::Dhis2Backup, NOW.to_owned())) {
+            let request = json!({
+                "apiVersion": "dhis2.hosting/v1alpha1", "kind": Kind::Dhis2Backup.name(),
+                "metadata": { "name": NOW, "namespace": NAMESPACE, "generation": 1 },
+                "spec": { "instance": NAME }, "status": { "observedGeneration": -1 },
+            });
+            state.create(Kind::Dhis2Backup, request, "somebody");
+        }
     }
 
     fn change(&mut self, change: &Change) {

@@ -52,7 +52,8 @@ fn accepted(resource: &Dhis2Instance) -> Result<Option<String>, Refusal> {
     Ok(Some(set.clone()))
 }
 
-fn asked(field: &str, schedule: Option<&String>, default: impl FnOnce() -> String) -> Result<String, Refusal> {
+/// That of the field, or the default.
+pub(super) fn asked(field: &str, schedule: Option<&String>, default: impl FnOnce() -> String) -> Result<String, Refusal> {
     let Some(schedule) = schedule else { return Ok(default()) };
     fires(schedule).map_err(|wrong| Refusal::new(Reason::InvalidSchedule, format!("{field}: {schedule:?} {wrong}")))?;
     Ok(schedule.clone())
@@ -70,6 +71,12 @@ pub(super) fn spread_weekly(namespace: &str, name: &str) -> String {
     let minute = number(namespace, name) / 300 % (2 * 960);
     let (day, minute) = (if minute < 960 { 6 } else { 0 }, minute % 960);
     format!("{} {} * * {day}", minute % 60, 6 + minute / 60)
+}
+
+/// A minute between 05:00 and 09:00 that follows from the names: when the backups of the night are made.
+pub(super) fn spread_after(namespace: &str, name: &str) -> String {
+    let minute = number(namespace, name) % 240;
+    format!("{} {} * * *", minute % 60, 5 + minute / 60)
 }
 
 fn number(namespace: &str, name: &str) -> u64 {
@@ -105,6 +112,15 @@ mod tests {
             assert_eq!(fires(&time), Ok(()), "it is not checked later");
             let hour: u32 = time.split(' ').nth(1).unwrap().parse().unwrap();
             assert!(hour < 5, "{time}");
+        }
+    }
+
+    #[test]
+    fn copies_come_after_the_backups_of_the_night() {
+        for time in (0..100).map(|n| spread_after("ns", &format!("i{n}"))) {
+            assert_eq!(fires(&time), Ok(()));
+            let hour: u32 = time.split(' ').nth(1).unwrap().parse().unwrap();
+            assert!((5..9).contains(&hour), "{time}");
         }
     }
 

@@ -41,7 +41,7 @@ proptest::proptest! {
 
 #[test]
 fn nothing_is_made_without_the_key_that_the_user_named() {
-    let missing = Observed { missing: [(ENCRYPTION_KEY, "key".to_owned())].into(), ..Observed::default() };
+    let missing = Observed { missing: [(ENCRYPTION_KEY.to_owned(), "key".to_owned())].into(), ..Observed::default() };
     let refusal = parse(&minimal(), &missing, &settings()).unwrap_err();
     assert_eq!(refusal.reason, Reason::SecretMissing);
     assert!(refusal.message.contains("Secret key of spec.encryption.secretName"), "{}", refusal.message);

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Outcome, conditions::Told, verify};
+use super::{Outcome, conditions::Told, copies, verify};
 use crate::{
     api::{
         ACCEPTED_SET, Dhis2Instance, Dhis2InstanceStatus, Reason,
@@ -56,6 +56,7 @@ pub fn recorded(old: Option<BackupStatus>, resource: &Dhis2Instance, observed: &
         keep(&mut status.schedule, &backup.schedule, &backup, backup.suspend, now);
     }
     verify::record(&mut status, resource, observed, now);
+    copies::record(&mut status, resource, observed, now);
     (status != BackupStatus::default()).then_some(status)
 }
 
@@ -96,7 +97,12 @@ pub(super) fn keep(known: &mut Option<ScheduleStatus>, cron: &str, Backup { time
 
 /// Pods of backups, or of restore tests: those that a Job made which is the instance's own, or its CronJob's.
 pub(super) fn runs<'a>(resource: &Dhis2Instance, observed: &'a Observed, part: &str) -> Vec<(&'a str, &'a Pod)> {
-    let cron = observed.slot(Kind::CronJob, &format!("{}-{part}", resource.name_any())).map(|slot| &*slot.uid);
+    runs_of(resource, observed, part, &format!("{}-{part}", resource.name_any()))
+}
+
+/// Likewise, of a CronJob of another name.
+pub(super) fn runs_of<'a>(resource: &Dhis2Instance, observed: &'a Observed, part: &str, cron: &str) -> Vec<(&'a str, &'a Pod)> {
+    let cron = observed.slot(Kind::CronJob, cron).map(|slot| &*slot.uid);
     let ours =
         |job: &Slot| job.owner.as_deref().is_some_and(|owner| Some(owner) == resource.metadata.uid.as_deref() || Some(owner) == cron);
     let jobs: Vec<&str> = observed.slots(Kind::Job).filter(|(_, slot)| ours(slot)).map(|(_, slot)| &*slot.uid).collect();
@@ -146,7 +152,7 @@ fn take(status: &mut BackupStatus, set: &BackedUp) {
     }
 }
 
-fn when(set: &SetStatus) -> Option<Timestamp> {
+pub(super) fn when(set: &SetStatus) -> Option<Timestamp> {
     set.time.as_ref().map(|time| time.0)
 }
 
@@ -156,7 +162,11 @@ pub(super) fn time_of(set: &BackedUp) -> Option<Timestamp> {
 
 /// Is one under way, and not for so long that it must be stuck?
 pub(super) fn is_running(resource: &Dhis2Instance, observed: &Observed, part: &str, now: Timestamp) -> bool {
-    let pods = runs(resource, observed, part);
+    is_one_running(&runs(resource, observed, part), now)
+}
+
+/// Likewise, of these.
+pub(super) fn is_one_running(pods: &[(&str, &Pod)], now: Timestamp) -> bool {
     pods.iter().any(|(_, pod)| !pod.ended && pod.created.is_none_or(|created| now.duration_since(created) < LONGEST))
 }
 

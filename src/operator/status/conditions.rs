@@ -6,9 +6,10 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Outcome, backup, bootstrap, capacity, operation, recoverable, verify};
+use super::{Outcome, backup, bootstrap, capacity, copies, operation, recoverable, rollback, verify};
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceStatus, Reason},
+    dhis2::defects::Defect,
     operator::{
         contest::Contested,
         instance::Instance,
@@ -55,6 +56,7 @@ pub fn conditions(
     let reconciling = reconciling(&resource.name_any(), outcome, &parts, stalled.holds, observed);
     let mut told = vec![ready(&parts, &stalled), reconciling, stalled];
     operation::tell(&mut told, status);
+    rollback::tell_done(&mut told, resource, status);
     told.push(if paused {
         Told::new("Paused", true, Reason::Paused, "The annotation dhis2.hosting/paused keeps the operator away from this instance.")
     } else {
@@ -66,6 +68,7 @@ pub fn conditions(
     told.push(verify::verified(resource, status, observed, now));
     told.extend(status.capacity.as_ref().map(capacity::sufficient));
     told.extend(bootstrap::loaded(resource, status));
+    told.extend(copies::copied(resource, status, observed, now));
     told.push(recoverable::recoverable(resource, status));
     told.into_iter().map(|told| written(told, resource, now)).collect()
 }
@@ -225,7 +228,9 @@ fn ready(parts: &[Told], stalled: &Told) -> Told {
 }
 
 fn stalled(outcome: &Outcome, parts: &[Told]) -> Told {
+    let defect = |instance: &Instance| instance.defect.map(|defect| defective(instance, defect));
     let Refusal { reason, message } = match outcome {
+        Outcome::Applied { instance, .. } if let Some(refusal) = defect(instance) => refusal,
         Outcome::Refused(refusal) | Outcome::Failed { refusal, .. } => refusal.clone(),
         Outcome::Applied { instance, .. } if instance.stage.downgrade => below(instance),
         Outcome::Paused | Outcome::Applied { .. } | Outcome::Interrupted { .. } => {
@@ -248,6 +253,15 @@ fn below(instance: &Instance) -> Refusal {
             instance.version
         ),
     )
+}
+
+/// Known before anything is stopped: it damages data.
+fn defective(instance: &Instance, Defect { what, instead, .. }: &Defect) -> Refusal {
+    let message = format!(
+        "DHIS2 {} is not started in place of the version that runs: {what}. Set spec.version to {instead} or later.",
+        instance.version
+    );
+    Refusal::new(Reason::UpgradeBlocked, message)
 }
 
 fn reconciling(name: &str, outcome: &Outcome, parts: &[Told], stalled: bool, observed: &Observed) -> Told {

@@ -9,7 +9,7 @@ use crate::{
         Dhis2Instance, Dhis2InstanceStatus,
         status::{AdminStatus, DatabaseStatus, Made, VersionStatus},
     },
-    operator::{instance::Instance, kind::Kind, observe::Observed},
+    operator::{instance::Instance, kind::Kind, observe::Observed, parse::upgrade::is_asked_for},
     report::{AdminPassword, Bootstrapped, Data},
 };
 
@@ -105,5 +105,6 @@ fn version(
         desired: Some(resource.spec.version.clone()),
         running: checked.or_else(|| bootstrapped.map(|bootstrapped| bootstrapped.version.to_string())).or(old.running),
         image_id: pod.and_then(|pod| pod.image_id.clone()).or(old.image_id),
+        rolled_back: old.rolled_back.filter(|rolled_back| is_asked_for(resource, &rolled_back.version)),
     }
 }

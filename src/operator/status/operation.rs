@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
 
-use super::{Outcome, conditions::Told, upgrade, volumes};
+use super::{Outcome, conditions::Told, rollback, upgrade, volumes};
 use crate::{
     api::{
         Dhis2Instance, Dhis2InstanceStatus, Reason,
@@ -49,10 +49,17 @@ pub fn advance(status: &mut Dhis2InstanceStatus, resource: &Dhis2Instance, obser
         Some(operation) => match operation.operation() {
             Some(Operation::Restore) => go_on(*operation, status, &view),
             // A version that does not start may need a restore.
-            Some(Operation::Upgrade) if operation.phase != Phase::BackingUp.as_str() => {
+            Some(Operation::Upgrade)
+                if ![Phase::Checking, Phase::Rehearsing, Phase::BackingUp].map(Phase::as_str).contains(&operation.phase.as_str()) =>
+            {
                 begin(status, &view, outcome).or_else(|| upgrade::step(*operation, resource, status, &view))
             }
             Some(Operation::Upgrade) => upgrade::step(*operation, resource, status, &view),
+            // One that can't be done, neither: another set may be whole.
+            Some(Operation::Rollback) if operation.phase == Phase::Failed.as_str() => {
+                begin(status, &view, outcome).or_else(|| rollback::go_on(*operation, resource, status, &view))
+            }
+            Some(Operation::Rollback) => rollback::go_on(*operation, resource, status, &view),
             // Of a later release: it knows how to go on.
             None => Some(*operation),
         },
@@ -79,8 +86,9 @@ pub fn again(status: &Dhis2InstanceStatus) -> Option<Duration> {
     let operation = status.operation.as_ref()?;
     let phase: Phase = operation.phase.parse().ok()?;
     Some(match phase {
+        Phase::Checking => Duration::from_secs(20),
         _ if !operation.restores() => Duration::from_mins(1),
-        Phase::Building | Phase::BackingUp => Duration::from_mins(1),
+        Phase::Building | Phase::BackingUp | Phase::Failed => Duration::from_mins(1),
         Phase::Starting => Duration::from_secs(1),
         _ => Duration::from_millis(250),
     })
@@ -90,12 +98,17 @@ pub fn again(status: &Dhis2InstanceStatus) -> Option<Duration> {
 pub fn tell(conditions: &mut [Told], status: &Dhis2InstanceStatus) {
     let Some(operation) = &status.operation else { return };
     let Ok(phase) = operation.phase.parse::<Phase>() else { return };
+    let upgrade = operation.operation() == Some(Operation::Upgrade);
+    if upgrade && phase == Phase::Starting && operation.reason.is_some() {
+        return upgrade::tell_failed(conditions, operation);
+    }
     // What does not start waits for a person, though the operation is not over.
     if phase == Phase::Starting && conditions.iter().any(|told| told.kind == "Stalled" && told.holds) {
         return;
     }
     match operation.operation() {
         Some(Operation::Upgrade) => upgrade::tell(conditions, operation, phase),
+        Some(Operation::Rollback) => rollback::tell(conditions, operation, phase),
         Some(Operation::Restore) if !phase.is_over() => tell_restore(conditions, operation, phase),
         _ => {}
     }
@@ -204,7 +217,8 @@ pub fn why(job: &str, observed: &Observed) -> (Reason, String) {
     trouble.map_or_else(unknown, |trouble| (trouble.reason, trouble.message))
 }
 
-fn build(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
+/// The claims are made and filled.
+pub fn build(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
     operation.claims = Some(volumes::being_built(operation, &view.name, view.observed));
     if let Some(lost) = volumes::lost(operation, view.observed) {
         return Some(lost_before_the_switch(operation, &lost));
@@ -246,7 +260,7 @@ fn back_up(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
 }
 
 /// Nothing runs any more, and each claim says what it is for: the switch is one write of the status.
-fn stop(operation: &mut OperationStatus, status: &mut Dhis2InstanceStatus, view: &View<'_>) -> Option<Phase> {
+pub fn stop(operation: &mut OperationStatus, status: &mut Dhis2InstanceStatus, view: &View<'_>) -> Option<Phase> {
     if let Some(lost) = volumes::lost(operation, view.observed) {
         return Some(lost_before_the_switch(operation, &lost));
     }
@@ -260,7 +274,8 @@ fn stop(operation: &mut OperationStatus, status: &mut Dhis2InstanceStatus, view:
     Some(Phase::Starting)
 }
 
-fn start(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
+/// Both servers serve from the claims of the operation.
+pub fn start(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
     let serves = view.observed.set_is_ready(&view.name) && view.observed.set_is_ready(&format!("{}-database", view.name));
     if !serves || !view.quiet {
         return None;
@@ -271,4 +286,4 @@ fn start(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

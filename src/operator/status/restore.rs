@@ -4,8 +4,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
 };
+use serde_json::json;
 
-use super::{runbook, volumes};
+use super::{
+    errand::Answer,
+    requested::{self, Standing},
+    volumes,
+};
 use crate::{
     api::{
         Dhis2InstanceStatus, Reason,
@@ -13,6 +18,7 @@ use crate::{
         status::OperationStatus,
     },
     operator::{
+        kind::Kind,
         observe::Observed,
         restores::{Asked, asked},
     },
@@ -27,6 +33,12 @@ pub struct News {
     pub uid: String,
     /// How it is now.
     pub status: Dhis2RestoreStatus,
+}
+
+impl From<News> for Answer {
+    fn from(News { name, uid, status }: News) -> Self {
+        Self { kind: Kind::Dhis2Restore, name, uid, status: json!(status), added: false }
+    }
 }
 
 /// The requests whose status is another one now. `instance` is none where there is none.
@@ -121,20 +133,11 @@ fn conditions(asked: &Asked<'_>, phase: Phase, reason: Reason, message: &str, ru
         Phase::Waiting => Reason::RestoreWaiting,
         _ => Reason::Restoring,
     };
-    let stalled = phase == Phase::Failed;
-    [("Complete", complete), ("Reconciling", !phase.is_over()), ("Stalled", stalled)]
-        .into_iter()
-        .map(|(kind, holds)| {
-            let status = if holds { "True" } else { "False" };
-            let old = asked.status.conditions.iter().find(|old| old.type_ == kind && old.status == status);
-            Condition {
-                type_: kind.into(),
-                status: status.into(),
-                reason: reason.as_str().into(),
-                message: runbook::with_page(message, reason, runbooks),
-                observed_generation: asked.generation,
-                last_transition_time: old.map_or(Time(now), |old| old.last_transition_time.clone()),
-            }
-        })
-        .collect()
+    let standing = match phase {
+        _ if complete => Standing::Complete,
+        Phase::Failed => Standing::Stalled,
+        _ if phase.is_over() => Standing::Canceled,
+        _ => Standing::Open,
+    };
+    requested::conditions(&asked.status.conditions, asked.generation, standing, reason, message, (runbooks, now))
 }

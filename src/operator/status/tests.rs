@@ -294,7 +294,7 @@ fn an_ingress_that_is_on_its_way_out_exposes_nothing() {
 
 #[test]
 fn a_certificate_that_is_missing_is_told() {
-    let missing = Observed { missing: [(observe::CERTIFICATE, "cert".into())].into(), ..serving() };
+    let missing = Observed { missing: [(observe::CERTIFICATE.to_owned(), "cert".into())].into(), ..serving() };
     let status = told(&resource(), &missing);
     for kind in ["Exposed", "Ready"] {
         assert_eq!(of(&status, kind), ("False", "SecretMissing"));

@@ -1,4 +1,4 @@
-//! An upgrade: the state before it is backed up, then the new version is started. Pure, like all operations.
+//! An upgrade: the new version is looked at and the state before it backed up, then it is started. Pure, like all operations.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
@@ -9,20 +9,34 @@ use super::{
     Outcome,
     conditions::Told,
     operation::{View, ended, enter, why},
+    rollback,
 };
 use crate::{
     api::{
         Dhis2Instance, Dhis2InstanceStatus, Reason,
         restore::Phase,
         status::{Operation, OperationStatus},
+        upgrade::OnFailure,
     },
     dhis2::version::Version,
-    operator::{desired::backup::before_upgrade_name, parse::upgrade},
-    report::Data,
+    operator::{
+        desired::{
+            backup::before_upgrade_name,
+            upgrade::{check_name, rehearsal_name},
+        },
+        parse::upgrade,
+        slot::Pod,
+        trouble::reason_of,
+    },
+    report::{Data, Outcome as Ending, Report, Verb},
 };
 
-/// A backup that failed is tried again after this time.
-const AGAIN: SignedDuration = SignedDuration::from_mins(10);
+/// What failed before DHIS2 is stopped is tried again after this time.
+pub const AGAIN: SignedDuration = SignedDuration::from_mins(10);
+/// How long a step may be kept from beginning, by an image that is not there or a node that has no room, until that is told.
+const HINDERED: SignedDuration = SignedDuration::from_secs(20);
+/// A start that failed is tried once more: what it failed for may have been a moment's.
+const STARTS: u32 = 2;
 
 /// The upgrade that is asked for, if nothing is in the way.
 pub fn begin(resource: &Dhis2Instance, outcome: &Outcome, now: Timestamp) -> Option<OperationStatus> {
@@ -34,36 +48,96 @@ pub fn begin(resource: &Dhis2Instance, outcome: &Outcome, now: Timestamp) -> Opt
         started: Some(Time(now)),
         ..OperationStatus::default()
     };
-    enter(&mut operation, Phase::BackingUp, now);
-    (instance.stage.held && !instance.stage.downgrade).then_some(operation)
+    enter(&mut operation, Phase::Checking, now);
+    (instance.stage.held && !instance.stage.downgrade && instance.defect.is_none()).then_some(operation)
 }
 
 /// The upgrade after a pass; none when it is over, or asked for no longer.
 pub fn step(
     mut operation: OperationStatus,
     resource: &Dhis2Instance,
-    status: &Dhis2InstanceStatus,
+    status: &mut Dhis2InstanceStatus,
     view: &View<'_>,
 ) -> Option<OperationStatus> {
     let Ok(version) = resource.spec.version.parse::<Version>() else { return Some(operation) };
     let phase = operation.phase.parse::<Phase>().ok();
     if phase == Some(Phase::Starting) {
-        let runs = status.version.as_ref().and_then(|version| version.running.as_ref()?.parse::<Version>().ok());
-        let over = runs == Some(version) && view.observed.set_is_ready(&view.name);
-        return (!over).then_some(operation);
+        return start(operation, resource, version, status, view);
     }
-    if !upgrade::is_due(resource, version) {
+    if !upgrade::is_due(resource, version) || upgrade::defect(resource, version).is_some() {
         return None;
     }
-    operation.name = version.to_string();
+    if operation.name != version.to_string() {
+        // Another one is asked for meanwhile: it is looked at as the first one was, under names of its own.
+        operation.name = version.to_string();
+        operation.number = resource.metadata.generation.unwrap_or(operation.number);
+        enter(&mut operation, Phase::Checking, view.now);
+        return Some(operation);
+    }
     match phase {
+        Some(Phase::Checking) => check(&mut operation, resource, view),
+        Some(Phase::Rehearsing) => rehearse(&mut operation, view),
         Some(Phase::BackingUp) => back_up(&mut operation, view),
-        Some(Phase::Failed) if operation.since.as_ref().is_none_or(|since| view.now.duration_since(since.0) >= AGAIN) => {
-            enter(&mut operation, Phase::BackingUp, view.now);
+        Some(Phase::Failed) if is_tried_again(&operation, resource, view) => {
+            operation.number = resource.metadata.generation.unwrap_or(operation.number);
+            enter(&mut operation, Phase::Checking, view.now);
         }
         _ => {}
     }
     Some(operation)
+}
+
+/// What failed for the data fails again until somebody has done something, and says so by a change of the spec.
+fn is_tried_again(operation: &OperationStatus, resource: &Dhis2Instance, view: &View<'_>) -> bool {
+    let changed = resource.metadata.generation != Some(operation.number);
+    if operation.reason.as_deref() == Some(Reason::RehearsalFailed.as_str()) { changed } else { is_due_again(operation, view) }
+}
+
+/// Did it fail so long ago that it is tried again?
+pub fn is_due_again(operation: &OperationStatus, view: &View<'_>) -> bool {
+    operation.since.as_ref().is_none_or(|since| view.now.duration_since(since.0) >= AGAIN)
+}
+
+fn check(operation: &mut OperationStatus, resource: &Dhis2Instance, view: &View<'_>) {
+    let job = format!("{}-{}", view.name, check_name(operation.number));
+    if view.observed.result_of_step(&job).is_some() {
+        enter(operation, if resource.spec.upgrade.rehearse { Phase::Rehearsing } else { Phase::BackingUp }, view.now);
+    } else if ended(&job, view.observed) == Some(false) || is_hindered(operation, &job, view) {
+        fail(operation, &job, view);
+    }
+}
+
+fn rehearse(operation: &mut OperationStatus, view: &View<'_>) {
+    let job = format!("{}-{}", view.name, rehearsal_name(operation.number));
+    if let Some(rehearsed) =
+        view.observed.data_of_step(&job, |data| if let Data::Rehearse(rehearsed) = data { Some(rehearsed) } else { None })
+    {
+        operation.forecast_seconds = i64::try_from(rehearsed.seconds).ok();
+        enter(operation, Phase::BackingUp, view.now);
+    } else if let Some(refused) = refused_rehearsal(&job, view) {
+        operation.reason = Some(reason_of(refused).as_str().to_owned());
+        operation.message = Some(refused.message.clone());
+        enter(operation, Phase::Failed, view.now);
+    } else if ended(&job, view.observed) == Some(false) || is_hindered(operation, &job, view) {
+        fail(operation, &job, view);
+        // It takes what else nothing takes: memory and room a second time.
+        let message = operation.message.take().unwrap_or_default();
+        operation.message = Some(format!("{} (spec.upgrade.rehearse: false goes without the rehearsal)", message.trim_end_matches('.')));
+    }
+}
+
+/// What was found, whatever became of the servers beside, which end with it.
+fn refused_rehearsal<'a>(job: &str, view: &View<'a>) -> Option<&'a Report> {
+    let pod = view.observed.pod_of_step(job)?;
+    pod.reports.iter().find(|report| report.verb == Verb::Rehearse && matches!(report.outcome, Ending::Refused | Ending::Failed))
+}
+
+/// Such a Job waits without end.
+fn is_hindered(operation: &OperationStatus, job: &str, view: &View<'_>) -> bool {
+    let hindered = [Reason::ImageUnavailable, Reason::Unschedulable, Reason::SecretMissing, Reason::ContainerRefused];
+    let trouble = view.observed.pod_of_step(job).and_then(|pod| pod.trouble.as_ref());
+    let long = operation.since.as_ref().is_some_and(|since| view.now.duration_since(since.0) >= HINDERED);
+    long && trouble.is_some_and(|trouble| hindered.contains(&trouble.reason))
 }
 
 fn back_up(operation: &mut OperationStatus, view: &View<'_>) {
@@ -73,35 +147,128 @@ fn back_up(operation: &mut OperationStatus, view: &View<'_>) {
         (operation.reason, operation.message) = (None, None);
         enter(operation, Phase::Starting, view.now);
     } else if ended(&job, view.observed) == Some(false) {
-        let (reason, message) = why(&job, view.observed);
-        operation.reason = Some(reason.as_str().to_owned());
-        operation.message = Some(message);
-        enter(operation, Phase::Failed, view.now);
+        fail(operation, &job, view);
     }
+}
+
+fn fail(operation: &mut OperationStatus, job: &str, view: &View<'_>) {
+    let (reason, message) = why(job, view.observed);
+    operation.reason = Some(reason.as_str().to_owned());
+    operation.message = Some(message);
+    enter(operation, Phase::Failed, view.now);
+}
+
+/// DHIS2 is stopped, migrates and serves; or it does not.
+fn start(
+    mut operation: OperationStatus,
+    resource: &Dhis2Instance,
+    version: Version,
+    status: &mut Dhis2InstanceStatus,
+    view: &View<'_>,
+) -> Option<OperationStatus> {
+    if serves(version, status, view) {
+        return None;
+    }
+    operation.migrating |= let_in(version, view).is_some();
+    let upgrades = upgrade::running(resource).is_some_and(|running| version > running);
+    if upgrades && operation.name != version.to_string() {
+        // A later one is asked for meanwhile, to go on with: it has its own time.
+        operation.name = version.to_string();
+        enter(&mut operation, Phase::Starting, view.now);
+    }
+    let failure = failure(&operation, resource, version, view);
+    operation.reason = failure.as_ref().map(|_| Reason::UpgradeFailed.as_str().to_owned());
+    operation.message.clone_from(&failure);
+    match failure {
+        Some(failure) if upgrades && resource.spec.upgrade.on_failure == OnFailure::Rollback => {
+            rollback::begin(operation, failure, status, view)
+        }
+        _ => Some(operation),
+    }
+}
+
+/// Does this version serve?
+pub fn serves(version: Version, status: &Dhis2InstanceStatus, view: &View<'_>) -> bool {
+    let runs = status.version.as_ref().and_then(|version| version.running.as_ref()?.parse::<Version>().ok());
+    runs == Some(version) && view.observed.set_is_ready(&view.name)
+}
+
+/// DHIS2's pod, if this version was let onto the database in it.
+fn let_in<'a>(version: Version, view: &View<'a>) -> Option<&'a Pod> {
+    let pod = view.observed.pod_of_set(&view.name).and_then(|(_, slot)| slot.pod())?;
+    let checked = |report: &Report| matches!(&report.data, Some(Data::Check(checked)) if checked.version == version);
+    pod.reports.iter().any(checked).then_some(pod)
+}
+
+/// Why the new version counts as one that does not start. Whatever keeps the database from answering is not its fault.
+fn failure(operation: &OperationStatus, resource: &Dhis2Instance, version: Version, view: &View<'_>) -> Option<String> {
+    let ends = [Reason::StartFailed, Reason::CrashLoop, Reason::OutOfMemory];
+    let pod = let_in(version, view);
+    let again =
+        pod.filter(|pod| pod.starts >= STARTS).and_then(|pod| pod.trouble.as_ref()).filter(|trouble| ends.contains(&trouble.reason));
+    if let Some(trouble) = again {
+        return Some(format!("it ended {STARTS} times: {}", trouble.message.trim_end_matches('.')));
+    }
+    let since = operation.since.as_ref()?.0;
+    let late = view.now.duration_since(since) >= upgrade::timeout(resource);
+    let answers = view.observed.set_is_ready(&format!("{}-database", view.name));
+    (late && answers).then(|| format!("it does not serve after {}", resource.spec.upgrade.timeout))
 }
 
 /// What is under way, or in the way.
 pub fn tell(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) {
     let OperationStatus { name, message, .. } = operation;
-    let blocked = format!(
-        "The backup before the upgrade to {name} failed, and is tried again every ten minutes; the old version goes on meanwhile: {}. To go without a backup, set spec.upgrade.backup: false.",
-        message.as_deref().unwrap_or_default().trim_end_matches('.')
-    );
-    let doing = if phase == Phase::BackingUp {
-        format!("A backup is made before DHIS2 is upgraded to {name}; the old version goes on meanwhile.")
+    let why = message.as_deref().unwrap_or_default().trim_end_matches('.');
+    let rehearsed = operation.reason.as_deref() == Some(Reason::RehearsalFailed.as_str());
+    let (reason, blocked) = if rehearsed {
+        let message = format!(
+            "{why}. The old version goes on. Remove the cause, then set spec.version to the old version, and to {name} again; spec.upgrade.rehearse: false goes without."
+        );
+        (Reason::RehearsalFailed, message)
     } else {
-        let set = operation.safety_backup.clone().unwrap_or_default();
-        format!("DHIS2 {name} is being started; what was before is in set {set}.")
+        let message = format!(
+            "What comes before the upgrade to {name} failed, and is tried again every ten minutes; the old version goes on meanwhile: {why}. To go without a look at it and without a backup, set spec.upgrade.backup: false."
+        );
+        (Reason::UpgradeBlocked, message)
+    };
+    let set = operation.safety_backup.clone().unwrap_or_default();
+    let doing = match phase {
+        Phase::Checking => format!("The image of DHIS2 {name} is looked at before the upgrade to it; the old version goes on meanwhile."),
+        Phase::BackingUp => format!("A backup is made before DHIS2 is upgraded to {name}; the old version goes on meanwhile."),
+        Phase::Rehearsing => {
+            format!("DHIS2 {name} is tried on a copy of the newest set before the upgrade to it; the old version goes on meanwhile.")
+        }
+        _ => {
+            let forecast = operation.forecast_seconds.map_or_else(String::new, |seconds| format!(" On a copy that took {seconds} s."));
+            format!("DHIS2 {name} is being started; what was before is in set {set}.{forecast}")
+        }
     };
     for told in conditions {
         match (told.kind, phase) {
-            ("Stalled", Phase::Failed) => *told = Told::new("Stalled", true, Reason::UpgradeBlocked, blocked.clone()),
+            ("Stalled", Phase::Failed) => *told = Told::new("Stalled", true, reason, blocked.clone()),
             ("Reconciling", Phase::Failed) => {
                 *told = Told::new("Reconciling", false, Reason::Settled, "Nothing is under way until the obstacle is gone.");
             }
             ("Reconciling", _) if told.reason != Reason::FieldContested => {
                 *told = Told::new("Reconciling", true, Reason::Upgrading, doing.clone());
             }
+            _ => {}
+        }
+    }
+}
+
+/// A new version that does not start waits for a person, who is told where the old one's data is.
+pub fn tell_failed(conditions: &mut [Told], operation: &OperationStatus) {
+    let Some(failure) = &operation.message else { return };
+    let OperationStatus { name, safety_backup, .. } = operation;
+    let set = safety_backup.as_deref().unwrap_or_default();
+    let message = format!(
+        "The upgrade to {name} failed: {failure}. It goes on trying: remove the cause. Or go back: set spec.version to the old version and restore set {set} with a Dhis2Restore; spec.upgrade.onFailure: Rollback does both."
+    );
+    for told in conditions {
+        match told.kind {
+            "Stalled" => *told = Told::new("Stalled", true, Reason::UpgradeFailed, message.clone()),
+            "Reconciling" => *told = Told::new("Reconciling", false, Reason::Settled, "Nothing is under way until the obstacle is gone."),
             _ => {}
         }
     }

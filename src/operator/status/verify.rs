@@ -39,7 +39,7 @@ pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Ob
                 take(status, proof);
             }
         }
-        failures.extend(backup::failure(name, pod).map(named));
+        failures.extend(backup::failure(name, pod).filter(is_of_a_set).map(named));
     }
     let proven = when(status);
     status.verify_failure = backup::newest(failures, proven);
@@ -48,6 +48,11 @@ pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Ob
         let suspend = schedules.verify_suspend || status.last.is_none();
         backup::keep(&mut status.verify_schedule, &schedules.verify_schedule, &schedules, suspend, now);
     }
+}
+
+/// A test that was asked for a set that is not there says nothing of those that are.
+fn is_of_a_set(failure: &BackupFailure) -> bool {
+    failure.reason != Reason::SetUnknown.as_str()
 }
 
 /// A failure without a reason of its own says nothing about the set.

@@ -5,13 +5,12 @@ mod request;
 
 use std::time::{Duration, Instant};
 
-use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::data;
 use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
-use dhis2_operator::api::{CLAIM, Dhis2Instance, Dhis2InstanceStatus, REPLACED};
+use dhis2_operator::api::{CLAIM, Dhis2InstanceStatus, REPLACED};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::DeleteParams;
@@ -78,16 +77,8 @@ impl Play<'_> {
         Ok([pods.get("play-0").await?.uid(), pods.get("play-database-0").await?.uid()])
     }
 
-    fn job(&self, of: &str, name: &str) -> Outcome {
-        let from = format!("--from=cronjob/play-{of}");
-        run::output(self.story.site.kubectl().args(["--namespace", &self.story.namespace, "create", "job", &from, name]))?;
-        Ok(())
-    }
-
     async fn backed_up(&self, name: &str) -> Outcome {
-        self.job("backup", name)?;
-        let last = |seen: &Dhis2Instance| Some(seen.status.as_ref()?.backup.as_ref()?.last.as_ref()?.set.clone());
-        self.instance.when(&format!("set {name} in the status"), |seen| last(seen).as_deref() == Some(name)).await?;
+        self.story.back_up(&self.instance, name).await?;
         // A claim does not go as long as a pod names it, though it ended long ago.
         self.api::<Job>().delete(name, &DeleteParams::background()).await?;
         Ok(())
@@ -153,7 +144,7 @@ impl Play<'_> {
     async fn back_to_the_set(&self, data: &data::Data) -> Outcome {
         let before = self.served_from().await?;
         // A backup that runs meanwhile is in nobody's way.
-        self.job("backup", "beside")?;
+        self.story.start("play-backup", "beside")?;
         let begun = Instant::now();
         let request = self.ask("back", &json!({ "set": "kept" })).await?;
         let unready = self.instance.when("Restoring", |seen| condition(seen, "Ready").is_some_and(|ready| ready.reason == "Restoring"));
@@ -230,7 +221,7 @@ impl Play<'_> {
             kept.iter().flat_map(|kept| [&kept.database, &kept.files]).flatten().map(|made| made.name.clone()).collect();
         assert!(!claims.is_empty(), "nothing was kept");
         self.backed_up("of-after").await?;
-        self.job("verify", "proof")?;
+        self.story.start("play-verify", "proof")?;
         for claim in &claims {
             wait::gone(&self.api::<PersistentVolumeClaim>(), claim, LIMIT).await?;
         }

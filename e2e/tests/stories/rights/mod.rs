@@ -11,8 +11,8 @@ use dhis2_e2e::site::helm::OPERATOR_CHART;
 use dhis2_e2e::site::instance::{self, Instance, condition};
 use dhis2_e2e::site::operator::{self, Operator, RELEASE};
 use dhis2_e2e::site::{Outcome, Story, checkout, objects, wait};
-use dhis2_operator::api::{Dhis2Instance, Dhis2Restore};
-use k8s_openapi::api::batch::v1::Job;
+use dhis2_operator::api::{Dhis2Backup, Dhis2Instance, Dhis2Restore, Dhis2RestoreTest};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
@@ -38,6 +38,7 @@ fn rights() {
         a_name_is_taken(&story, &instance, &mut ledger).await?;
         ledger.until("the instance to be made", story.site.patience(), async || made(&instance).await).await?;
         drift(&story, &mut ledger).await?;
+        errands(&story, &mut ledger).await?;
         restore(&story, &mut ledger).await?;
         change(&story, &instance, &mut ledger).await?;
         ledger.balance();
@@ -74,7 +75,9 @@ async fn a_name_is_taken(story: &Story, instance: &Instance, ledger: &mut Ledger
     let spec = json!({ "suspend": true, "template": { "spec": { "restartPolicy": "Never", "containers": [container] } } });
     let job = serde_json::from_value(json!({ "metadata": { "name": "play-database-build" }, "spec": spec }))?;
     jobs.create(&PostParams::default(), &job).await?;
-    instance.apply(&story.manifest("play", &json!({ "backup": { "schedule": "0 0 29 2 *" } }))).await?;
+    let s3 = json!({ "bucket": "sets", "endpoint": "https://s3.example.org", "credentials": { "secretName": "none" } });
+    let copy = json!({ "name": "away", "passwordSecretName": "none", "s3": s3 });
+    instance.apply(&story.manifest("play", &json!({ "backup": { "schedule": "0 0 29 2 *", "copies": [copy] } }))).await?;
     let taken = async || Ok(says(&instance.api.get(&instance.name).await?, "NameConflict"));
     ledger.until("the operator to meet the other Job", story.site.patience(), taken).await?;
     jobs.delete("play-database-build", &DeleteParams::background()).await?;
@@ -130,18 +133,36 @@ async fn restore(story: &Story, ledger: &mut Ledger<'_>) -> Outcome {
     ledger.until("a restore to have failed", story.site.patience(), over).await
 }
 
-/// What goes with the instance becomes another set, policies go, and DHIS2 is restarted.
+/// A backup and a restore test that somebody asks for come to their end, and tell it.
+async fn errands(story: &Story, ledger: &mut Ledger<'_>) -> Outcome {
+    let backups: Api<Dhis2Backup> = Api::namespaced(story.client.clone(), &story.namespace);
+    let tests: Api<Dhis2RestoreTest> = Api::namespaced(story.client.clone(), &story.namespace);
+    let spec = serde_json::from_value(json!({ "instance": "play" }))?;
+    backups.create(&PostParams::default(), &Dhis2Backup::new("now", spec)).await?;
+    let spec = serde_json::from_value(json!({ "instance": "play", "set": "nothing" }))?;
+    tests.create(&PostParams::default(), &Dhis2RestoreTest::new("nothing", spec)).await?;
+    let over = async || {
+        let backup = backups.get("now").await?.status.and_then(|status| status.progress.phase);
+        let test = tests.get("nothing").await?.status.and_then(|status| status.progress.phase);
+        Ok(backup.as_deref() == Some("Done") && test.as_deref() == Some("Failed"))
+    };
+    ledger.until("a backup to be made and a test to have failed", story.site.patience(), over).await
+}
+
+/// What goes with the instance becomes another set, policies and a copy go, and DHIS2 is restarted.
 async fn change(story: &Story, instance: &Instance, ledger: &mut Ledger<'_>) -> Outcome {
     let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
     let policies: Api<NetworkPolicy> = Api::namespaced(story.client.clone(), &story.namespace);
     let before = pods.get("play-0").await?.uid();
-    let spec = json!({ "deletionPolicy": "Delete", "network": { "policies": false }, "config": { "max.sessions.per_user": "5" } });
+    let schedules: Api<CronJob> = Api::namespaced(story.client.clone(), &story.namespace);
+    let spec = json!({ "deletionPolicy": "Delete", "backup": { "copies": null }, "network": { "policies": false }, "config": { "max.sessions.per_user": "5" } });
     instance.change(&spec).await?;
     let changed = async || {
         let settled = instance::settled(&instance.api.get(&instance.name).await?);
         let restarted = pods.get_opt("play-0").await?.is_some_and(|pod| pod.uid() != before);
         let left = policies.list(&ListParams::default().labels("app.kubernetes.io/instance=play")).await?;
-        Ok(settled && restarted && left.items.is_empty())
+        let copied = schedules.get_metadata_opt("play-copy-away").await?.is_some();
+        Ok(settled && restarted && left.items.is_empty() && !copied)
     };
     ledger.until("the change to be carried out", story.site.patience(), changed).await
 }

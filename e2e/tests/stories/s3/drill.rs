@@ -65,7 +65,7 @@ pub async fn everything_is_lost(story: &Story, instance: &Instance) -> Outcome {
 }
 
 /// By the documents, with what is in the safe.
-pub async fn one_key_brings_it_back(story: &Story, safe: &Safe, instance: &Instance) -> Outcome {
+pub async fn one_key_brings_it_back(story: &Story, safe: &Safe, instance: &Instance, bucket: &Bucket) -> Outcome {
     let begun = Instant::now();
     let secrets: Api<Secret> = Api::namespaced(story.client.clone(), &story.namespace);
     let secret = json!({ "metadata": { "name": "play-backup" }, "stringData": { "password": safe.key } });
@@ -80,7 +80,7 @@ pub async fn one_key_brings_it_back(story: &Story, safe: &Safe, instance: &Insta
     let mut kubectl = story.site.kubectl();
     kubectl.args(["--namespace", &story.namespace, "exec", "recover", "-c", "recover", "--", "/agent/dhis2-agent"]);
     kubectl.args(["--report", "/tmp/report", "recover", "--read-only", "--s3-path-style", "--s3-ca", "--s3"]);
-    let printed = run::output(kubectl.arg(Bucket::url(&format!("{}/play", story.namespace))))?;
+    let printed = run::output(kubectl.arg(bucket.url(&format!("{}/play", story.namespace))))?;
     pods.delete("recover", &DeleteParams::default()).await?;
     let mut kubectl = story.site.kubectl();
     run::feed(kubectl.args(["--namespace", &story.namespace, "apply", "--filename", "-"]), printed.as_bytes())?;
@@ -101,7 +101,7 @@ fn example(story: &Story) -> Outcome<Value> {
 
 /// The repository is the instance's again: its sets go on in it.
 pub async fn backups_go_on(story: &Story, instance: &Instance) -> Outcome {
-    super::start(story, "backup", "afterwards")?;
+    story.start("play-backup", "afterwards")?;
     let made = |set: &str| set == "afterwards";
     let seen = instance.when("a set of afterwards", |seen| backup(seen).last.is_some_and(|last| made(&last.set))).await?;
     assert!(backup(&seen).sets.is_some_and(|sets| sets > 2), "it is alone in the repository: {:?}", backup(&seen));

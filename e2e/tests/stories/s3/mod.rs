@@ -31,17 +31,17 @@ fn s3() {
             story.tell("left out: the S3 server runs on the node of our own cluster");
             return Ok(());
         };
-        let mut bucket = Bucket::new()?;
+        let mut bucket = Bucket::new(19443)?;
         Operator::install(&story).await?;
         let instance = story.instance("play");
         // Nothing of the rules is left but that no set is ever removed.
         let rules = json!({ "last": 1, "daily": 0, "weekly": 0, "monthly": 0 });
-        let repository = json!({ "backup": { "repository": { "s3": Bucket::spec() }, "retention": rules, "appendOnly": true } });
+        let repository = json!({ "backup": { "repository": { "s3": bucket.spec() }, "retention": rules, "appendOnly": true } });
         instance.apply(&story.manifest("play", &repository)).await?;
         instance.settled().await?;
         is_told(&instance, "SecretMissing", "spec.backup.repository.s3.credentials.secretName").await?;
         bucket.secrets(&story).await?;
-        start(&story, "backup", "away")?;
+        story.start("play-backup", "away")?;
         is_told(&instance, "RepositoryUnreachable", "spec.backup.repository.s3.endpoint").await?;
 
         let jobs: Api<Job> = Api::namespaced(story.client.clone(), &story.namespace);
@@ -55,7 +55,7 @@ fn s3() {
         assert!(bucket.size()? > 100_000, "{} bytes in the bucket", bucket.size()?);
         has_no_volume(&story).await?;
         is_proven(&story, &instance).await?;
-        reaches_the_bucket_only(&story, &own).await?;
+        reaches_the_bucket_only(&story, &own, &bucket).await?;
         restored(&story, &instance).await?;
         door.opens(Scheme::Http, Duration::from_secs(30)).await?;
         let check = {
@@ -68,7 +68,7 @@ fn s3() {
         safe.is_told(&instance).await?;
         backed_up(&story, &instance, "last").await?;
         drill::everything_is_lost(&story, &instance).await?;
-        drill::one_key_brings_it_back(&story, &safe, &instance).await?;
+        drill::one_key_brings_it_back(&story, &safe, &instance, &bucket).await?;
         door.opens(Scheme::Http, Duration::from_secs(30)).await?;
         tokio::task::spawn_blocking(check).await??;
         let password = |account: &Account| account.basic();
@@ -90,17 +90,9 @@ async fn is_told(instance: &Instance, reason: &str, field: &str) -> Outcome {
     Ok(())
 }
 
-fn start(story: &Story, of: &str, name: &str) -> Outcome {
-    let from = format!("--from=cronjob/play-{of}");
-    run::output(story.site.kubectl().args(["--namespace", &story.namespace, "create", "job", &from, name]))?;
-    Ok(())
-}
-
 async fn backed_up(story: &Story, instance: &Instance, name: &str) -> Outcome {
-    start(story, "backup", name)?;
-    // The first backup may be tried once more meanwhile, and be the last one.
-    let made = |seen: &Dhis2Instance| backup(seen).history.iter().any(|set| set.set == name);
-    let seen = instance.when(&format!("set {name} in the status"), |seen| made(seen) && holds(seen, "BackupHealthy")).await?;
+    story.back_up(instance, name).await?;
+    let seen = instance.until("BackupHealthy").await?;
     let capacity = seen.status.and_then(|status| status.capacity?.repository).ok_or("nothing is told of the repository")?;
     assert!(capacity.used > 100_000 && capacity.free.is_none() && capacity.size.is_none(), "{capacity:?}");
     Ok(())
@@ -113,7 +105,7 @@ async fn has_no_volume(story: &Story) -> Outcome {
 }
 
 async fn is_proven(story: &Story, instance: &Instance) -> Outcome {
-    start(story, "verify", "test-1")?;
+    story.start("play-verify", "test-1")?;
     let proven = |seen: &Dhis2Instance| holds(seen, "RestoreVerified") && backup(seen).last_verified.is_some();
     let seen = instance.when("the newest set proven", proven).await?;
     story.tell(&format!("proven from the bucket in {:?} s", backup(&seen).last_verified.and_then(|verified| verified.seconds)));
@@ -121,8 +113,8 @@ async fn is_proven(story: &Story, instance: &Instance) -> Outcome {
 }
 
 /// Tried from a pod with the labels of one that works with the bucket.
-async fn reaches_the_bucket_only(story: &Story, own: &Own) -> Outcome {
-    let (address, port) = Bucket::address();
+async fn reaches_the_bucket_only(story: &Story, own: &Own, bucket: &Bucket) -> Outcome {
+    let (address, port) = bucket.address();
     let (_neighbour, other) = Bucket::neighbour(own)?;
     story.shell(&story.namespace, "like-verify", &["sleep", "infinity"], &[]).await?;
     let knock = |port: u16| {

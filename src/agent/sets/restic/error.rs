@@ -63,19 +63,26 @@ pub enum Error {
     NoRoom(&'static str, String),
     /// The repository is another instance's.
     #[error(
-        "{url} is the repository of another instance ({whose}); nothing was written to it: set another spec.backup.repository.s3.prefix; or, if that instance is gone and this one takes its place, spec.adopt: true"
+        "{url} is the repository of another instance ({whose}); nothing was written to it: set another {field}.prefix; or, if that instance is gone and this one takes its place, spec.adopt: true"
     )]
     Theirs {
         /// Where it is.
         url: String,
+        /// The field that names the bucket.
+        field: &'static str,
         /// Whose it is.
         whose: String,
     },
     /// The bucket has a repository that this instance has no key of.
     #[error(
-        "{0} holds a repository that the key of this instance does not open: it is another instance's, of this or another cluster, or the Secret with the key was replaced; nothing was written to it: set another spec.backup.repository.s3.prefix, or put the original Secret back"
+        "{url} holds a repository that the key of this instance does not open: it is another instance's, of this or another cluster, or the Secret with the key was replaced; nothing was written to it: set another {field}.prefix, or put the original Secret back"
     )]
-    NotOurs(String),
+    NotOurs {
+        /// Where it is.
+        url: String,
+        /// The field that names the bucket.
+        field: &'static str,
+    },
     /// The bucket has no repository.
     #[error("{0} holds no restic repository: was a backup made, and are bucket and prefix the right ones?")]
     NotThere(String),
@@ -84,6 +91,9 @@ pub enum Error {
         "{0} has keys of a repository and no file config: it was deleted, or making the repository was interrupted; bring config back from an older version of the object, or, if no backup was ever made there, delete what is below the prefix"
     )]
     Headless(String),
+    /// A copy has no place of its own on a volume.
+    #[error("a copy is in S3: name its place with --s3")]
+    NoBucket,
     /// The bucket is not known.
     #[error(transparent)]
     Bucket(#[from] bucket::Error),
@@ -114,10 +124,11 @@ impl Failure for Error {
             Self::Prepare(_, error) if error.kind() == io::ErrorKind::StorageFull => Some(Refusal::RepositoryFull),
             Self::Unreachable { .. } => Some(Refusal::RepositoryUnreachable),
             Self::Denied { .. } => Some(Refusal::RepositoryAccessDenied),
-            Self::Theirs { .. } | Self::NotOurs(_) => Some(Refusal::RepositoryForeign),
+            Self::Theirs { .. } | Self::NotOurs { .. } => Some(Refusal::RepositoryForeign),
             Self::Headless(_) => Some(Refusal::RepositoryDamaged),
             Self::Bucket(error) => error.reason(),
             Self::NotThere(_)
+            | Self::NoBucket
             | Self::NoRoom(..)
             | Self::Absent(_)
             | Self::Start(..)

@@ -31,14 +31,15 @@ impl Owner<'_> {
     }
 }
 
-/// Opens the repository of an instance, or makes it where there is none. Nothing is written to another one's.
-pub fn open(repository: &Repository, bucket: &Bucket, owner: &Owner<'_>) -> Result<(), Error> {
+/// Opens the repository of an instance, or makes it where there is none, cut into the same pieces as `like`. Nothing is written to
+/// another one's.
+pub fn open(repository: &Repository, bucket: &Bucket, owner: &Owner<'_>, like: Option<&Repository>) -> Result<(), Error> {
     match look(repository, bucket) {
-        Err(Error::NotThere(_)) => make(repository, bucket),
+        Err(Error::NotThere(_)) => make(repository, bucket, like),
         found => {
             found?;
             let rival = owner.rival(&repository.snapshots()?);
-            rival.map_or(Ok(()), |whose| Err(Error::Theirs { url: bucket.url.clone(), whose }))
+            rival.map_or(Ok(()), |whose| Err(Error::Theirs { url: bucket.url.clone(), field: bucket.field, whose }))
         }
     }
 }
@@ -48,8 +49,13 @@ pub fn existing(repository: &Repository, bucket: &Bucket) -> Result<(), Error> {
     look(repository, bucket)
 }
 
-fn make(repository: &Repository, bucket: &Bucket) -> Result<(), Error> {
-    match repository.finish("make the repository", repository.command().arg("init"), None) {
+fn make(repository: &Repository, bucket: &Bucket, like: Option<&Repository>) -> Result<(), Error> {
+    let mut command = repository.command();
+    if let Some(like) = like {
+        like.tell_as_source(&mut command);
+    }
+    command.arg("init").args(like.map(|_| "--copy-chunker-params"));
+    match repository.finish("make the repository", &mut command, None) {
         Err(Error::Failed { said, .. }) if said.contains("already contains") => Err(Error::Headless(bucket.url.clone())),
         made => made.map(drop),
     }
@@ -197,7 +203,7 @@ fn without_wait(line: &str) -> String {
 /// The error as what it means of a bucket.
 pub fn judge(step: &'static str, error: Error, stderr: &[u8], bucket: &Bucket) -> Error {
     match error {
-        Error::Key(_) if !bucket.read_only => Error::NotOurs(bucket.url.clone()),
+        Error::Key(_) if !bucket.read_only => Error::NotOurs { url: bucket.url.clone(), field: bucket.field },
         Error::Full(step, said) => Error::NoRoom(step, said),
         Error::Failed { code, said, .. } => match trouble(stderr).filter(|_| code != NO_REPOSITORY) {
             None => Error::Failed { step, code, said: bucket.without_secrets(&said) },
@@ -221,7 +227,7 @@ mod tests {
     fn snapshot(name: &str, uid: &str, second: i64) -> Snapshot {
         let tags = vec!["set=a".to_owned(), "part=dump".to_owned(), format!("instance={uid}")];
         let time = jiff::Timestamp::from_second(second).unwrap();
-        Snapshot { id: "1".into(), time, hostname: name.into(), tags, paths: Vec::new() }
+        Snapshot { id: "1".into(), original: None, time, hostname: name.into(), tags, paths: Vec::new() }
     }
 
     #[test]

@@ -7,6 +7,9 @@ use serde::Deserialize;
 pub struct Snapshot {
     /// Its identifier.
     pub id: String,
+    /// In a copy of the repository: its identifier where it was made, by which manifests name it.
+    #[serde(default)]
+    pub original: Option<String>,
     /// When it was made.
     pub time: jiff::Timestamp,
     /// Namespace and name of the instance that made it.
@@ -18,6 +21,13 @@ pub struct Snapshot {
     /// What was backed up.
     #[serde(default)]
     pub paths: Vec<String>,
+}
+
+impl Snapshot {
+    /// Is it the one that a manifest names?
+    pub fn is_named(&self, id: &str) -> bool {
+        self.id == id || self.original.as_deref() == Some(id)
+    }
 }
 
 /// What restic tells about a snapshot that it has just made.

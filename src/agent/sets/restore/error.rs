@@ -132,13 +132,14 @@ impl Failure for Error {
             Self::Repository(error) => error.reason(),
             Self::Manifest(error) => error.reason().or(Some(Refusal::RepositoryDamaged)),
             Self::Damaged(_) => Some(Refusal::RepositoryDamaged),
+            Self::NoSet(Some(_)) => Some(Refusal::SetUnknown),
             Self::Incomplete { .. } => Some(Refusal::SetIncomplete),
             Self::Key(_) => Some(Refusal::EncryptionKeyMismatch),
             Self::TooSmall { volume, .. } | Self::Full { volume, .. } => Some(volume.refusal),
             Self::Create(error) => error.reason(),
             Self::Restore(_) => Some(Refusal::RestoreFailed),
             Self::Differs { .. } => Some(Refusal::ContentsDiffer),
-            Self::NoSet(_) | Self::Directory(..) | Self::Volume(_) | Self::Private(_) | Self::Read(_) => None,
+            Self::NoSet(None) | Self::Directory(..) | Self::Volume(_) | Self::Private(_) | Self::Read(_) => None,
         }
     }
 }

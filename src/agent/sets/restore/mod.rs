@@ -82,7 +82,7 @@ impl Restore<'_> {
     }
 
     fn snapshot(&self, id: &str, what: &str) -> Result<&Snapshot, Error> {
-        let found = self.snapshots.iter().find(|snapshot| snapshot.id == id);
+        let found = self.snapshots.iter().find(|snapshot| snapshot.is_named(id));
         found.ok_or_else(|| self.incomplete(format!("the snapshot of its {what} is not in the repository")))
     }
 
@@ -124,7 +124,8 @@ impl Restore<'_> {
         let dump = &self.manifest.dump;
         self.log.info(&format!("restoring the database: a dump of {} bytes", dump.bytes));
         let path = format!("/{}", manifest::DUMP);
-        let arguments = |restic: &mut std::process::Command| _ = restic.args(["dump", &dump.snapshot, &path]);
+        let snapshot = self.snapshot(&dump.snapshot, "database")?;
+        let arguments = |restic: &mut std::process::Command| _ = restic.args(["dump", &snapshot.id, &path]);
         let reader = pg_restore(programs, &server, &credentials.owner);
         let read = self.repository.pipe("restore the database", arguments, reader).map_err(Error::damaged)?;
         if !read.status.success() {
@@ -151,10 +152,11 @@ impl Restore<'_> {
     pub fn files(&self) -> Result<(), Error> {
         let files = &self.manifest.files;
         self.log.info(&format!("restoring the files: {} of {} bytes", files.count, files.bytes));
-        let [path] = self.snapshot(&files.after, "files")?.paths.as_slice() else {
+        let snapshot = self.snapshot(&files.after, "files")?;
+        let [path] = snapshot.paths.as_slice() else {
             return Err(self.incomplete("the snapshot of its files is not one of one directory"));
         };
-        let source = format!("{}:{path}", files.after);
+        let source = format!("{}:{path}", snapshot.id);
         let target = &self.files.directory;
         let arguments = |restic: &mut std::process::Command| _ = restic.args(["restore", &source, "--target"]).arg(target);
         self.repository.output("restore the files", arguments).map_err(|error| Error::writing(&self.files.volume, error))?;

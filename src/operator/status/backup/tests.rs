@@ -98,7 +98,7 @@ fn a_secret_without_which_no_backup_is_made_is_told_with_its_field() {
     let mut resource = daily();
     let mut observed = observed(&[failed("2026-11-24T01:00:00Z")]);
     for field in [observe::S3_CA, observe::S3_CREDENTIALS] {
-        observed.missing.insert(field, "of-theirs".into());
+        observed.missing.insert(field.to_owned(), "of-theirs".into());
         let now = at("2026-11-24T01:02:00Z");
         let status = Dhis2InstanceStatus { backup: recorded(None, &resource, &observed, now), ..Dhis2InstanceStatus::default() };
         let told = [healthy(&resource, &status, &Outcome::Paused, &observed, now), verify::verified(&resource, &status, &observed, now)];

@@ -49,28 +49,34 @@ fn resource() -> Dhis2Instance {
 }
 
 /// What happens to an instance, as the operator sees it.
-struct Scene {
-    resource: Dhis2Instance,
-    observed: Observed,
+pub struct Scene {
+    pub resource: Dhis2Instance,
+    pub observed: Observed,
 }
 
 impl Scene {
-    fn new() -> Self {
+    /// An instance that serves.
+    pub fn serving() -> Self {
         let mut scene = Self { resource: resource(), observed: Observed { instance: "uid-1".into(), ..Observed::default() } };
         for claim in ["play-database", "play-files", "play-backups"] {
             scene.claim(claim, None);
         }
         scene.serves(true);
+        scene
+    }
+
+    fn new() -> Self {
+        let mut scene = Self::serving();
         scene.ask(REQUEST, &json!({"set": "kept"}));
         scene
     }
 
-    fn claim(&mut self, name: &str, role: Option<Role>) {
+    pub fn claim(&mut self, name: &str, role: Option<Role>) {
         let facts = Facts::Claim { requested: "20Gi".into(), capacity: None, role };
         self.observed.children.insert(Kind::PersistentVolumeClaim, name, owned(&format!("uid of {name}"), "uid-1", facts));
     }
 
-    fn serves(&mut self, ready: bool) {
+    pub fn serves(&mut self, ready: bool) {
         for set in ["play", "play-database"] {
             let pod = Pod { ready, ..Pod::default() };
             self.observed.children.insert(Kind::StatefulSet, set, owned(set, "uid-1", Facts::Plain));
@@ -78,7 +84,7 @@ impl Scene {
         }
     }
 
-    fn stopped(&mut self) {
+    pub fn stopped(&mut self) {
         for set in ["play", "play-database"] {
             self.observed.children.remove(Kind::Pod, &format!("{set}-0"));
         }
@@ -95,7 +101,7 @@ impl Scene {
         self.observed.children.insert(Kind::Dhis2Restore, &name, owned(uid, "", Facts::Restore(Box::new(request))));
     }
 
-    fn step(&mut self, job: &str, finished: bool, report: Report) {
+    pub fn step(&mut self, job: &str, finished: bool, report: Report) {
         let trouble = (!finished).then(|| Trouble { reason: Reason::SetIncomplete, message: report.message.clone() });
         self.observed.children.insert(Kind::Job, job, owned(job, "uid-1", Facts::Job { finished: Some(finished) }));
         let pod = Pod { ended: true, trouble, reports: vec![report], ..Pod::default() };
@@ -103,6 +109,10 @@ impl Scene {
     }
 
     fn built(&mut self) {
+        self.built_by(BUILD);
+    }
+
+    pub fn built_by(&mut self, job: &str) {
         for part in ["database", "files"] {
             self.claim(&format!("play-{part}-2"), Some(Role::Building));
         }
@@ -120,14 +130,18 @@ impl Scene {
             files: 3,
             file_bytes: 2,
         };
-        self.step(BUILD, true, report(Ended::Done, Some(Data::Restore(restored))));
+        self.step(job, true, report(Ended::Done, Some(Data::Restore(restored))));
     }
 
     fn pass_with(&mut self, outcome: &Outcome) -> Option<&str> {
+        self.pass_at(outcome, now())
+    }
+
+    fn pass_at(&mut self, outcome: &Outcome, now: Timestamp) -> Option<&str> {
         let resource = self.resource.clone();
         let status = self.resource.status.get_or_insert_default();
-        advance(status, &resource, &self.observed, outcome, now());
-        for news in status::news(Some(status), &self.observed, "docs/runbooks", now()) {
+        advance(status, &resource, &self.observed, outcome, now);
+        for news in status::news(Some(status), &self.observed, "docs/runbooks", now) {
             let slot = self.observed.children.get_mut(Kind::Dhis2Restore, &news.name).unwrap();
             let Facts::Restore(request) = &mut slot.facts else { panic!("no request") };
             request.status = news.status;
@@ -136,18 +150,28 @@ impl Scene {
     }
 
     /// One pass that had nothing to write; the phase after it.
-    fn pass(&mut self) -> Option<&str> {
+    pub fn pass(&mut self) -> Option<&str> {
         self.pass_that(true)
     }
 
-    fn pass_that(&mut self, quiet: bool) -> Option<&str> {
-        let instance: Instance = crate::operator::parse::assume(&self.resource, &self.observed, &Settings::default()).unwrap();
-        let instance = Box::new(instance);
-        let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new(), quiet };
+    pub fn pass_that(&mut self, quiet: bool) -> Option<&str> {
+        let outcome = self.applied(quiet);
         self.pass_with(&outcome)
     }
 
-    fn status(&self) -> &Dhis2InstanceStatus {
+    /// One pass at this time.
+    pub fn pass_then(&mut self, time: &str) -> Option<&str> {
+        let outcome = self.applied(true);
+        self.pass_at(&outcome, time.parse().unwrap())
+    }
+
+    fn applied(&self, quiet: bool) -> Outcome {
+        let instance: Instance = crate::operator::parse::assume(&self.resource, &self.observed, &Settings::default()).unwrap();
+        let instance = Box::new(instance);
+        Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new(), quiet }
+    }
+
+    pub fn status(&self) -> &Dhis2InstanceStatus {
         self.resource.status.as_ref().unwrap()
     }
 
@@ -166,13 +190,13 @@ impl Scene {
         complete.reason.parse().unwrap()
     }
 
-    fn superseded(&self) -> Vec<String> {
+    pub fn superseded(&self) -> Vec<String> {
         let claims = volumes::superseded(self.status(), "play", &self.observed);
         claims.into_iter().map(|claim| claim.name).collect()
     }
 }
 
-fn report(outcome: Ended, data: Option<Data>) -> Report {
+pub fn report(outcome: Ended, data: Option<Data>) -> Report {
     Report { verb: Verb::Restore, outcome, reason: None, message: "it is not whole".into(), data }
 }
 

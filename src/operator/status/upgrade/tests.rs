@@ -16,10 +16,11 @@ use crate::{
         status::operation::advance,
         trouble::Trouble,
     },
-    report::{BackedUp, Outcome as Ended, Report, Verb, fixture},
+    report::{BackedUp, Checked, Outcome as Ended, Refusal, Rehearsed, Report, Verb, fixture},
 };
 
 const JOB: &str = "play-before-upgrade-3";
+const CHECK: &str = "play-check-upgrade-3";
 
 fn at(time: &str) -> Timestamp {
     time.parse().unwrap()
@@ -57,6 +58,22 @@ fn ended(observed: &mut Observed, set: Option<BackedUp>) {
     observed.children.insert(Kind::Pod, "x", owned("x", JOB, Facts::Pod(Box::new(pod))));
 }
 
+/// The new image is the right one.
+fn looked_at(observed: &mut Observed) {
+    observed.children.insert(Kind::Job, CHECK, owned(CHECK, "uid-1", Facts::Job { finished: Some(true) }));
+    let data = Some(Data::Check(Checked { version: "2.43.0".parse().unwrap(), last_started: None, schema: None }));
+    let report = Report { verb: Verb::Check, outcome: Ended::Done, reason: None, message: String::new(), data };
+    let pod = Pod { ended: true, reports: vec![report], ..Pod::default() };
+    observed.children.insert(Kind::Pod, "c", owned("c", CHECK, Facts::Pod(Box::new(pod))));
+}
+
+/// The new image can't be looked at.
+fn hindered(observed: &mut Observed, finished: Option<bool>, reason: Reason) {
+    observed.children.insert(Kind::Job, CHECK, owned(CHECK, "uid-1", Facts::Job { finished }));
+    let pod = Pod { trouble: Some(Trouble { reason, message: "it is not as it should be.".into() }), ..Pod::default() };
+    observed.children.insert(Kind::Pod, "c", owned("c", CHECK, Facts::Pod(Box::new(pod))));
+}
+
 fn is_held(resource: &Dhis2Instance, observed: &Observed) -> bool {
     parse::assume(resource, observed, &Settings::default()).unwrap().stage.held
 }
@@ -79,9 +96,13 @@ fn runs(resource: &mut Dhis2Instance, version: &str) {
 fn another_version_waits_until_what_was_before_it_is_in_a_set() {
     let (mut resource, mut observed) = (resource("2.42.4.1", "2.43.0"), observed());
     assert!(is_held(&resource, &observed), "before anything was decided");
-    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:00Z").as_deref(), Some("BackingUp"));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:00Z").as_deref(), Some("Checking"));
     assert!(is_held(&resource, &observed));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:30Z").as_deref(), Some("Checking"));
+    looked_at(&mut observed);
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("BackingUp"));
+    assert!(is_held(&resource, &observed));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:30Z").as_deref(), Some("BackingUp"));
     ended(&mut observed, Some(fixture::set("play-before-upgrade-3", "2026-11-29T12:02:00Z")));
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:03:00Z").as_deref(), Some("Starting"));
     assert!(!is_held(&resource, &observed));
@@ -112,6 +133,8 @@ fn hotfixes_first_starts_and_those_who_want_none_go_without() {
 fn a_backup_that_fails_holds_the_upgrade_and_is_tried_again() {
     let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
     pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+    looked_at(&mut observed);
+    pass(&mut resource, &observed, "2026-11-29T12:00:30Z");
     ended(&mut observed, None);
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Failed"));
     assert!(is_held(&resource, &observed), "the old version goes on");
@@ -123,12 +146,52 @@ fn a_backup_that_fails_holds_the_upgrade_and_is_tried_again() {
     assert!(!told[1].holds);
     observed.children.remove(Kind::Job, JOB);
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:10:59Z").as_deref(), Some("Failed"));
-    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:11:00Z").as_deref(), Some("BackingUp"));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:11:00Z").as_deref(), Some("Checking"));
+}
+
+#[test]
+fn an_image_that_is_not_there_or_not_the_right_one_stops_nothing() {
+    for (finished, reason, soon) in [
+        (Some(false), Reason::ImageVersionMismatch, "Failed"),
+        (None, Reason::ImageUnavailable, "Checking"),
+        (None, Reason::Unschedulable, "Checking"),
+    ] {
+        let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
+        pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+        hindered(&mut observed, finished, reason);
+        assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:19Z").as_deref(), Some(soon), "it may be a moment's");
+        assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:20Z").as_deref(), Some("Failed"));
+        assert!(is_held(&resource, &observed), "the old version goes on");
+        let operation = resource.status.as_ref().unwrap().operation.as_ref().unwrap();
+        assert_eq!(operation.reason.as_deref(), Some(reason.as_str()));
+    }
+}
+
+#[test]
+fn a_release_that_damages_data_is_not_started() {
+    let (mut resource, observed) = (resource("2.42.3", "2.42.4"), observed());
+    assert!(is_held(&resource, &observed));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:00Z"), None);
+    let stalled = stalled(&resource, &observed);
+    assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "UpgradeBlocked"));
+    assert!(stalled.message.contains("DHIS2-21427") && stalled.message.contains("2.42.4.1"), "{}", stalled.message);
+    resource.spec.version = "2.42.4.1".into();
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:00Z").as_deref(), Some("Checking"));
+    runs(&mut resource, "2.42.4");
+    resource.spec.version = "2.42.4".into();
+    assert!(!is_held(&resource, &observed), "what runs is not stopped for it");
+}
+
+fn stalled(resource: &Dhis2Instance, observed: &Observed) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition {
+    let instance = Box::new(parse::assume(resource, observed, &Settings::default()).unwrap());
+    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new(), quiet: true };
+    let status = crate::operator::status::status(resource, observed, &outcome, at("2026-11-29T12:00:00Z"));
+    status.conditions.into_iter().find(|condition| condition.type_ == "Stalled").unwrap()
 }
 
 #[test]
 fn who_thinks_better_of_it_has_nothing_left_of_it() {
-    for phase in ["BackingUp", "Failed", "Starting"] {
+    for phase in ["Checking", "BackingUp", "Failed", "Starting"] {
         let (mut resource, observed) = (resource("2.42.4", "2.43.0"), observed());
         pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
         resource.status.as_mut().unwrap().operation.as_mut().unwrap().phase = phase.into();
@@ -150,10 +213,7 @@ fn a_version_below_is_refused_before_anything_is_stopped_unless_a_restore_gives_
         assert!(is_held(&resource, &observed));
         assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:00Z"), None);
     }
-    let instance = Box::new(parse::assume(&resource, &observed, &Settings::default()).unwrap());
-    let outcome = Outcome::Applied { instance, made: Vec::new(), restart: Restart::Settled, contested: Vec::new(), quiet: true };
-    let status = crate::operator::status::status(&resource, &observed, &outcome, at("2026-11-29T12:00:00Z"));
-    let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+    let stalled = stalled(&resource, &observed);
     assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "DowngradeRefused"));
     assert!(stalled.message.contains("2.42.4 is below 2.43.0"), "{}", stalled.message);
     let spec = serde_json::from_value(json!({"instance": "play"})).unwrap();
@@ -174,8 +234,80 @@ fn a_version_that_does_not_start_does_not_hold_up_a_restore() {
     let spec = serde_json::from_value(json!({"instance": "play"})).unwrap();
     let request = Request { spec, status: Dhis2RestoreStatus::default(), generation: Some(1), created: None };
     observed.children.insert(Kind::Dhis2Restore, "back", owned("request", "", Facts::Restore(Box::new(request))));
-    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("BackingUp"), "it is over in a moment");
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Checking"), "it is over in a moment");
     resource.status.as_mut().unwrap().operation.as_mut().unwrap().phase = "Starting".into();
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:02:00Z").as_deref(), Some("Building"));
     assert!(resource.status.as_ref().unwrap().operation.as_ref().unwrap().restores());
+}
+
+/// What the rehearsal came to; the servers beside are killed with it.
+fn rehearsed(observed: &mut Observed, refused: Option<&str>) {
+    const JOB: &str = "play-rehearse-upgrade-3";
+    let finished = Some(refused.is_none());
+    observed.children.insert(Kind::Job, JOB, owned(JOB, "uid-1", Facts::Job { finished }));
+    let (outcome, reason) = if refused.is_some() { (Ended::Refused, Some(Refusal::RehearsalFailed)) } else { (Ended::Done, None) };
+    let data = refused.is_none().then(|| Data::Rehearse(Rehearsed { version: "2.43.0".parse().unwrap(), seconds: 77 }));
+    let report = Report { verb: Verb::Rehearse, outcome, reason, message: refused.unwrap_or_default().into(), data };
+    let trouble = Some(Trouble { reason: Reason::Killed, message: "killed".into() });
+    let restored = Report {
+        verb: Verb::Check,
+        outcome: Ended::Done,
+        reason: None,
+        message: String::new(),
+        data: Some(Data::Check(Checked { version: "2.42.4".parse().unwrap(), last_started: None, schema: None })),
+    };
+    let pod = Pod { ended: true, trouble, reports: vec![restored, report], ..Pod::default() };
+    observed.children.insert(Kind::Pod, "r", owned("r", JOB, Facts::Pod(Box::new(pod))));
+}
+
+fn rehearsing() -> (Dhis2Instance, Observed) {
+    let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
+    resource.spec.upgrade.rehearse = true;
+    pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+    looked_at(&mut observed);
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Rehearsing"));
+    assert!(is_held(&resource, &observed), "the old version goes on");
+    (resource, observed)
+}
+
+#[test]
+fn a_rehearsal_comes_before_the_backup_and_gives_the_forecast() {
+    let (mut resource, mut observed) = rehearsing();
+    rehearsed(&mut observed, None);
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:02:00Z").as_deref(), Some("BackingUp"));
+    let operation = resource.status.as_ref().unwrap().operation.clone().unwrap();
+    assert_eq!(operation.forecast_seconds, Some(77));
+    let mut told = [Told::new("Reconciling", true, Reason::Settled, "")];
+    tell(&mut told, &operation, Phase::Starting);
+    assert!(told[0].message.contains("took 77 s"), "{}", told[0].message);
+}
+
+#[test]
+fn what_does_not_serve_on_a_copy_is_not_started_and_not_tried_in_a_loop() {
+    let (mut resource, mut observed) = rehearsing();
+    rehearsed(&mut observed, Some("DHIS2 2.43.0 does not start on a copy of the database: ERROR: x"));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:02:00Z").as_deref(), Some("Failed"));
+    let operation = resource.status.as_ref().unwrap().operation.clone().unwrap();
+    let mut told = [Told::new("Stalled", false, Reason::Settled, "")];
+    tell(&mut told, &operation, Phase::Failed);
+    assert_eq!((told[0].holds, told[0].reason), (true, Reason::RehearsalFailed));
+    assert!(told[0].message.contains("ERROR: x") && told[0].message.contains("spec.upgrade.rehearse: false"), "{}", told[0].message);
+    assert!(is_held(&resource, &observed));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-30T12:02:00Z").as_deref(), Some("Failed"), "data does not mend itself");
+    resource.metadata.generation = Some(4);
+    assert_eq!(pass(&mut resource, &observed, "2026-11-30T12:03:00Z").as_deref(), Some("Checking"));
+    assert_eq!(resource.status.as_ref().unwrap().operation.as_ref().unwrap().number, 4, "its steps have names of their own");
+}
+
+#[test]
+fn a_rehearsal_that_finds_no_room_is_told_with_the_way_around_it_and_tried_again() {
+    const JOB: &str = "play-rehearse-upgrade-3";
+    let (mut resource, mut observed) = rehearsing();
+    observed.children.insert(Kind::Job, JOB, owned(JOB, "uid-1", Facts::Job { finished: None }));
+    let trouble = Some(Trouble { reason: Reason::Unschedulable, message: "0/1 nodes are available.".into() });
+    observed.children.insert(Kind::Pod, "r", owned("r", JOB, Facts::Pod(Box::new(Pod { trouble, ..Pod::default() }))));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:20Z").as_deref(), Some("Failed"));
+    let message = resource.status.as_ref().unwrap().operation.as_ref().unwrap().message.clone().unwrap();
+    assert_eq!(message, "0/1 nodes are available (spec.upgrade.rehearse: false goes without the rehearsal)");
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:11:20Z").as_deref(), Some("Checking"));
 }

@@ -36,6 +36,17 @@ pub enum Error {
 
 impl Failure for Error {}
 
+/// Which sets stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// restic's rules.
+    pub keep: &'a Keep,
+    /// Namespace and name of the instance, the host of the sets that they are about.
+    pub host: &'a str,
+    /// Sets that stay whatever the rules say.
+    pub stays: &'a BTreeSet<String>,
+}
+
 /// What is to be forgotten.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
@@ -57,8 +68,8 @@ pub struct Kept {
 }
 
 /// Removes what is not to be kept. Whatever becomes of it, the sets in the repository count.
-pub fn apply(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log: Log) -> Result<Kept, restic::Error> {
-    let (retention, trouble) = match remove(repository, keep, host, pending, log) {
+pub fn apply(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -> Result<Kept, restic::Error> {
+    let (retention, trouble) = match remove(repository, rules, pending, log) {
         Ok(()) => (Retention::Done, None),
         Err(Error::Restic(restic::Error::Locked(_))) => {
             let trouble = "old sets are left for the next backup, since somebody else uses the repository".to_owned();
@@ -94,15 +105,15 @@ fn kept(repository: &Repository, retention: Retention, trouble: Option<String>) 
 
 /// Makes room for a set that found none: what is not to be kept goes, then every pack that nothing uses. No pack is written anew,
 /// which would take space itself.
-pub fn make_room(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log: Log) -> Result<(), Error> {
-    forget_surplus(repository, keep, host, pending, log)?;
+pub fn make_room(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -> Result<(), Error> {
+    forget_surplus(repository, rules, pending, log)?;
     let prune = |command: &mut Command| _ = command.args(["prune", "--max-repack-size=0"]);
     repository.run("free space in the full repository", prune, None, PATIENCE)?;
     Ok(())
 }
 
-fn remove(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log: Log) -> Result<(), Error> {
-    forget_surplus(repository, keep, host, pending, log)?;
+fn remove(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -> Result<(), Error> {
+    forget_surplus(repository, rules, pending, log)?;
     if pending.exists() {
         log.info("freeing space in the repository");
         repository.run("free space in the repository", |command| _ = command.arg("prune"), None, PATIENCE)?;
@@ -111,9 +122,9 @@ fn remove(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log:
     Ok(())
 }
 
-fn forget_surplus(repository: &Repository, keep: &Keep, host: &str, pending: &Path, log: Log) -> Result<(), Error> {
-    let surplus = surplus(repository, keep, host)?;
-    let plan = plan(&repository.snapshots()?, &surplus, keep.verify_suspended, Timestamp::now());
+fn forget_surplus(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -> Result<(), Error> {
+    let surplus = surplus(repository, rules)?;
+    let plan = plan(&repository.snapshots()?, &surplus, rules, Timestamp::now());
     if !plan.manifests.is_empty() || !plan.parts.is_empty() {
         log.info(&format!("removing {} sets, {} snapshots of sets that are no more", plan.manifests.len(), plan.parts.len()));
         // Written before anything is forgotten: a run that is killed before it has pruned leaves the note for the next one.
@@ -132,12 +143,12 @@ fn forget(repository: &Repository, step: &'static str, ids: &[String]) -> Result
 }
 
 /// The manifests that restic's rules would let go.
-fn surplus(repository: &Repository, keep: &Keep, host: &str) -> Result<Vec<String>, restic::Error> {
+fn surplus(repository: &Repository, Rules { keep, host, .. }: Rules<'_>) -> Result<Vec<String>, restic::Error> {
     #[derive(Deserialize)]
     struct Group {
         remove: Option<Vec<Snapshot>>,
     }
-    let rules = rules(keep);
+    let rules = flags(keep);
     if rules.is_empty() {
         return Ok(Vec::new());
     }
@@ -152,7 +163,7 @@ fn surplus(repository: &Repository, keep: &Keep, host: &str) -> Result<Vec<Strin
 }
 
 /// restic's flags. It takes 0 for "no such rule", and without any rule it refuses: then everything is kept.
-fn rules(keep: &Keep) -> Vec<String> {
+fn flags(keep: &Keep) -> Vec<String> {
     let rules = [
         ("last", keep.keep_last),
         ("daily", keep.keep_daily),
@@ -164,17 +175,20 @@ fn rules(keep: &Keep) -> Vec<String> {
 }
 
 /// The exact snapshots to forget. Snapshots that carry no set are somebody's own and none of our business.
-fn plan(snapshots: &[Snapshot], surplus: &[String], verify_suspended: bool, now: Timestamp) -> Plan {
+fn plan(snapshots: &[Snapshot], surplus: &[String], rules: Rules<'_>, now: Timestamp) -> Plan {
     let manifests = || snapshots.iter().filter(|snapshot| snapshot.is_manifest());
     let newest = manifests().max_by_key(|manifest| manifest.time).map(|manifest| &manifest.id);
     let is_proven = |manifest: &&Snapshot| snapshots.iter().any(|proof| proof.is(Part::Proof) && proof.set() == manifest.set());
     let proven = manifests().filter(is_proven).map(|manifest| manifest.time).max();
     // What is younger than the newest proven set may be damaged, that set itself is the one that is sure. Without tests to come,
     // the younger ones would never go.
-    let sure =
-        |manifest: &Snapshot| proven.is_some_and(|proven| if verify_suspended { manifest.time == proven } else { manifest.time >= proven });
-    let goes = |manifest: &Snapshot| surplus.contains(&manifest.id) && Some(&manifest.id) != newest && !sure(manifest);
-    let kept: BTreeSet<&str> = manifests().filter(|manifest| !goes(manifest)).filter_map(Snapshot::set).collect();
+    let sure = |manifest: &Snapshot| {
+        proven.is_some_and(|proven| if rules.keep.verify_suspended { manifest.time == proven } else { manifest.time >= proven })
+    };
+    let stays = |manifest: &Snapshot| manifest.set().is_some_and(|set| rules.stays.contains(set));
+    let goes = |manifest: &Snapshot| surplus.contains(&manifest.id) && Some(&manifest.id) != newest && !sure(manifest) && !stays(manifest);
+    let kept = manifests().filter(|manifest| !goes(manifest)).filter_map(Snapshot::set);
+    let kept: BTreeSet<&str> = kept.chain(rules.stays.iter().map(String::as_str)).collect();
     let gone: BTreeSet<&str> = manifests().filter(|manifest| goes(manifest)).filter_map(Snapshot::set).collect();
     let part_goes = |part: &&Snapshot| {
         let orphan = now.duration_since(part.time) > ORPHAN_AGE;
@@ -195,6 +209,7 @@ mod tests {
     fn snapshot(id: &str, time: &str, tags: &[&str]) -> Snapshot {
         Snapshot {
             id: id.to_owned(),
+            original: None,
             time: time.parse().unwrap(),
             hostname: String::new(),
             tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
@@ -216,7 +231,23 @@ mod tests {
 
     fn planned(snapshots: &[Snapshot], surplus: &[&str]) -> Plan {
         let surplus: Vec<String> = surplus.iter().map(|&id| id.to_owned()).collect();
-        plan(snapshots, &surplus, false, NOW.parse().unwrap())
+        planned_by(snapshots, &surplus, false, &BTreeSet::new())
+    }
+
+    fn planned_by(snapshots: &[Snapshot], surplus: &[String], verify_suspended: bool, stays: &BTreeSet<String>) -> Plan {
+        let keep = Keep { verify_suspended, ..Keep::default() };
+        plan(snapshots, surplus, Rules { keep: &keep, host: "", stays }, NOW.parse().unwrap())
+    }
+
+    #[test]
+    fn what_is_to_stay_stays_whatever_the_rules_say_and_so_do_parts_of_what_is_still_to_come() {
+        let whole = [set("a", "2026-11-20T01:00:00Z"), set("b", "2026-11-21T01:00:00Z"), set("c", "2026-11-22T01:00:00Z")].concat();
+        let half = set("old", "2026-10-01T01:00:00Z").into_iter().filter(|snapshot| !snapshot.is_manifest());
+        let snapshots = whole.into_iter().chain(half).collect::<Vec<_>>();
+        let surplus = ["a-manifest", "b-manifest"].map(str::to_owned);
+        let stays = ["b", "old"].map(str::to_owned).into();
+        let plan = planned_by(&snapshots, &surplus, true, &stays);
+        assert_eq!((plan.manifests, plan.parts.len()), (vec!["a-manifest".to_owned()], 3));
     }
 
     #[test]
@@ -252,7 +283,7 @@ mod tests {
         let sets = ["a", "b", "c", "d"].iter().zip(20..).flat_map(|(name, at)| set(name, &day(at)));
         let snapshots: Vec<Snapshot> = sets.chain([proof("b", &day(21))]).collect();
         let surplus = ["a-manifest", "b-manifest", "c-manifest"].map(str::to_owned);
-        let gone = |suspended| plan(&snapshots, &surplus, suspended, NOW.parse().unwrap()).manifests;
+        let gone = |suspended| planned_by(&snapshots, &surplus, suspended, &BTreeSet::new()).manifests;
         assert_eq!(gone(true), ["a-manifest", "c-manifest"]);
         assert_eq!(gone(false), ["a-manifest"], "a test may prove c still");
     }
@@ -284,7 +315,7 @@ mod tests {
             append_only: false,
             verify_suspended: true,
         };
-        assert_eq!(rules(&keep), ["--keep-daily=7"]);
-        assert!(rules(&Keep { keep_daily: 0, ..keep }).is_empty());
+        assert_eq!(flags(&keep), ["--keep-daily=7"]);
+        assert!(flags(&Keep { keep_daily: 0, ..keep }).is_empty());
     }
 }

@@ -1,0 +1,81 @@
+//! Sets on a volume, and copies of them in a bucket: what is missing is told with its field, a copy is made on demand and told, and an
+//! instance counts as recoverable by its copy. A copy that is asked for no more leaves no schedule.
+
+use std::time::Duration;
+
+use dhis2_e2e::cluster::run;
+use dhis2_e2e::site::bucket::Bucket;
+use dhis2_e2e::site::instance::{Instance, condition, holds};
+use dhis2_e2e::site::operator::Operator;
+use dhis2_e2e::site::{Outcome, wait};
+use dhis2_operator::api::Dhis2Instance;
+use dhis2_operator::api::status::{BackupStatus, CopyStatus};
+use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+
+#[test]
+fn copies() {
+    crate::tell("copies", |story| async move {
+        let Some(own) = story.site.own.clone() else {
+            story.tell("left out: the S3 server runs on the node of our own cluster");
+            return Ok(());
+        };
+        let mut bucket = Bucket::new(19444)?;
+        bucket.serve(&own).await?;
+        Operator::install(&story).await?;
+        let instance = story.instance("play");
+        let copy = json!({ "name": "away", "passwordSecretName": "away-key", "s3": bucket.spec() });
+        instance.apply(&story.small_manifest("play", &json!({ "backup": { "copies": [copy] } }))).await?;
+        instance.settled().await?;
+        is_told(&instance, "BackupCopied", "SecretMissing", "spec.backup.copies[away].passwordSecretName").await?;
+        bucket.secrets(&story).await?;
+        let secrets: Api<Secret> = Api::namespaced(story.client.clone(), &story.namespace);
+        let key = json!({ "metadata": { "name": "away-key" }, "stringData": { "password": "story-key-of-the-copy" } });
+        secrets.create(&PostParams::default(), &serde_json::from_value(key)?).await?;
+
+        instance.when("the first set", |seen| backup(seen).last.is_some()).await?;
+        story.start("play-copy-away", "now")?;
+        let copied = |seen: &Dhis2Instance| holds(seen, "BackupCopied") && away(seen).set.is_some();
+        let seen = instance.when("the newest set copied", copied).await?;
+        let (told, last) = (away(&seen), backup(&seen).last.unwrap_or_default());
+        assert_eq!((told.set.as_ref(), told.behind, told.missing), (Some(&last.set), Some(0), Some(0)), "{told:?}");
+        assert!(bucket.size()? > 10_000, "{} bytes in the bucket", bucket.size()?);
+        story.tell(&format!("copied in {:?} s, {:?} bytes", told.seconds, told.bytes));
+
+        is_told(&instance, "Recoverable", "KeyNotExported", "away-key").await?;
+        let exported = format!("dhis2.hosting/key-exported=0000000000000000,{}", told.key.unwrap_or_default());
+        run::output(story.site.kubectl().args(["--namespace", &story.namespace, "annotate", "dhis2", "play", &exported]))?;
+        is_told(&instance, "Recoverable", "NotVerifiedYet", "").await?;
+
+        instance.change(&json!({ "backup": { "copies": null } })).await?;
+        let schedules: Api<CronJob> = Api::namespaced(story.client.clone(), &story.namespace);
+        let gone = async || match schedules.get_opt("play-copy-away").await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err("it is there".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        wait::ask("the schedule of the copy to go", Duration::from_secs(30), gone).await?;
+        let silent = |seen: &Dhis2Instance| condition(seen, "BackupCopied").is_none() && backup(seen).copies.is_empty();
+        instance.when("no word about copies", silent).await?;
+        Ok(())
+    });
+}
+
+fn backup(seen: &Dhis2Instance) -> BackupStatus {
+    seen.status.as_ref().and_then(|status| status.backup.clone()).unwrap_or_default()
+}
+
+fn away(seen: &Dhis2Instance) -> CopyStatus {
+    backup(seen).copies.into_iter().find(|copy| copy.name == "away").unwrap_or_default()
+}
+
+async fn is_told(instance: &Instance, kind: &str, reason: &str, words: &str) -> Outcome {
+    let told = |seen: &Dhis2Instance| {
+        condition(seen, kind).is_some_and(|told| told.status == "False" && told.reason == reason && told.message.contains(words))
+    };
+    instance.when(&format!("{kind} for {reason} with {words}"), told).await?;
+    Ok(())
+}

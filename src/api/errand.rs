@@ -1,0 +1,196 @@
+//! `Dhis2Backup` and `Dhis2RestoreTest`: one backup, and one restore test, asked for by a person. Both are one Job, and told alike.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// Makes one backup set of an instance, now and whatever its schedule says. It is as good as a scheduled one, kept and
+/// removed by the same rules, and stays when this object is deleted. To delete the object while the backup is being made
+/// ends it; then there is no set.
+/// It is carried out once, and not tried again after it failed: make another object. One that a tool makes anew after it
+/// was deleted is another request.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[allow(clippy::duplicated_attributes, reason = "columns have types")]
+#[kube(
+    group = "dhis2.hosting",
+    version = "v1alpha1",
+    kind = "Dhis2Backup",
+    plural = "dhis2backups",
+    shortname = "d2b",
+    category = "dhis2-all",
+    namespaced,
+    status = "Dhis2BackupStatus",
+    derive = "PartialEq",
+    annotation("helm.sh/resource-policy", "keep"),
+    printcolumn(name = "Instance", type_ = "string", json_path = ".spec.instance"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Set", type_ = "string", json_path = ".status.set"),
+    printcolumn(name = "Proven", type_ = "date", json_path = ".status.proven"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
+    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name must be at most 63 characters"),
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.instance == oldSelf.instance")
+        .message("a backup is of one instance: make another Dhis2Backup").field_path(".instance"),
+)]
+pub struct Dhis2BackupSpec {
+    /// Name of the Dhis2Instance, in the same namespace.
+    #[schemars(schema_with = "super::schema::instance_name")]
+    pub instance: String,
+}
+
+/// How far a backup is, and what it made.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Dhis2BackupStatus {
+    /// How far it is.
+    #[serde(flatten)]
+    pub progress: Progress,
+    /// The set that was made, as `status.backup.history` of the instance and a Dhis2Restore name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// The moment of which its data is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_time: Option<Time>,
+    /// How long it took to make it, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
+    /// Bytes that it added to the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_bytes: Option<i64>,
+    /// Size of the database in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_bytes: Option<i64>,
+    /// Files of DHIS2 in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<i64>,
+    /// Their size in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_bytes: Option<i64>,
+    /// The newest version of DHIS2 that has used the database, which a restore needs or a newer one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhis2: Option<String>,
+    /// The version of PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgresql: Option<String>,
+    /// When a restore test proved this set, scheduled or asked for. None: no test has restored it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<Time>,
+}
+
+/// Restores one backup set of an instance on scratch space, compares it with what was counted when it was made, and takes
+/// the scratch space away again. The instance serves meanwhile and is not touched.
+/// It is carried out once, and not tried again after it failed: make another object. To delete the object while the test
+/// runs ends it.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[allow(clippy::duplicated_attributes, reason = "columns have types")]
+#[kube(
+    group = "dhis2.hosting",
+    version = "v1alpha1",
+    kind = "Dhis2RestoreTest",
+    plural = "dhis2restoretests",
+    shortname = "d2t",
+    category = "dhis2-all",
+    namespaced,
+    status = "Dhis2RestoreTestStatus",
+    derive = "PartialEq",
+    annotation("helm.sh/resource-policy", "keep"),
+    printcolumn(name = "Instance", type_ = "string", json_path = ".spec.instance"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Set", type_ = "string", json_path = ".status.set"),
+    printcolumn(name = "Seconds", type_ = "integer", json_path = ".status.seconds"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
+    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name must be at most 63 characters"),
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.instance == oldSelf.instance")
+        .message("a restore test is of one instance: make another Dhis2RestoreTest").field_path(".instance"),
+    validation = Rule::new("has(self.set) == has(oldSelf.set) && (!has(self.set) || self.set == oldSelf.set)")
+        .message("a restore test is of one set: make another Dhis2RestoreTest").field_path(".set"),
+)]
+pub struct Dhis2RestoreTestSpec {
+    /// Name of the Dhis2Instance, in the same namespace.
+    #[schemars(schema_with = "super::schema::instance_name")]
+    pub instance: String,
+    /// Name of the set, as `status.backup.history` of the instance or `status.set` of a Dhis2Backup has it. Default: the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::set_name")]
+    pub set: Option<String>,
+}
+
+/// How far a restore test is, and what it found.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Dhis2RestoreTestStatus {
+    /// How far it is.
+    #[serde(flatten)]
+    pub progress: Progress,
+    /// The set that was restored and found to be as it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// The moment of which its data is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_time: Option<Time>,
+    /// How long it took to restore and compare it, in seconds: about as long as a restore of the instance takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
+    /// Bytes that were restored, database and files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+}
+
+/// What is told of a backup and of a restore test alike.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// The generation of the spec that this status is about; -1 before the operator saw the resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Complete`, `Reconciling` and `Stalled`, each with a reason that docs/operate.md explains.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "super::schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// `Waiting`: it has not begun, and the message says why. `Running`: its Job is at work. `Done`, `Failed`: it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// What it waits for, what it came to, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Time>,
+    /// When it was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Time>,
+}
+
+/// How far it is. A word of the status is parsed into it, so that one of a later release does no harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+pub enum Phase {
+    /// It has not begun.
+    Waiting,
+    /// Its Job is at work.
+    Running,
+    /// It did what was asked.
+    Done,
+    /// It came to nothing.
+    Failed,
+}
+
+impl Phase {
+    /// Is it over?
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed)
+    }
+
+    /// The word in the status.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}

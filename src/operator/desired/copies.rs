@@ -1,0 +1,148 @@
+//! Copies of finished sets: a schedule for each repository that they go to.
+
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+
+use super::{
+    Wanted,
+    backup::{beside_dhis2, retention},
+    job::{self, Cron, Retry},
+    metadata::Part,
+    pod::{self, Placement, Step, agent, variable},
+    repository, resources,
+    volume::{self, Attached},
+};
+use crate::{
+    api::COPY,
+    layout,
+    operator::instance::{BackupCopy, Instance, Repository},
+};
+
+/// Name of what belongs to one copy, without that of the instance.
+pub fn suffix(copy: &str) -> String {
+    format!("copy-{copy}")
+}
+
+/// The scheduled copies, once the instance is secured.
+pub fn schedules(instance: &Instance) -> Vec<Wanted> {
+    instance.copies.iter().filter_map(|copy| schedule(instance, copy)).collect()
+}
+
+fn schedule(instance: &Instance, copy: &BackupCopy) -> Option<Wanted> {
+    let cron = Cron { schedule: &copy.schedule, suspend: false, late: 12, kept: 1 };
+    let mut spec = job::spec(instance, Part::Copy, pod(instance, copy), Retry::NewPod);
+    if let Some(metadata) = &mut spec.template.metadata {
+        metadata.labels.get_or_insert_default().insert(COPY.to_owned(), copy.name.clone());
+    }
+    job::scheduled_as(instance, &instance.child(&suffix(&copy.name)), Part::Copy, &cron, spec)
+}
+
+fn pod(instance: &Instance, copy: &BackupCopy) -> PodSpec {
+    let container = Container {
+        env: Some(vec![variable("HOME", "/tmp")]),
+        resources: Some(resources::step(256, (instance.database.memory_mib / 2).clamp(1024, 4096))),
+        ..pod::container("copy", &instance.images.postgres, "IfNotPresent", command(instance, copy))
+    };
+    let main = Step { container, attached: attached(instance, copy) };
+    let placement = Placement::Near(repository::is_on_a_node(instance).then(|| Box::new(beside_dhis2(instance))));
+    pod::spec(instance, pod::DHIS2, placement, vec![pod::install(instance)], vec![main])
+}
+
+fn command(instance: &Instance, copy: &BackupCopy) -> Vec<String> {
+    let name = format!("{}/{}", instance.namespace, instance.name);
+    let mut command = agent(&["copy", "--copy", &copy.name, "--instance", &instance.uid, "--name", &name]);
+    let mut bucket = copy.bucket.clone();
+    if let Repository::S3(own) = &instance.repository {
+        command.extend(["--from-s3".to_owned(), own.url.clone()]);
+        // One option holds for both: of two regions the servers are asked.
+        bucket.region = bucket.region.filter(|region| own.region.as_ref() == Some(region));
+    }
+    command.extend(repository::address(&bucket));
+    command.extend(instance.adopt.then(|| "--adopt".to_owned()));
+    command.extend(retention(instance, copy.append_only));
+    command
+}
+
+/// The repository, which is only read, its key, and the way into the copy: nothing else of the instance.
+fn attached(instance: &Instance, copy: &BackupCopy) -> Vec<Attached> {
+    let (directory, key) = layout::COPY_PASSWORD.rsplit_once('/').unwrap_or_default();
+    let mut attached = vec![volume::agent().read_only()];
+    attached.extend(repository::is_on_a_node(instance).then(|| volume::backups(instance).read_only()));
+    attached.extend(repository::secrets(&copy.bucket));
+    attached.extend([
+        volume::repository_secret(&copy.password, directory, &[key]),
+        volume::backup_secret(&instance.child("backup")),
+        // restic's cache.
+        volume::tmp(10 << 10),
+    ]);
+    attached
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::restore::Phase,
+        operator::{
+            desired::{desired, fixture},
+            instance::Endpoint,
+            kind::Kind,
+        },
+    };
+    use serde_json::json;
+
+    #[test]
+    fn each_copy_has_a_schedule_that_reads_the_repository_and_changes_nothing_in_it() {
+        let instance = fixture::copying(&fixture::plain());
+        let spec = fixture::object(&instance, Kind::CronJob, "play-copy-away")["spec"].clone();
+        assert_eq!(
+            (&spec["schedule"], &spec["concurrencyPolicy"], &spec["suspend"]),
+            (&json!("40 6 * * *"), &json!("Forbid"), &json!(false))
+        );
+        let pod = &spec["jobTemplate"]["spec"]["template"]["spec"];
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+        assert_eq!(mounts.iter().find(|mount| mount["mountPath"] == layout::BACKUPS).unwrap()["readOnly"], true);
+        assert!(pod["affinity"]["podAffinity"].is_object(), "where the volume is");
+        let secrets: Vec<&str> =
+            pod["volumes"].as_array().unwrap().iter().filter_map(|volume| volume["secret"]["secretName"].as_str()).collect();
+        assert_eq!(secrets, ["s3-credentials", "s3-ca", "key-of-theirs", "play-backup"]);
+        for phase in fixture::PHASES {
+            let restoring = fixture::restoring(&instance, phase);
+            assert_eq!(fixture::object(&restoring, Kind::CronJob, "play-copy-away")["spec"]["suspend"], true, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn the_agent_is_told_from_where_to_where() {
+        let said = |instance: &Instance| command(instance, &instance.copies[0]).join(" ");
+        let instance = fixture::copying(&fixture::plain());
+        let beginning = "/agent/dhis2-agent copy --copy away --instance uid-1 --name demo/play";
+        assert!(said(&instance).starts_with(&format!("{beginning} --s3 s3:https://away.example.org:443/")), "{}", said(&instance));
+        let mut between = fixture::copying(&fixture::in_bucket(Endpoint { host: "s3.example.org".into(), port: 443 }));
+        assert!(said(&between).starts_with(&format!("{beginning} --from-s3 s3:https://s3.example.org:443/")), "{}", said(&between));
+        assert!(said(&between).contains("--s3-region eu-west-1"));
+        between.copies[0].bucket.region = Some("eu-west-2".into());
+        assert!(!said(&between).contains("--s3-region"));
+        between.copies[0].append_only = true;
+        assert!(said(&between).ends_with("--append-only"));
+    }
+
+    #[test]
+    fn its_pods_reach_its_server_and_no_other_pods_do() {
+        let instance = fixture::copying(&fixture::plain());
+        let policy = fixture::object(&instance, Kind::NetworkPolicy, "play-copy-away")["spec"].clone();
+        assert_eq!(policy["podSelector"]["matchLabels"][COPY], "away");
+        let labels =
+            &fixture::object(&instance, Kind::CronJob, "play-copy-away")["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"];
+        for (key, value) in policy["podSelector"]["matchLabels"].as_object().unwrap() {
+            assert_eq!(labels[key], *value);
+        }
+        assert_eq!(policy["egress"].as_array().unwrap().len(), 2, "names, and the server");
+        let between = fixture::copying(&fixture::in_bucket(Endpoint { host: "10.0.0.5".into(), port: 9000 }));
+        let policy = fixture::object(&between, Kind::NetworkPolicy, "play-copy-away");
+        assert_eq!(policy["spec"]["egress"].as_array().unwrap().len(), 3);
+        assert!(fixture::find(&desired(&fixture::plain()), Kind::NetworkPolicy, "play-copy-away").is_none());
+        assert!(
+            fixture::find(&desired(&fixture::restoring(&fixture::plain(), Phase::Building)), Kind::CronJob, "play-copy-away").is_none()
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! Copies of sets as they are told: what each holds, failures after that, and whether the last run is recent enough.
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::ResourceExt;
+
+use super::{backup, conditions::Told};
+use crate::{
+    api::{
+        Dhis2Instance, Dhis2InstanceStatus, Reason,
+        status::{BackupFailure, BackupStatus, CopyStatus},
+    },
+    operator::{
+        desired::copies::suffix,
+        observe::{self, Observed},
+        parse,
+        slot::Pod,
+    },
+    report::{Copied, Data, Retention},
+};
+
+/// The component of their pods.
+const PART: &str = "copy";
+/// How late a copy may be: on a thin line it takes hours, and its node may have been away.
+const GRACE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Takes in what the pods tell that are still there. What is told of a place counts for that place only.
+pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Observed, now: Timestamp) {
+    // What can't be read now is told elsewhere; what is known of the copies that are asked for stays.
+    let (Ok(copies), Ok(schedules)) = (parse::copies::copies(resource), parse::backup(resource)) else {
+        status.copies.retain(|known| resource.spec.backup.copies.iter().any(|copy| copy.name == known.name));
+        return;
+    };
+    let none_to_copy = status.last.is_none();
+    let known = std::mem::take(&mut status.copies);
+    for copy in copies {
+        let same = known.iter().find(|known| (&known.name, &known.repository) == (&copy.name, &copy.bucket.url)).cloned();
+        let new = || CopyStatus { name: copy.name.clone(), repository: copy.bucket.url.clone(), ..CopyStatus::default() };
+        let mut told = same.unwrap_or_else(new);
+        let pods = runs(resource, observed, &copy.name);
+        let mut failures = backup::standing(told.failure.take(), &pods);
+        for (name, pod) in pods {
+            for report in &pod.reports {
+                if let Some(Data::Copy(copied)) = report.data.as_ref().filter(|data| is_of(data, &told)) {
+                    take(&mut told, copied);
+                    failures.extend(shortcoming(name, copied));
+                }
+            }
+            failures.extend(backup::failure(name, pod).map(named));
+        }
+        told.failure = backup::newest(failures, when(&told));
+        told.behind = behind(status, &told);
+        backup::keep(&mut told.schedule, &copy.schedule, &schedules, none_to_copy, now);
+        status.copies.push(told);
+    }
+}
+
+fn runs<'a>(resource: &Dhis2Instance, observed: &'a Observed, copy: &str) -> Vec<(&'a str, &'a Pod)> {
+    backup::runs_of(resource, observed, PART, &format!("{}-{}", resource.name_any(), suffix(copy)))
+}
+
+fn is_of(data: &Data, told: &CopyStatus) -> bool {
+    matches!(data, Data::Copy(copied) if (&copied.copy, &copied.repository) == (&told.name, &told.repository))
+}
+
+fn take(told: &mut CopyStatus, copied: &Copied) {
+    let time = copied.copied.parse::<Timestamp>().ok();
+    let bytes = copied.bytes.and_then(|bytes| i64::try_from(bytes).ok());
+    if time < when(told) {
+        // What it takes only the run tells that has added something.
+        told.bytes = told.bytes.or(bytes);
+        return;
+    }
+    told.set = Some(copied.set.clone());
+    told.set_time = copied.created.parse().ok().map(Time);
+    told.time = time.map(Time);
+    told.sets = i64::try_from(copied.sets).ok();
+    told.missing = i64::try_from(copied.missing).ok();
+    told.bytes = bytes.or(told.bytes);
+    told.seconds = i64::try_from(copied.seconds).ok();
+    told.key = Some(copied.key.clone());
+}
+
+fn when(told: &CopyStatus) -> Option<Timestamp> {
+    told.time.as_ref().map(|time| time.0)
+}
+
+/// Sets that are newer than those of the copy.
+fn behind(status: &BackupStatus, told: &CopyStatus) -> Option<i64> {
+    let newest = told.set_time.as_ref()?.0;
+    let newer = status.history.iter().filter(|set| backup::when(set).is_some_and(|time| time > newest)).count();
+    i64::try_from(newer).ok()
+}
+
+/// A failure without a reason of its own.
+fn named(failure: BackupFailure) -> BackupFailure {
+    let unnamed = failure.reason == Reason::Failed.as_str();
+    if unnamed { BackupFailure { reason: Reason::CopyFailed.as_str().to_owned(), ..failure } } else { failure }
+}
+
+/// What is wrong with a copy that has the newest set all the same.
+fn shortcoming(pod: &str, copied: &Copied) -> Option<BackupFailure> {
+    (copied.retention == Retention::Failed).then(|| BackupFailure {
+        pod: pod.to_owned(),
+        time: copied.copied.parse().ok().map(Time),
+        reason: Reason::CopyFailed.as_str().to_owned(),
+        message: format!(
+            "Set {} is in the copy, but the sets that are not to be kept could not be removed from it: it grows. See the log of its pod.",
+            copied.set
+        ),
+    })
+}
+
+/// The condition `BackupCopied`; none where no copies are asked for.
+pub fn copied(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &Observed, now: Timestamp) -> Option<Told> {
+    let copies = &resource.spec.backup.copies;
+    if copies.is_empty() {
+        return None;
+    }
+    let told = |holds, reason, message: String| Some(Told { kind: "BackupCopied", holds, reason, message });
+    let known = |name: &str| status.backup.iter().flat_map(|backup| &backup.copies).find(|known| known.name == name);
+    let found: Vec<_> = copies.iter().map(|copy| state(resource, &copy.name, known(&copy.name), observed, now)).collect();
+    let trouble = found.iter().filter_map(|state| state.as_ref().err());
+    // What needs somebody first; of what comes by itself the rest is told.
+    match trouble.min_by_key(|(reason, _)| reason.is_progress()) {
+        Some((reason, message)) => told(false, *reason, message.clone()),
+        None => told(true, Reason::Done, found.into_iter().filter_map(Result::ok).collect::<Vec<_>>().join(" ")),
+    }
+}
+
+/// How one copy is.
+fn state(
+    resource: &Dhis2Instance,
+    name: &str,
+    known: Option<&CopyStatus>,
+    observed: &Observed,
+    now: Timestamp,
+) -> Result<String, (Reason, String)> {
+    for (field, with) in observe::fields_of_copy(name) {
+        if let Some(secret) = observed.missing.get(&field) {
+            let message = format!("Secret {secret} of {field} does not exist: nothing is copied. Make it, with {with}.");
+            return Err((Reason::SecretMissing, message));
+        }
+    }
+    if let Some(failure) = known.and_then(|known| known.failure.as_ref()) {
+        let reason = failure.reason.parse().unwrap_or(Reason::CopyFailed);
+        return Err((reason, format!("{}: {}", failure.pod, failure.message)));
+    }
+    let running = backup::is_one_running(&runs(resource, observed, name), now);
+    let late = known.and_then(|known| due_in(known, now)) == Some(Duration::ZERO) && !running;
+    match known.and_then(|known| Some((known, known.set.as_ref()?))) {
+        None if late => Err((Reason::CopyOverdue, format!("Copy {name} should have its first set by now."))),
+        None if running => Err((Reason::NotCopiedYet, format!("Copy {name} is being made for the first time."))),
+        None => Err((Reason::NotCopiedYet, format!("Copy {name} has no set yet; it is made by its schedule."))),
+        Some((_, set)) if late => {
+            Err((Reason::CopyOverdue, format!("The newest set in copy {name} is {set}; the next run should have been made by now.")))
+        }
+        Some((known, set)) => Ok(match known.missing.unwrap_or_default() {
+            0 => format!("Copy {name} has set {set}."),
+            missing => format!("Copy {name} has set {set}; {missing} older ones are to follow."),
+        }),
+    }
+}
+
+fn due_in(known: &CopyStatus, now: Timestamp) -> Option<Duration> {
+    backup::due_in(known.schedule.as_ref()?, when(known).unwrap_or(Timestamp::MIN), GRACE, now)
+}
+
+/// How long until the first of the copies counts as overdue that does not yet; zero when all do.
+pub fn overdue_in(status: &Dhis2InstanceStatus, now: Timestamp) -> Option<Duration> {
+    let waits = status.backup.iter().flat_map(|backup| &backup.copies).filter_map(|known| due_in(known, now));
+    waits.filter(|wait| !wait.is_zero()).min()
+}
+
+#[cfg(test)]
+mod tests;
