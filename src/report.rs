@@ -51,12 +51,16 @@ pub enum Verb {
     Backup,
     /// Restores a backup set on scratch space and compares it with its manifest.
     Verify,
+    /// Waits for a DHIS2 on a restored backup set.
+    Prove,
     /// Builds new volumes from a backup set.
     Restore,
     /// Builds the volumes of a new instance from a dump.
     Import,
     /// Prints what brings an instance back.
     Recover,
+    /// Prints what to keep in the safe.
+    RecoverySheet,
     /// Copies sets to a second repository.
     Copy,
     /// Waits for a DHIS2 on a copy of the database.
@@ -147,6 +151,8 @@ pub enum Refusal {
     ImportFailed,
     /// The new version of an upgrade does not serve on a copy of the database.
     RehearsalFailed,
+    /// DHIS2 does not serve on what was restored of a set.
+    ApplicationTestFailed,
 }
 
 impl Refusal {
@@ -275,6 +281,9 @@ pub struct Verified {
     pub seconds: u64,
     /// Bytes that were restored: the dump and the files.
     pub bytes: u64,
+    /// How long DHIS2 took until it served on what was restored, in seconds; none when it was not started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_seconds: Option<u64>,
 }
 
 /// A version that serves on a copy of the database.

@@ -51,6 +51,8 @@ pub enum Command {
     Backup(Backup),
     /// Restore the newest backup set on scratch space, compare it with its manifest, and note in the repository that it is proven
     Verify(Verify),
+    /// Wait until DHIS2 serves on a set that was restored beside it, and note in the repository that the set is proven (in one pod)
+    Prove(Prove),
     /// Build a new database volume and a new volume of files from a backup set
     Restore(Restore),
     /// Build the database volume and the volume of files of a new instance from a dump of its database
@@ -59,6 +61,9 @@ pub enum Command {
     Copy(CopySets),
     /// Print the Secrets of an instance, and a resource that begins with its backup set: what one key brings back on an empty cluster
     Recover(Recover),
+    /// Print what to keep in the safe of an instance: where its sets are, their keys, and how they bring it back. Standard input is the
+    /// instance and the Secrets of its keys, as `kubectl get … --output json` prints them
+    RecoverySheet,
     /// Wait until a DHIS2 on a copy of the database serves, and tell how long that took or why it does not (beside it, in one pod)
     Rehearse(Rehearse),
 }
@@ -240,6 +245,23 @@ pub struct Verify {
     pub repository: Address,
 }
 
+/// Arguments of `prove`.
+#[derive(Debug, Args)]
+pub struct Prove {
+    /// Uid of the instance
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+    /// Namespace and name of the instance: the host of its snapshots
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub name: String,
+    /// Where the repository is.
+    #[command(flatten)]
+    pub repository: Address,
+    /// The DHIS2 on it.
+    #[command(flatten)]
+    pub dhis2: Rehearse,
+}
+
 /// Arguments of `restore`.
 #[derive(Debug, Args)]
 pub struct Restore {
@@ -264,6 +286,9 @@ pub struct Restore {
     /// Restore the database only, with all scheduled jobs of DHIS2 switched off: a copy to try a version on
     #[arg(long)]
     pub rehearsal: bool,
+    /// Restore to scratch space, with all scheduled jobs of DHIS2 switched off: a copy to see whether DHIS2 serves on the set
+    #[arg(long, conflicts_with = "rehearsal")]
+    pub scratch: bool,
 }
 
 /// Arguments of `rehearse`.

@@ -23,6 +23,7 @@ mod rehearse;
 mod restore;
 mod secret;
 mod sets;
+mod sheet;
 mod startup;
 mod store;
 mod termination;
@@ -83,8 +84,10 @@ fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Me
         Command::Bootstrap(bootstrap) => bootstrap::bootstrap(bootstrap, paths, log, reports)?,
         Command::Backup(backup) => backup::backup(backup, paths, log, reports)?,
         Command::Verify(verify) => verify::verify(verify, paths, log, reports)?,
+        Command::Prove(prove) => verify::prove(prove, paths, log, reports)?,
         Command::Restore(restore) => restore::restore(restore, paths, log, reports)?,
         Command::Recover(recover) => recover::recover(recover, paths, log)?,
+        Command::RecoverySheet => sheet::print()?,
         Command::Rehearse(rehearse) => rehearse::rehearse(rehearse, paths, log, reports)?,
         Command::Import(import) => import::import(import, paths, log, reports)?,
         Command::Copy(copying) => copy::copy(copying, paths, log, reports)?,
@@ -104,9 +107,11 @@ impl Command {
             Self::Bootstrap(_) => Verb::Bootstrap,
             Self::Backup(_) => Verb::Backup,
             Self::Verify(_) => Verb::Verify,
+            Self::Prove(_) => Verb::Prove,
             Self::Restore(_) => Verb::Restore,
             Self::Import(_) => Verb::Import,
             Self::Recover(_) => Verb::Recover,
+            Self::RecoverySheet => Verb::RecoverySheet,
             Self::Rehearse(_) => Verb::Rehearse,
             Self::Copy(_) => Verb::Copy,
         }

@@ -20,10 +20,10 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message at `path`, or at the place that Kubernetes reads. That of a probe belongs to the container that it looks at:
-    /// it is only touched by what ends that container.
+    /// The message at `path`, or at the place that Kubernetes reads. That of a probe belongs to the container that it looks at, that
+    /// of a sheet to whatever container a person prints it in: it is only touched by what ends that container.
     pub fn new(path: Option<&Path>, verb: Verb) -> Self {
-        let only_reasons = path.is_none() && matches!(verb, Verb::DatabaseCheck | Verb::Startup);
+        let only_reasons = path.is_none() && matches!(verb, Verb::DatabaseCheck | Verb::Startup | Verb::RecoverySheet);
         Self { path: path.map_or_else(|| PathBuf::from(layout::REPORT), Path::to_owned), verb, only_reasons }
     }
 

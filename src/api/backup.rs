@@ -1,6 +1,7 @@
 //! Backups.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::database::Volume;
@@ -42,6 +43,25 @@ pub struct Backup {
     /// The restore test.
     #[serde(default)]
     pub verify: Verify,
+    /// What the instance has to hold to. Told in the condition `Recoverable`. Default: nothing is measured against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objectives: Option<Objectives>,
+}
+
+/// What a loss of the cluster may cost: `Recoverable` is false as long as it would cost more, by what was measured.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Objectives {
+    /// How old the newest set outside of the cluster may get, in minutes, hours or days, such as `26h`: what was entered since then is
+    /// lost. A daily backup is a day old when the next one begins, and its copy older: leave room for both. Default: any age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::minutes_hours_or_days")]
+    pub data_loss: Option<String>,
+    /// How long it may take to restore a set: as long as the last restore test took, with DHIS2's start where `verify.level` is
+    /// `Application`. Minutes, hours or days, such as `4h`. Default: any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::minutes_hours_or_days")]
+    pub restore_time: Option<String>,
 }
 
 /// The restore test: the newest set is restored on scratch space, beside the instance and without touching it, and compared
@@ -57,10 +77,24 @@ pub struct Verify {
     /// `true`: no scheduled restore tests. Default false.
     #[serde(default)]
     pub suspend: bool,
+    /// How far a test goes.
+    #[serde(default)]
+    pub level: VerifyLevel,
     /// The scratch space, a volume that exists only as long as the test. Default size: that of the
     /// volumes of database and files together.
     #[serde(default)]
     pub storage: Volume,
+}
+
+/// How far a restore test goes.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VerifyLevel {
+    /// Database and files are restored and compared with what was counted when the set was made. The default.
+    #[default]
+    Data,
+    /// After that all scheduled jobs are switched off in the copy, and DHIS2 is started on it, cut off from everything, until it
+    /// serves: it has `upgrade.timeout` for that. Takes the memory of DHIS2 and PostgreSQL a second time, for as long as the test.
+    Application,
 }
 
 /// Where sets are kept: on a volume of the instance, or in S3.

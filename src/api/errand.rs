@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::backup::VerifyLevel;
+
 /// Makes one backup set of an instance, now and whatever its schedule says. It is as good as a scheduled one, kept and
 /// removed by the same rules, and stays when this object is deleted. To delete the object while the backup is being made
 /// ends it; then there is no set.
@@ -113,6 +115,8 @@ pub struct Dhis2BackupStatus {
         .message("a restore test is of one instance: make another Dhis2RestoreTest").field_path(".instance"),
     validation = Rule::new("has(self.set) == has(oldSelf.set) && (!has(self.set) || self.set == oldSelf.set)")
         .message("a restore test is of one set: make another Dhis2RestoreTest").field_path(".set"),
+    validation = Rule::new("has(self.level) == has(oldSelf.level) && (!has(self.level) || self.level == oldSelf.level)")
+        .message("a restore test is carried out once: make another Dhis2RestoreTest").field_path(".level"),
 )]
 pub struct Dhis2RestoreTestSpec {
     /// Name of the Dhis2Instance, in the same namespace.
@@ -122,6 +126,10 @@ pub struct Dhis2RestoreTestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::set_name")]
     pub set: Option<String>,
+    /// How far it goes: `Data` restores and compares; `Application` starts DHIS2 on what was restored, too. Default:
+    /// `backup.verify.level` of the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<VerifyLevel>,
 }
 
 /// How far a restore test is, and what it found.
@@ -143,6 +151,9 @@ pub struct Dhis2RestoreTestStatus {
     /// Bytes that were restored, database and files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
+    /// How long DHIS2 took after that until it served, in seconds. None: it was not started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_seconds: Option<i64>,
 }
 
 /// What is told of a backup and of a restore test alike.

@@ -53,6 +53,8 @@ pub enum Reason {
     UpgradeBlocked,
     /// The new version of an upgrade does not serve on a copy of the database.
     RehearsalFailed,
+    /// DHIS2 does not serve on what was restored of a set.
+    ApplicationTestFailed,
     /// The new version of an upgrade does not start.
     UpgradeFailed,
     /// An upgrade failed and was rolled back: the old version serves.
@@ -115,6 +117,8 @@ pub enum Reason {
     RepositoryInCluster,
     /// Nobody has said that the key of the repository was taken out of the cluster.
     KeyNotExported,
+    /// A loss of the cluster would cost more than the objectives allow.
+    ObjectiveMissed,
     /// The annotation `dhis2.hosting/paused` keeps the operator away.
     Paused,
     /// Not paused.

@@ -244,6 +244,11 @@ pub fn minutes_or_hours(_: &mut SchemaGenerator) -> Schema {
     text(6, &format!("({minutes}|([1-9]|1[0-9]|2[0-4])h)"), "write minutes or hours, at most a day: 45m or 3h")
 }
 
+/// A time of some minutes, hours or days.
+pub fn minutes_hours_or_days(_: &mut SchemaGenerator) -> Schema {
+    text(5, "[1-9][0-9]{0,3}[mhd]", "write minutes, hours or days: 90m, 26h or 2d")
+}
+
 /// Name of a time zone.
 pub fn time_zone(_: &mut SchemaGenerator) -> Schema {
     text(64, "[A-Za-z][-+_A-Za-z0-9]*(/[A-Za-z][-+_A-Za-z0-9]*)*", "write the name of a time zone, such as Africa/Kigali")

@@ -302,6 +302,9 @@ pub struct BackupStatus {
     /// The schedule of restore tests in force; none while they are suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_schedule: Option<ScheduleStatus>,
+    /// Where the repository is, as restic names it. None: on the volume of backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
     /// The repositories that sets are copied to, as the spec names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<CopyStatus>,
@@ -417,6 +420,9 @@ pub struct VerifiedStatus {
     /// Bytes that were restored, database and files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
+    /// How long DHIS2 took after that until it served, in seconds. None: it was not started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_seconds: Option<i64>,
 }
 
 /// One set: database, files and manifest, taken together.
@@ -425,7 +431,7 @@ pub struct VerifiedStatus {
 pub struct SetStatus {
     /// Its id, the tag `set=<id>` in the repository.
     pub set: String,
-    /// When it was complete.
+    /// The moment of which its data is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
     /// Bytes that it added to the repository.

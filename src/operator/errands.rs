@@ -48,7 +48,7 @@ impl<'a> Asked<'a> {
     /// What its Job is made from.
     pub fn to_do(&self) -> Errand {
         let set = if self.task == Task::RestoreTest { self.errand.set.as_deref().map(str::to_owned) } else { None };
-        Errand { task: self.task, uid: self.uid.to_owned(), set }
+        Errand { task: self.task, uid: self.uid.to_owned(), set, level: self.errand.level }
     }
 }
 

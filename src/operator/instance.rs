@@ -7,7 +7,14 @@ use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::{
-    api::{backup::Retention, bootstrap::FromDump, instance::SecretKey, pod::Pod, restore::Phase, web::Issuer},
+    api::{
+        backup::{Retention, VerifyLevel},
+        bootstrap::FromDump,
+        instance::SecretKey,
+        pod::Pod,
+        restore::Phase,
+        web::Issuer,
+    },
     dhis2::{defects::Defect, version::Version},
 };
 
@@ -44,6 +51,8 @@ pub struct Instance {
     pub errand: Option<Errand>,
     /// The version that ran last.
     pub running: Option<Version>,
+    /// How long DHIS2 may take until it serves on other data or by another version, in seconds.
+    pub patience: i64,
     /// What `version` is known to do to data.
     pub defect: Option<&'static Defect>,
     /// Volume of DHIS2's files.
@@ -207,8 +216,6 @@ pub struct Preparing {
     pub phase: Phase,
     /// The generation of the spec that asked for it.
     pub generation: i64,
-    /// How long the new version may take until it serves, in seconds.
-    pub timeout: i64,
 }
 
 /// A backup or a restore test that a person asked for.
@@ -220,6 +227,8 @@ pub struct Errand {
     pub uid: String,
     /// The set that is tested; none for the newest.
     pub set: Option<String>,
+    /// How far the test goes, unless as far as the scheduled ones.
+    pub level: Option<VerifyLevel>,
 }
 
 /// What a person can ask for that is one Job.
@@ -358,6 +367,8 @@ pub struct Backup {
     pub verify_schedule: String,
     /// No scheduled restore tests.
     pub verify_suspend: bool,
+    /// How far they go.
+    pub verify_level: VerifyLevel,
 }
 
 /// How far an instance is: which objects are due. Follows from what status recorded and what exists,

@@ -338,14 +338,13 @@ impl Observed {
 
     /// The report of a step that is complete.
     pub fn result_of_step(&self, job: &str) -> Option<&Report> {
-        let slot = self.own(Kind::Job, job).filter(|slot| slot.facts == Facts::Job { finished: Some(true) })?;
-        self.pods_of(&slot.uid).find_map(|pod| pod.reports.iter().find(|report| report.data.is_some()))
+        self.result_of_step_where(job, |_| true)
     }
 
-    /// What a step that is complete found, where several of its containers report.
-    pub fn data_of_step<'a, T>(&'a self, job: &str, of: impl Fn(&'a Data) -> Option<T>) -> Option<T> {
+    /// The report that has this data, where several containers of the step report.
+    pub fn result_of_step_where(&self, job: &str, is: impl Fn(&Data) -> bool) -> Option<&Report> {
         let slot = self.own(Kind::Job, job).filter(|slot| slot.facts == Facts::Job { finished: Some(true) })?;
-        self.pods_of(&slot.uid).find_map(|pod| pod.reports.iter().filter_map(|report| report.data.as_ref()).find_map(&of))
+        self.pods_of(&slot.uid).find_map(|pod| pod.reports.iter().find(|report| report.data.as_ref().is_some_and(&is)))
     }
 
     /// The newest pod of a step.

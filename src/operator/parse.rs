@@ -12,6 +12,7 @@ mod size;
 mod source;
 pub mod upgrade;
 
+use k8s_openapi::jiff::SignedDuration;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
@@ -27,6 +28,7 @@ use crate::{
     dhis2::version::Version,
 };
 
+pub use repository::bucket;
 pub use schedule::backup;
 
 /// Why an instance can't be built as it stands. It is told, and nothing is touched.
@@ -89,6 +91,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         preparing: upgrade::preparing(resource),
         errand: errands::under_way(observed).map(|asked| asked.to_do()),
         running: upgrade::running(resource),
+        patience: upgrade::timeout(resource).as_secs(),
         defect: upgrade::defect(resource, version),
         pod: spec.pod.clone().unwrap_or_default(),
         policies: spec.network.policies,
@@ -101,6 +104,18 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         encryption,
         name,
     })
+}
+
+/// A time as the API has it: minutes, hours or days.
+pub fn span(text: &str) -> Option<SignedDuration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number = number.parse::<i64>().ok().filter(|number| (0..100_000).contains(number))?;
+    match unit {
+        "m" => Some(SignedDuration::from_mins(number)),
+        "h" => Some(SignedDuration::from_hours(number)),
+        "d" => Some(SignedDuration::from_hours(24 * number)),
+        _ => None,
+    }
 }
 
 fn images(resource: &Dhis2Instance, version: Version, settings: &Settings) -> Images {

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     api::{
         BUILDING, CLAIM, INSTANCE, MANAGER, REPLACED, RESTART, WANTED,
+        backup::VerifyLevel,
         errand::{Phase, Progress},
         restore::{Dhis2RestoreSpec, Dhis2RestoreStatus},
     },
@@ -95,6 +96,8 @@ pub struct Request {
 pub struct Errand {
     /// The set that a restore test is asked for, none for the newest; the set that a backup made.
     pub set: Option<Box<str>>,
+    /// How far a restore test is to go.
+    pub level: Option<VerifyLevel>,
     /// Was it told when the set was proven?
     pub proven: bool,
     /// Its generation.
@@ -212,6 +215,7 @@ fn errand(object: &DynamicObject, set: &str) -> Option<Errand> {
     let over = progress.phase.as_ref().is_some_and(|phase| phase.parse().is_ok_and(Phase::is_over));
     Some(Errand {
         set: text(&object.data, set).map(Into::into),
+        level: object.data.pointer("/spec/level").and_then(|level| serde_json::from_value(level.clone()).ok()),
         proven: object.data.pointer("/status/proven").is_some(),
         generation: object.metadata.generation,
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),

@@ -95,9 +95,14 @@ pub fn status(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, 
 
 /// When an instance is to be looked at again although nothing happens: when its last backup gets too old, or a Secret that is
 /// lost may be back. A backup that is too old already is no reason: it was told, and the next one brings a pass.
-pub fn revisit(status: &Dhis2InstanceStatus, observed: &Observed, now: Timestamp) -> Duration {
+pub fn revisit(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &Observed, now: Timestamp) -> Duration {
     const DAY: Duration = Duration::from_hours(24);
-    let overdue = [backup::overdue_in(status, now), verify::overdue_in(status, now), copies::overdue_in(status, now)];
+    let overdue = [
+        backup::overdue_in(status, now),
+        verify::overdue_in(status, now),
+        copies::overdue_in(status, now),
+        recoverable::overdue_in(resource, status, now),
+    ];
     let overdue = overdue.into_iter().flatten().filter(|wait| !wait.is_zero());
     overdue.chain(search(status, observed, now)).chain(operation::again(status)).fold(DAY, Duration::min)
 }

@@ -37,7 +37,7 @@ const REFUSED: Duration = Duration::from_secs(5);
 pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observed: &Observed, outcome: &Outcome) -> Result<Told, Error> {
     let now = Timestamp::now();
     let told = status::linked(status::status(resource, observed, outcome, now), &context.settings.runbooks);
-    let revisit = status::revisit(&told, observed, now);
+    let revisit = status::revisit(resource, &told, observed, now);
     let news = News::of(&key.name, Some((&told, outcome)), observed, &context.settings.runbooks, now);
     let revisit = news.again.map_or(revisit, |again| revisit.min(again));
     if resource.status.as_ref() == Some(&told) {

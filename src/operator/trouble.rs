@@ -27,13 +27,20 @@ fn cut(message: &str) -> String {
     message.chars().take(LONGEST).collect()
 }
 
-/// The trouble of a pod, the earliest in its life first.
+/// The trouble of a pod, the earliest in its life first; servers that run beside its own containers, and are ended with them, last.
 pub fn of_pod(pod: &Value) -> Option<Trouble> {
-    unschedulable(pod).or_else(|| containers(pod).find_map(of_container))
+    let (beside, own): (Vec<&Value>, Vec<&Value>) = containers(pod).partition(|container| is_beside(pod, container));
+    unschedulable(pod).or_else(|| own.into_iter().chain(beside).find_map(of_container))
 }
 
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     ["/status/initContainerStatuses", "/status/containerStatuses"].into_iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten()
+}
+
+/// Is it an init container that runs on beside those after it?
+fn is_beside(pod: &Value, container: &Value) -> bool {
+    let mut before = pod.pointer("/spec/initContainers").and_then(Value::as_array).into_iter().flatten();
+    before.any(|spec| spec["restartPolicy"] == "Always" && spec["name"] == container["name"])
 }
 
 fn unschedulable(pod: &Value) -> Option<Trouble> {
@@ -183,6 +190,22 @@ mod tests {
         let report = r#"{"verb":"check","outcome":"Refused","reason":"DowngradeRefused","message":"no way back"}"#;
         let container = json!({"name": "check", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 2, "message": report}}});
         assert_eq!(of_pod(&pod(&container)), Some(Trouble { reason: Reason::DowngradeRefused, message: "no way back".into() }));
+    }
+
+    #[test]
+    fn what_waits_for_a_server_beside_it_tells_why_it_ended_not_the_server_that_was_ended_with_it() {
+        let report = r#"{"verb":"prove","outcome":"Refused","reason":"ApplicationTestFailed","message":"it does not start"}"#;
+        let pod = json!({
+            "spec": {"initContainers": [{"name": "restore"}, {"name": "dhis2", "restartPolicy": "Always"}]},
+            "status": {
+                "initContainerStatuses": [
+                    {"name": "restore", "state": {"terminated": {"exitCode": 0}}},
+                    {"name": "dhis2", "state": {"terminated": {"exitCode": 137}}},
+                ],
+                "containerStatuses": [{"name": "verify", "state": {"terminated": {"exitCode": 2, "message": report}}}],
+            },
+        });
+        assert_eq!(of_pod(&pod).unwrap().reason, Reason::ApplicationTestFailed);
     }
 
     #[test]

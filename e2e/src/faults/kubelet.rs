@@ -326,7 +326,7 @@ fn report(container: &Container, pod: &Pod) -> Option<Report> {
             let (set, now) = (named.unwrap_or("play-backup-first").to_owned(), Timestamp::now());
             // In a second of its own: a set counts as made after a restore when it is later by the clock of the status, which has no fractions.
             let created = (now + Duration::from_secs(2)).to_string();
-            (Verb::Verify, Data::Verify(Verified { set, created, verified: now.to_string(), seconds: 1, bytes: 1 }))
+            (Verb::Verify, Data::Verify(Verified { set, created, verified: now.to_string(), seconds: 1, bytes: 1, start_seconds: None }))
         }
         _ => return None,
     };

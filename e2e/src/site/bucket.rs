@@ -94,6 +94,11 @@ impl Bucket {
         Ok(())
     }
 
+    /// What lets one in, by the names of the files that it is kept in.
+    pub fn access(&self) -> [(&'static str, &'static str); 2] {
+        [("accessKeyID", ACCESS_KEY), ("secretAccessKey", SECRET_KEY)]
+    }
+
     /// Starts the server in the network of the node.
     ///
     /// # Errors

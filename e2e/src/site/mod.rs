@@ -23,6 +23,7 @@ pub mod own;
 pub mod process;
 pub mod story;
 pub mod sweep;
+pub mod typed;
 pub mod wait;
 pub mod writer;
 

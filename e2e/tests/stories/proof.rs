@@ -3,6 +3,7 @@
 
 mod asked;
 mod capacity;
+mod started;
 
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,7 @@ fn proof() {
         is_proven(&story, &instance, "kept", "test-1").await?;
         scratch_goes(&story, "test-1").await?;
         Box::pin(capacity::shortage_is_told(&story, &instance)).await?;
+        Box::pin(started::dhis2_starts_on_a_set(&story, &instance)).await?;
         loss_is_noticed(&story, &instance, &door, &admin).await?;
         damage_is_found(&story, &instance).await?;
         begun_anew(&story, &instance).await?;

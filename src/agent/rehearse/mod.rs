@@ -65,6 +65,14 @@ impl Failure for Error {
 /// Does DHIS2 serve, and after how long?
 pub fn rehearse(arguments: &Rehearse, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
     let version = arguments.version;
+    let seconds = seconds_until_it_serves(arguments, paths, log, reports)?;
+    let message = format!("DHIS2 {version} serves on a copy of the database after {seconds} s");
+    Ok((message, Some(Data::Rehearse(Rehearsed { version, seconds }))))
+}
+
+/// Waits until DHIS2 serves.
+pub fn seconds_until_it_serves(arguments: &Rehearse, paths: &Paths, log: Log, reports: &Message) -> Result<u64, Error> {
+    let version = arguments.version;
     reports.waiting(&format!("waiting for DHIS2 {version} to serve on a copy of the database"), log);
     let dhis2 = Dhis2::at(&arguments.url, PATIENCE);
     let start = Instant::now();
@@ -73,7 +81,7 @@ pub fn rehearse(arguments: &Rehearse, paths: &Paths, log: Log, reports: &Message
         match dhis2.ping().map(|answer| answer.status) {
             Ok(200) => {
                 if let Some(found) = dhis2.version() {
-                    return served(version, &found, start.elapsed().as_secs());
+                    return if found.parse() == Ok(version) { Ok(start.elapsed().as_secs()) } else { Err(Error::Other { found, version }) };
                 }
             }
             // The first one may have come at the end of a long hang.
@@ -88,14 +96,6 @@ pub fn rehearse(arguments: &Rehearse, paths: &Paths, log: Log, reports: &Message
         }
         std::thread::sleep(ASK);
     }
-}
-
-fn served(version: Version, found: &str, seconds: u64) -> Result<Ended, Error> {
-    if found.parse() != Ok(version) {
-        return Err(Error::Other { found: found.to_owned(), version });
-    }
-    let message = format!("DHIS2 {version} serves on a copy of the database after {seconds} s");
-    Ok((message, Some(Data::Rehearse(Rehearsed { version, seconds }))))
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ fn build(programs: &Programs, arguments: &args::Restore, paths: &Paths, files: O
     let noted = note::read(paths, &arguments.instance);
     let manifest = request::choose(&arguments.wanted, noted.as_ref(), &repository, &snapshots, log)?;
     log.info(&told(&manifest));
-    let (database_place, files_place) = places(paths);
+    let (database_place, files_place) = places(paths, arguments.scratch);
     let restore = Restore {
         repository: &repository,
         snapshots: &snapshots,
@@ -112,7 +112,9 @@ fn build(programs: &Programs, arguments: &args::Restore, paths: &Paths, files: O
     fits(&restore, arguments, paths)?;
     let credentials = Credentials::read(paths)?;
     finish::clear(paths, log)?;
-    restore.database.volume.takes(restore.database_bytes())?;
+    // Scratch space has to take both.
+    let beside = if arguments.scratch { manifest.files.bytes } else { 0 };
+    restore.database.volume.takes(restore.database_bytes().saturating_add(beside))?;
     if let Some(files) = files {
         files.clear(log)?;
         restore.files.volume.takes(manifest.files.bytes)?;
@@ -142,8 +144,12 @@ fn build(programs: &Programs, arguments: &args::Restore, paths: &Paths, files: O
     Ok(mark)
 }
 
-fn places(paths: &Paths) -> (Place, Place) {
-    let (database, files) = (Volume::database(paths), Volume::files(paths));
+fn places(paths: &Paths, scratch: bool) -> (Place, Place) {
+    let (mut database, mut files) = (Volume::database(paths), Volume::files(paths));
+    if scratch {
+        // Parts of one volume.
+        (database, files) = (Volume::scratch(database.root), Volume::scratch(files.root));
+    }
     (Place { directory: paths.of(layout::PGDATA_BUILDING), volume: database }, Place { directory: paths.of(layout::FILES), volume: files })
 }
 
@@ -170,7 +176,7 @@ fn recorded(manifest: &Manifest) -> KeyDigest {
 fn database(restore: &Restore<'_>, programs: &Programs, credentials: &Credentials, arguments: &args::Restore) -> Result<u64, Error> {
     let manifest = restore.manifest;
     let server = restore.database(programs, credentials)?;
-    if arguments.rehearsal {
+    if arguments.rehearsal || arguments.scratch {
         // As the owner, like whatever may call what a dump has brought. A copy sends nobody a message.
         let mut owner = server.connect_as(&credentials.owner, layout::DATABASE)?;
         owner.batch_execute(WITHOUT_JOBS).map_err(Error::Jobs)?;

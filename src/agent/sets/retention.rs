@@ -20,6 +20,8 @@ use crate::report::Retention;
 
 /// Parts without a manifest may belong to a set that is being made elsewhere, or whose Job is about to be tried again.
 const ORPHAN_AGE: SignedDuration = SignedDuration::from_hours(48);
+/// So much the clocks of nodes may differ without a word.
+const SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// Forgetting needs the repository alone. It can wait for the next backup, so it does not wait long for others.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,6 +31,18 @@ pub enum Error {
     /// restic failed.
     #[error(transparent)]
     Restic(#[from] restic::Error),
+    /// By time the sets are not in the order in which they were made: the newest would go as the oldest.
+    #[error(
+        "set {set} is of {time:.0}, which is to come: the clock of a node was or is wrong; correct it, and if that set is not needed, take it out by hand: restic forget {id}"
+    )]
+    Future {
+        /// The set.
+        set: String,
+        /// Its time.
+        time: Timestamp,
+        /// Its manifest's snapshot.
+        id: String,
+    },
     /// The note that space is to be freed can't be kept.
     #[error("note in {0} that space is to be freed")]
     Note(PathBuf, #[source] io::Error),
@@ -74,6 +88,10 @@ pub fn apply(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log
         Err(Error::Restic(restic::Error::Locked(_))) => {
             let trouble = "old sets are left for the next backup, since somebody else uses the repository".to_owned();
             (Retention::Postponed, Some(trouble))
+        }
+        // It will be past at the next backup.
+        Err(Error::Future { time, .. }) if time.duration_since(Timestamp::now()) < SKEW => {
+            (Retention::Postponed, Some("old sets are left for the next backup, since the clocks of two nodes differ".to_owned()))
         }
         Err(error) => (Retention::Failed, Some(format!("old sets could not be removed: {}", told(&error)))),
     };
@@ -123,8 +141,9 @@ fn remove(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -
 }
 
 fn forget_surplus(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -> Result<(), Error> {
-    let surplus = surplus(repository, rules)?;
-    let plan = plan(&repository.snapshots()?, &surplus, rules, Timestamp::now());
+    let (snapshots, now) = (repository.snapshots()?, Timestamp::now());
+    are_past(&snapshots, now)?;
+    let plan = plan(&snapshots, &surplus(repository, rules)?, rules, now);
     if !plan.manifests.is_empty() || !plan.parts.is_empty() {
         log.info(&format!("removing {} sets, {} snapshots of sets that are no more", plan.manifests.len(), plan.parts.len()));
         // Written before anything is forgotten: a run that is killed before it has pruned leaves the note for the next one.
@@ -174,6 +193,16 @@ fn flags(keep: &Keep) -> Vec<String> {
     rules.iter().filter(|(_, number)| *number > 0).map(|(rule, number)| format!("--keep-{rule}={number}")).collect()
 }
 
+/// Is every set of a moment that was?
+fn are_past(snapshots: &[Snapshot], now: Timestamp) -> Result<(), Error> {
+    let newest = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).max_by_key(|manifest| manifest.time);
+    let future = newest.filter(|manifest| manifest.time > now);
+    future.map_or(Ok(()), |manifest| {
+        let set = manifest.set().unwrap_or_default().to_owned();
+        Err(Error::Future { set, time: manifest.time, id: manifest.id.chars().take(8).collect() })
+    })
+}
+
 /// The exact snapshots to forget. Snapshots that carry no set are somebody's own and none of our business.
 fn plan(snapshots: &[Snapshot], surplus: &[String], rules: Rules<'_>, now: Timestamp) -> Plan {
     let manifests = || snapshots.iter().filter(|snapshot| snapshot.is_manifest());
@@ -201,121 +230,6 @@ fn plan(snapshots: &[Snapshot], surplus: &[String], rules: Rules<'_>, now: Times
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: &str = "2026-11-25T12:00:00Z";
-
-    fn snapshot(id: &str, time: &str, tags: &[&str]) -> Snapshot {
-        Snapshot {
-            id: id.to_owned(),
-            original: None,
-            time: time.parse().unwrap(),
-            hostname: String::new(),
-            tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
-            paths: Vec::new(),
-        }
-    }
-
-    fn set(name: &str, time: &str) -> Vec<Snapshot> {
-        let tag = format!("set={name}");
-        ["files", "dump", "files-again", "manifest"]
-            .iter()
-            .map(|part| snapshot(&format!("{name}-{part}"), time, &[&tag, &format!("part={part}")]))
-            .collect()
-    }
-
-    fn proof(set: &str, time: &str) -> Snapshot {
-        snapshot(&format!("{set}-proof"), time, &[&format!("set={set}"), "part=proof"])
-    }
-
-    fn planned(snapshots: &[Snapshot], surplus: &[&str]) -> Plan {
-        let surplus: Vec<String> = surplus.iter().map(|&id| id.to_owned()).collect();
-        planned_by(snapshots, &surplus, false, &BTreeSet::new())
-    }
-
-    fn planned_by(snapshots: &[Snapshot], surplus: &[String], verify_suspended: bool, stays: &BTreeSet<String>) -> Plan {
-        let keep = Keep { verify_suspended, ..Keep::default() };
-        plan(snapshots, surplus, Rules { keep: &keep, host: "", stays }, NOW.parse().unwrap())
-    }
-
-    #[test]
-    fn what_is_to_stay_stays_whatever_the_rules_say_and_so_do_parts_of_what_is_still_to_come() {
-        let whole = [set("a", "2026-11-20T01:00:00Z"), set("b", "2026-11-21T01:00:00Z"), set("c", "2026-11-22T01:00:00Z")].concat();
-        let half = set("old", "2026-10-01T01:00:00Z").into_iter().filter(|snapshot| !snapshot.is_manifest());
-        let snapshots = whole.into_iter().chain(half).collect::<Vec<_>>();
-        let surplus = ["a-manifest", "b-manifest"].map(str::to_owned);
-        let stays = ["b", "old"].map(str::to_owned).into();
-        let plan = planned_by(&snapshots, &surplus, true, &stays);
-        assert_eq!((plan.manifests, plan.parts.len()), (vec!["a-manifest".to_owned()], 3));
-    }
-
-    #[test]
-    fn a_set_goes_whole() {
-        let snapshots = [set("a", "2026-11-24T01:00:00Z"), set("b", "2026-11-25T01:00:00Z")].concat();
-        let plan = planned(&snapshots, &["a-manifest"]);
-        assert_eq!(plan.manifests, ["a-manifest"]);
-        assert_eq!(plan.parts, ["a-files", "a-dump", "a-files-again"]);
-    }
-
-    #[test]
-    fn the_newest_set_stays_whatever_the_rules_say() {
-        let snapshots = [set("a", "2026-11-24T01:00:00Z"), set("b", "2026-11-25T01:00:00Z")].concat();
-        assert_eq!(planned(&snapshots, &["a-manifest", "b-manifest"]).manifests, ["a-manifest"]);
-        assert_eq!(planned(&set("a", "2020-01-01T00:00:00Z"), &["a-manifest"]), Plan::default());
-    }
-
-    #[test]
-    fn the_newest_proven_set_and_all_younger_ones_stay_whatever_the_rules_say() {
-        let day = |day: u32| format!("2026-11-{day:02}T01:00:00Z");
-        let sets = ["a", "b", "c", "d"].iter().zip(20..).flat_map(|(name, at)| set(name, &day(at))).collect::<Vec<_>>();
-        let all = ["a-manifest", "b-manifest", "c-manifest"];
-        assert_eq!(planned(&sets, &all).manifests, all, "nothing was proven yet");
-        let proven = [sets, vec![proof("a", &day(24)), proof("b", &day(23))]].concat();
-        let plan = planned(&proven, &all);
-        assert_eq!(plan.manifests, ["a-manifest"]);
-        assert_eq!(plan.parts, ["a-files", "a-dump", "a-files-again", "a-proof"], "a proof goes with its set");
-    }
-
-    #[test]
-    fn while_tests_are_suspended_the_proven_set_stays_and_the_rules_hold_for_younger_ones() {
-        let day = |day: u32| format!("2026-11-{day:02}T01:00:00Z");
-        let sets = ["a", "b", "c", "d"].iter().zip(20..).flat_map(|(name, at)| set(name, &day(at)));
-        let snapshots: Vec<Snapshot> = sets.chain([proof("b", &day(21))]).collect();
-        let surplus = ["a-manifest", "b-manifest", "c-manifest"].map(str::to_owned);
-        let gone = |suspended| planned_by(&snapshots, &surplus, suspended, &BTreeSet::new()).manifests;
-        assert_eq!(gone(true), ["a-manifest", "c-manifest"]);
-        assert_eq!(gone(false), ["a-manifest"], "a test may prove c still");
-    }
-
-    #[test]
-    fn parts_of_no_set_go_after_two_days() {
-        let half = |time| set("half", time).into_iter().filter(|snapshot| !snapshot.is_manifest()).collect::<Vec<_>>();
-        let whole = set("a", "2026-11-20T01:00:00Z");
-        let old = [half("2026-11-23T11:00:00Z"), whole.clone()].concat();
-        assert_eq!(planned(&old, &[]).parts, ["half-files", "half-dump", "half-files-again"]);
-        let young = [half("2026-11-23T13:00:00Z"), whole].concat();
-        assert_eq!(planned(&young, &[]), Plan::default());
-    }
-
-    #[test]
-    fn snapshots_of_people_stay() {
-        let own = vec![snapshot("own", "2020-01-01T00:00:00Z", &["mine"])];
-        assert_eq!(planned(&[own, set("a", "2026-11-25T01:00:00Z")].concat(), &[]), Plan::default());
-    }
-
-    #[test]
-    fn no_rule_keeps_everything() {
-        let keep = Keep {
-            keep_last: 0,
-            keep_daily: 7,
-            keep_weekly: 0,
-            keep_monthly: 0,
-            keep_yearly: 0,
-            append_only: false,
-            verify_suspended: true,
-        };
-        assert_eq!(flags(&keep), ["--keep-daily=7"]);
-        assert!(flags(&Keep { keep_daily: 0, ..keep }).is_empty());
-    }
-}
+mod histories;
+#[cfg(test)]
+mod tests;

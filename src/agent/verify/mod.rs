@@ -3,6 +3,7 @@
 //! database → compare → files → compare → a share of the repository → proof. Nothing but the proof is written outside the scratch space,
 //! which is empty again at the end.
 
+mod application;
 mod error;
 mod scratch;
 
@@ -23,6 +24,7 @@ use super::sets::restore::{self, Restore};
 use super::sets::set::Label;
 use super::termination::Message;
 use crate::report::{Data, Verified};
+pub use application::prove;
 pub use error::Error;
 use scratch::Scratch;
 
@@ -45,17 +47,29 @@ pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) ->
     all(&restore)?;
     let seconds = start.elapsed().as_secs();
     drop(scratch);
-    read_a_share(&repository, log)?;
+    let label = Label { set: &manifest.set, instance: &arguments.instance, name: &arguments.name };
+    proven(&repository, &manifest, &label, (seconds, None), log)
+}
+
+/// What was restored is right: reads a share of the repository, and notes the proof.
+fn proven(
+    repository: &Repository,
+    manifest: &Manifest,
+    label: &Label<'_>,
+    (seconds, start_seconds): (u64, Option<u64>),
+    log: Log,
+) -> Result<Ended, Error> {
+    read_a_share(repository, log)?;
     let proof = Verified {
         set: manifest.set.clone(),
         created: manifest.created.clone(),
         verified: format!("{:.0}", jiff::Timestamp::now()),
         seconds,
         bytes: manifest.dump.bytes + manifest.files.bytes,
+        start_seconds,
     };
-    let mut message = message(&manifest, &proof);
-    let label = Label { set: &manifest.set, instance: &arguments.instance, name: &arguments.name };
-    if let Err(error) = proof::write(&repository, &label, &proof) {
+    let mut message = message(manifest, &proof);
+    if let Err(error) = proof::write(repository, label, &proof) {
         // It is proven all the same; only whoever removes old sets does not know.
         let _ = write!(message, "; the proof could not be noted in the repository: {}", told(&error));
     }
@@ -84,8 +98,9 @@ fn read_a_share(repository: &Repository, log: Log) -> Result<(), Error> {
 
 fn message(manifest: &Manifest, proof: &Verified) -> String {
     let rows: u64 = manifest.contents.rows.values().sum();
+    let serves = proof.start_seconds.map(|seconds| format!("; DHIS2 serves on it after {seconds} s")).unwrap_or_default();
     format!(
-        "set {} can be restored: {rows} rows in {} tables and {} files, as its manifest says, in {} s",
+        "set {} can be restored: {rows} rows in {} tables and {} files, as its manifest says, in {} s{serves}",
         proof.set,
         manifest.contents.rows.len(),
         manifest.files.count,

@@ -6,7 +6,6 @@ use std::io;
 use crate::agent::paths::Paths;
 use crate::agent::sets::restore::{Error, Place, Volume};
 use crate::layout;
-use crate::report::Refusal;
 
 /// Scratch space in use. Dropped, it is empty again.
 #[derive(Debug)]
@@ -20,12 +19,7 @@ pub struct Scratch {
 impl Scratch {
     /// Takes it, without what a killed pod has left.
     pub fn take(paths: &Paths) -> Result<Self, Error> {
-        let volume = Volume {
-            root: paths.of(layout::SCRATCH),
-            name: "the scratch space",
-            field: "spec.backup.verify.storage.size",
-            refusal: Refusal::ScratchTooSmall,
-        };
+        let volume = Volume::scratch(paths.of(layout::SCRATCH));
         let place = |path| Place { directory: paths.of(path), volume: volume.clone() };
         let scratch = Self { database: place(layout::SCRATCH_PGDATA), files: place(layout::SCRATCH_FILES) };
         scratch.clear().map_err(|error| Error::Directory(volume.root, error))?;

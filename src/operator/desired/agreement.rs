@@ -73,6 +73,10 @@ fn uses(verb: &Command) -> Vec<&'static str> {
             .into_iter()
             .chain(repository(&verify.repository))
             .collect(),
+        Command::Prove(prove) => [layout::RESTIC, layout::BACKUP_PASSWORD, layout::MARK, layout::DHIS2_LOG, "/tmp/x"]
+            .into_iter()
+            .chain(repository(&prove.repository))
+            .collect(),
         Command::Restore(restore) => [layout::RESTIC, layout::BACKUP_PASSWORD, layout::ENCRYPTION_PASSWORD]
             .into_iter()
             .chain(repository(&restore.repository))
@@ -92,7 +96,7 @@ fn uses(verb: &Command) -> Vec<&'static str> {
             .chain(copy.from_s3.is_none().then_some(layout::REPOSITORY))
             .collect(),
         // Run by people.
-        Command::Recover(_) => Vec::new(),
+        Command::Recover(_) | Command::RecoverySheet => Vec::new(),
         Command::Backup(backup) => [
             layout::RESTIC,
             layout::FILES,
@@ -133,7 +137,8 @@ fn the_agent_understands_its_commands_and_finds_what_it_uses() {
     let in_bucket = fixture::in_bucket(Endpoint { host: "s3.example.org".into(), port: 443 });
     let adopting_bucket = Instance { adopt: true, ..in_bucket.clone() };
     let copying = [&fixture::plain(), &adopting_bucket].map(fixture::copying);
-    let instances = [fixture::plain(), adopting, in_bucket, adopting_bucket, bringing, beginning];
+    let starting = fixture::testing_with_dhis2(&fixture::plain());
+    let instances = [fixture::plain(), adopting, in_bucket, adopting_bucket, bringing, beginning, starting];
     for container in instances.iter().chain(&copying).flat_map(agents) {
         let verb = verb(&strings(&container["command"]));
         for path in uses(&verb) {
@@ -141,9 +146,10 @@ fn the_agent_understands_its_commands_and_finds_what_it_uses() {
         }
         verbs += 1;
     }
-    // install, build, run twice, check twice, watch twice, bootstrap, backup five times, verify twice, restore twice, rehearse; each of eight
-    // sets at its stages. Two import and restore instead of building, two have a copy: install and copy.
-    assert_eq!(verbs, 8 * 31 + 2 * 2);
+    // install, build, run twice, check twice, watch twice, bootstrap, backup five times, verify twice, restore twice, rehearse; each of nine
+    // sets at its stages. Two import and restore instead of building, two have a copy: install and copy. In one restore tests restore, run the
+    // database, and prove.
+    assert_eq!(verbs, 9 * 31 + 2 * 2 + 2 * 2);
 }
 
 #[test]

@@ -9,7 +9,7 @@ pub fn job(instance: &Instance) -> Option<Wanted> {
     let step = name(errand);
     Some(match errand.task {
         Task::Backup => backup::once(instance, &step),
-        Task::RestoreTest => verify::once(instance, &step, errand.set.as_deref()),
+        Task::RestoreTest => verify::once(instance, &step, errand.set.as_deref(), errand.level),
     })
 }
 
@@ -68,7 +68,7 @@ mod tests {
             let mut instance = asked(task, None);
             instance.stage = Stage { secured: false, ..instance.stage };
             assert!(job(&instance).is_none());
-            let longest = Errand { task, uid: "01234567-89ab-cdef-0123-456789abcdef".into(), set: None };
+            let longest = Errand { task, uid: "01234567-89ab-cdef-0123-456789abcdef".into(), set: None, level: None };
             assert!(format!("{}-{}", "a".repeat(40), name(&longest)).len() <= 63);
         }
         assert!(job(&fixture::plain()).is_none());

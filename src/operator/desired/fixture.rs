@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::{Wanted, desired};
 use crate::{
     api::{
-        backup::Retention,
+        backup::{Retention, VerifyLevel},
         bootstrap::FromDump,
         instance::{SecretKey, Size},
         pod::Pod,
@@ -141,6 +141,7 @@ pub fn plain() -> Instance {
         defect: None,
         errand: None,
         running: None,
+        patience: 7200,
         files: Storage { size: preset.files_volume.into(), class: None },
         repository: Repository::Volume(Storage { size: preset.backups_volume.into(), class: None }),
         copies: Vec::new(),
@@ -158,6 +159,7 @@ pub fn plain() -> Instance {
             accepted: None,
             verify_schedule: "30 7 * * 6".into(),
             verify_suspend: false,
+            verify_level: VerifyLevel::Data,
         },
         retain: true,
         adopt: false,
@@ -189,6 +191,13 @@ pub fn copying(instance: &Instance) -> Instance {
     Instance { copies: vec![copy], ..instance.clone() }
 }
 
+/// The same, with restore tests that start DHIS2.
+pub fn testing_with_dhis2(instance: &Instance) -> Instance {
+    let mut instance = instance.clone();
+    instance.backup.verify_level = VerifyLevel::Application;
+    instance
+}
+
 /// The phases of a restore in which objects are made or stopped for it.
 pub const PHASES: [Phase; 4] = [Phase::Building, Phase::BackingUp, Phase::Stopping, Phase::Starting];
 
@@ -206,13 +215,13 @@ pub const PREPARATIONS: [Phase; 3] = [Phase::Checking, Phase::Rehearsing, Phase:
 /// The instance while this is done before an upgrade.
 pub fn upgrading(instance: &Instance, phase: Phase) -> Instance {
     let stage = Stage { upgrading: true, held: true, ..SECURED };
-    let preparing = Some(Preparing { phase, generation: 7, timeout: 7200 });
+    let preparing = Some(Preparing { phase, generation: 7 });
     Instance { stage, preparing, running: Some("2.41.8".parse().unwrap()), ..instance.clone() }
 }
 
 /// The instance while this is carried out that a person asked for.
 pub fn asked(instance: &Instance, task: Task, set: Option<&str>) -> Instance {
-    let errand = Errand { task, uid: "01234567-89ab-cdef".into(), set: set.map(str::to_owned) };
+    let errand = Errand { task, uid: "01234567-89ab-cdef".into(), set: set.map(str::to_owned), level: None };
     Instance { errand: Some(errand), ..instance.clone() }
 }
 
@@ -254,9 +263,9 @@ pub fn at_all_stages(instance: &Instance) -> Vec<Wanted> {
 
 /// Any instance that the CRD's rules let in.
 pub fn any() -> impl Strategy<Value = Instance> {
-    let flags = (bool::ANY, bool::ANY, bool::ANY, bool::ANY);
+    let flags = (bool::ANY, bool::ANY, bool::ANY, bool::ANY, bool::ANY);
     (identity(), web(), application(), database(), placement(), (encryption(), flags, clients())).prop_map(
-        |(identity, web, application, database, pod, (encryption, (retain, adopt, policies, in_s3), clients))| {
+        |(identity, web, application, database, pod, (encryption, (retain, adopt, policies, in_s3, with_dhis2), clients))| {
             let (name, namespace) = identity;
             let encryption = match encryption {
                 Some(true) => EncryptionKey::Secret { name: format!("{name}-encryption"), generated: true },
@@ -265,6 +274,7 @@ pub fn any() -> impl Strategy<Value = Instance> {
             };
             let server = || Endpoint { host: "s3.example.org".into(), port: 443 };
             let plain = copying(&if in_s3 { in_bucket(server()) } else { plain() });
+            let plain = if with_dhis2 { testing_with_dhis2(&plain) } else { plain };
             let owner = OwnerReference { name: name.clone(), ..plain.owner.clone() };
             let claims = claims_of(&name);
             Instance {

@@ -15,6 +15,7 @@ pub mod errand;
 mod import;
 mod ingress;
 mod job;
+mod on_a_copy;
 mod pod;
 mod policies;
 mod rehearsal;

@@ -43,9 +43,9 @@ const FIELDS: [(&str, &[&str]); 31] = [
     // Running as Non-root
     ("spec.securityContext.runAsNonRoot", &["true"]),
     ("spec.containers[].securityContext.runAsNonRoot", &["true"]),
-    // Running as Non-root user: ours are two
+    // Running as Non-root user: ours are two, one of them for a container beside the other
     ("spec.securityContext.runAsUser", &["999", "65534"]),
-    ("spec.containers[].securityContext.runAsUser", &["null"]),
+    ("spec.containers[].securityContext.runAsUser", &["null", "65534"]),
     // Seccomp
     ("spec.securityContext.seccompProfile.type", &[r#""RuntimeDefault""#, r#""Localhost""#]),
     ("spec.containers[].securityContext.seccompProfile.type", &[r#""RuntimeDefault""#, r#""Localhost""#]),

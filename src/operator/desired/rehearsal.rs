@@ -2,16 +2,16 @@
 
 use k8s_openapi::api::{
     batch::v1::{Job, JobSpec},
-    core::v1::{Container, HostAlias, PodSpec, SecurityContext},
+    core::v1::{Container, PodSpec},
 };
 
 use super::{
-    Policy, Wanted, application, backup, database,
+    Policy, Wanted, application,
     job::{self, Retry},
     metadata::{Part, owned},
-    pod::{self, Placement, Step, agent},
-    repository, resources, restore,
-    services::HTTP,
+    on_a_copy,
+    pod::{self, Step, agent},
+    resources, restore,
     upgrade::rehearsal_name,
     volume,
 };
@@ -23,8 +23,6 @@ use crate::{
 
 /// Restoring a large set takes hours, before the new version has its time.
 const RESTORING: i64 = 24 * 3600;
-/// DHIS2's image runs as this user.
-const DHIS2: i64 = 65534;
 
 /// Does the new version serve on a copy, and after how long?
 pub fn rehearsal(instance: &Instance) -> Option<Wanted> {
@@ -33,48 +31,22 @@ pub fn rehearsal(instance: &Instance) -> Option<Wanted> {
     let spec = JobSpec {
         // What the data does not allow it does not allow a moment later.
         backoff_limit: Some(0),
-        active_deadline_seconds: Some(RESTORING + preparing.timeout),
-        ..job::spec(instance, Part::Rehearsal, pod(instance, preparing.timeout), Retry::NewPod)
+        active_deadline_seconds: Some(RESTORING + instance.patience),
+        ..job::spec(instance, Part::Rehearsal, pod(instance), Retry::NewPod)
     };
     let job = Job { metadata: owned(instance, &name, Part::Rehearsal), spec: Some(spec), status: None };
     Some(Wanted::new(Kind::Job, &name, &job, Policy::Step))
 }
 
-fn pod(instance: &Instance, timeout: i64) -> PodSpec {
-    let scratch = || volume::ephemeral("database", layout::DATA, &instance.database.storage);
-    let before = vec![
-        pod::install(instance),
-        restore::copied(instance, scratch()),
-        beside(database::beside(instance, &scratch())),
-        beside(as_dhis2(application::on_a_copy(instance))),
-    ];
-    // Where the repository can be mounted, as for restore tests.
-    let placement = Placement::Near(repository::is_on_a_node(instance).then(|| Box::new(backup::beside_dhis2(instance))));
-    PodSpec {
-        // The copy's configuration is the instance's: the name of its database leads to the copy's.
-        host_aliases: Some(vec![HostAlias { ip: "127.0.0.1".into(), hostnames: Some(vec![instance.child("database")]) }]),
-        // Nothing in it is needed any more, and it is to send nothing.
-        termination_grace_period_seconds: Some(1),
-        ..pod::spec(instance, pod::RESTORE, placement, before, vec![waits(instance, timeout)])
-    }
+fn pod(instance: &Instance) -> PodSpec {
+    let database = volume::ephemeral("database", layout::DATA, &instance.database.storage);
+    let restored = restore::copied(instance, "--rehearsal", None, vec![database.clone()]);
+    on_a_copy::pod(instance, restored, &database, waits(instance))
 }
 
-/// Runs until the others have ended.
-fn beside(step: Step) -> Step {
-    Step { container: Container { restart_policy: Some("Always".into()), ..step.container }, ..step }
-}
-
-/// Its own user in a pod of PostgreSQL's.
-fn as_dhis2(step: Step) -> Step {
-    let context = step.container.security_context.clone().unwrap_or_default();
-    let context = SecurityContext { run_as_user: Some(DHIS2), run_as_group: Some(DHIS2), ..context };
-    Step { container: Container { security_context: Some(context), ..step.container }, ..step }
-}
-
-fn waits(instance: &Instance, timeout: i64) -> Step {
-    let url = format!("http://127.0.0.1:{HTTP}{}", instance.web.context);
-    let (version, timeout) = (instance.version.to_string(), timeout.to_string());
-    let command = agent(&["rehearse", "--url", &url, "--version", &version, "--timeout", &timeout]);
+fn waits(instance: &Instance) -> Step {
+    let mut command = agent(&["rehearse"]);
+    command.extend(on_a_copy::dhis2(instance));
     let container = pod::container("rehearse", &instance.images.postgres, "IfNotPresent", command);
     let attached = vec![volume::agent().read_only(), application::home_of_copy()];
     Step { container: Container { resources: Some(resources::step(16, 64)), ..container }, attached }

@@ -56,12 +56,12 @@ fn again(instance: &Instance, restoring: &Restoring) -> PodSpec {
     pod(instance, command, repository::attached(instance).into_iter().chain([key]).chain(volume::restored(restoring)))
 }
 
-/// The step that restores the newest set's database for a rehearsal, on this volume.
-pub fn copied(instance: &Instance, database: Attached) -> Step {
-    let mut command = command(instance, repository::arguments(instance), [&None, &None]);
-    command.push("--rehearsal".to_owned());
+/// The step that restores this set, or the newest, to see on these volumes whether DHIS2 starts on it.
+pub fn copied(instance: &Instance, purpose: &str, set: Option<&str>, volumes: Vec<Attached>) -> Step {
+    let mut command = command(instance, repository::arguments(instance), [&set.map(str::to_owned), &None]);
+    command.push(purpose.to_owned());
     let key = volume::backup_secret(&instance.child("backup"));
-    step(instance, command, repository::attached(instance).into_iter().chain([key, database]))
+    step(instance, command, repository::attached(instance).into_iter().chain([key]).chain(volumes))
 }
 
 fn step(instance: &Instance, command: Vec<String>, mounted: impl Iterator<Item = Attached>) -> Step {

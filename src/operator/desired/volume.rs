@@ -34,6 +34,12 @@ impl Attached {
         Self { mount: VolumeMount { read_only: Some(true), ..self.mount }, ..self }
     }
 
+    /// A directory of the volume, which is made where there is none, at another path.
+    pub fn part(self, directory: &str, path: &str) -> Self {
+        let mount = VolumeMount { sub_path: Some(directory.to_owned()), mount_path: path.to_owned(), ..self.mount };
+        Self { mount, ..self }
+    }
+
     /// The same under another name, in a pod that has one of this name already.
     pub fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.volume.name);

@@ -39,6 +39,7 @@ pub fn backup(resource: &Dhis2Instance) -> Result<Backup, Refusal> {
         accepted: accepted(resource)?,
         verify_schedule,
         verify_suspend: spec.verify.suspend,
+        verify_level: spec.verify.level,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use k8s_openapi::jiff::SignedDuration;
 
+use super::span;
 use crate::{
     api::{
         Dhis2Instance,
@@ -91,13 +92,11 @@ fn permits(operation: &OperationStatus) -> bool {
 pub fn preparing(resource: &Dhis2Instance) -> Option<Preparing> {
     let operation = operation(resource).filter(|operation| operation.operation() == Some(Operation::Upgrade))?;
     let phase = operation.phase.parse().ok().filter(|phase| matches!(phase, Phase::Checking | Phase::Rehearsing | Phase::BackingUp))?;
-    Some(Preparing { phase, generation: operation.number, timeout: timeout(resource).as_secs() })
+    Some(Preparing { phase, generation: operation.number })
 }
 
 /// How long a new version may take until it serves: what the API server has let in, or what it would put in place of nothing.
 pub fn timeout(resource: &Dhis2Instance) -> SignedDuration {
-    let text = &resource.spec.upgrade.timeout;
-    let number = |unit: char| text.strip_suffix(unit).and_then(|number| number.parse::<i64>().ok());
-    let minutes = number('m').or_else(|| Some(number('h')? * 60)).unwrap_or(120);
-    SignedDuration::from_mins(minutes.clamp(1, 24 * 60))
+    let asked = span(&resource.spec.upgrade.timeout).unwrap_or(SignedDuration::from_hours(2));
+    asked.clamp(SignedDuration::from_mins(1), SignedDuration::from_hours(24))
 }

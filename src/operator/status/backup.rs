@@ -55,9 +55,16 @@ pub fn recorded(old: Option<BackupStatus>, resource: &Dhis2Instance, observed: &
     if let Ok(backup) = parse::backup(resource) {
         keep(&mut status.schedule, &backup.schedule, &backup, backup.suspend, now);
     }
+    status.repository = place(resource);
     verify::record(&mut status, resource, observed, now);
     copies::record(&mut status, resource, observed, now);
     (status != BackupStatus::default()).then_some(status)
+}
+
+/// Where the repository is; none on a volume, or where that can't be read, which is told elsewhere.
+fn place(resource: &Dhis2Instance) -> Option<String> {
+    let s3 = resource.spec.backup.repository.s3.as_ref()?;
+    parse::bucket("backup.repository.s3", s3, resource, None).ok().map(|bucket| bucket.url)
 }
 
 /// The failure that is known already, unless its pod goes on.

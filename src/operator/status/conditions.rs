@@ -69,7 +69,7 @@ pub fn conditions(
     told.extend(status.capacity.as_ref().map(capacity::sufficient));
     told.extend(bootstrap::loaded(resource, status));
     told.extend(copies::copied(resource, status, observed, now));
-    told.push(recoverable::recoverable(resource, status));
+    told.push(recoverable::recoverable(resource, status, now));
     told.into_iter().map(|told| written(told, resource, now)).collect()
 }
 

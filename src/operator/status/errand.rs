@@ -126,7 +126,12 @@ fn step<'a>(asked: &Asked<'_>, next: Option<&str>, view: &View<'a>) -> Option<St
 /// How far the Job is. What its pod tells, and that it has ended, come by watches of their own, in any order.
 fn work<'a>(asked: &Asked<'_>, view: &View<'a>) -> Step<'a> {
     let job = job(asked, view);
-    if let Some(report) = view.observed.result_of_step(&job) {
+    // A restore test that starts DHIS2 has a step that reports what it restored, too.
+    let is_result = |data: &Data| match asked.task {
+        Task::Backup => matches!(data, Data::Backup(_)),
+        Task::RestoreTest => matches!(data, Data::Verify(_)),
+    };
+    if let Some(report) = view.observed.result_of_step_where(&job, is_result) {
         return Step::Done(report);
     }
     let Some(well) = ended(&job, view.observed) else { return Step::Runs };
@@ -264,6 +269,7 @@ fn restored(progress: Progress, proof: &Verified) -> Dhis2RestoreTestStatus {
         set_time: proof.created.parse().ok().map(Time),
         seconds: i64::try_from(proof.seconds).ok(),
         bytes: i64::try_from(proof.bytes).ok(),
+        start_seconds: proof.start_seconds.and_then(|seconds| i64::try_from(seconds).ok()),
     }
 }
 

@@ -301,8 +301,8 @@ fn a_certificate_that_is_missing_is_told() {
     }
     assert_eq!(of(&status, "Stalled"), ("True", "SecretMissing"));
     assert!(status.conditions.iter().any(|condition| condition.message.contains("spec.web.tls.secretName")));
-    assert!(revisit(&status, &missing, now()) <= Duration::from_mins(5), "nobody tells when it is there");
-    assert_eq!(revisit(&status, &serving(), now()), Duration::from_hours(24), "the kubelet looks for what its pods miss");
+    assert!(revisit(&resource(), &status, &missing, now()) <= Duration::from_mins(5), "nobody tells when it is there");
+    assert_eq!(revisit(&resource(), &status, &serving(), now()), Duration::from_hours(24), "the kubelet looks for what its pods miss");
 }
 
 #[test]
@@ -314,9 +314,9 @@ fn a_lost_secret_is_looked_for_until_it_is_back() {
     };
     let after = |seconds: i64| now() + k8s_openapi::jiff::SignedDuration::from_secs(seconds);
     for (missing, wait) in [(-5, 30), (0, 30), (100, 100), (100_000, 300)] {
-        assert_eq!(revisit(&lost("SecretLost"), &serving(), after(missing)), Duration::from_secs(wait));
+        assert_eq!(revisit(&resource(), &lost("SecretLost"), &serving(), after(missing)), Duration::from_secs(wait));
     }
-    assert_eq!(revisit(&lost("InvalidSpec"), &serving(), now()), Duration::from_hours(24), "the resource itself is watched");
+    assert_eq!(revisit(&resource(), &lost("InvalidSpec"), &serving(), now()), Duration::from_hours(24), "the resource itself is watched");
 }
 
 #[test]

@@ -109,9 +109,8 @@ fn check(operation: &mut OperationStatus, resource: &Dhis2Instance, view: &View<
 
 fn rehearse(operation: &mut OperationStatus, view: &View<'_>) {
     let job = format!("{}-{}", view.name, rehearsal_name(operation.number));
-    if let Some(rehearsed) =
-        view.observed.data_of_step(&job, |data| if let Data::Rehearse(rehearsed) = data { Some(rehearsed) } else { None })
-    {
+    let result = view.observed.result_of_step_where(&job, |data| matches!(data, Data::Rehearse(_)));
+    if let Some(Data::Rehearse(rehearsed)) = result.and_then(|report| report.data.as_ref()) {
         operation.forecast_seconds = i64::try_from(rehearsed.seconds).ok();
         enter(operation, Phase::BackingUp, view.now);
     } else if let Some(refused) = refused_rehearsal(&job, view) {

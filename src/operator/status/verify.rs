@@ -70,6 +70,7 @@ fn take(status: &mut BackupStatus, proof: &Verified) {
             set_time: proof.created.parse().ok().map(Time),
             seconds: i64::try_from(proof.seconds).ok(),
             bytes: i64::try_from(proof.bytes).ok(),
+            start_seconds: proof.start_seconds.and_then(|seconds| i64::try_from(seconds).ok()),
         });
     }
 }
@@ -105,7 +106,8 @@ pub fn verified(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed
         ),
         Some(proof) => {
             let seconds = proof.seconds.unwrap_or_default();
-            told(true, Reason::Done, format!("Set {} was restored in {seconds} s, and is as its manifest says.", proof.set))
+            let serves = proof.start_seconds.map(|seconds| format!("; DHIS2 served on it after {seconds} s")).unwrap_or_default();
+            told(true, Reason::Done, format!("Set {} was restored in {seconds} s, and is as its manifest says{serves}.", proof.set))
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use dhis2_e2e::cluster::cache::Cache;
 use dhis2_e2e::cluster::programs::Program;
-use dhis2_e2e::cluster::{build, run};
+use dhis2_e2e::cluster::build;
 use dhis2_e2e::site::data::{self, Data};
 use dhis2_e2e::site::door::Door;
 use dhis2_e2e::site::instance::Instance;
@@ -62,16 +61,9 @@ fn parts(text: &str) -> [String; 3] {
     [out.join("\n"), format!("{}\n{back}", known.join("\n")), farewell]
 }
 
-/// Runs commands of the documentation, with kubectl and restic on the search path.
+/// Runs commands of the documentation.
 fn shell(story: &Story, folder: &Path, script: &str) -> Outcome<String> {
-    let kubectl = story.site.kubectl.parent().map(Path::to_owned);
-    // One that is found on the search path anyway has an empty parent.
-    let kubectl = kubectl.filter(|folder| !folder.as_os_str().is_empty());
-    let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(kubectl.into_iter().chain([restic()?]).chain(std::env::split_paths(&inherited)))?;
-    let mut bash = Command::new("bash");
-    bash.args(["-euo", "pipefail", "-c", script]).current_dir(folder).env("PATH", path).env("KUBECONFIG", &story.site.kubeconfig);
-    Ok(run::output(bash.env("NAMESPACE", &story.namespace).env("INSTANCE", "play"))?)
+    story.types(folder, &[restic()?], script)
 }
 
 /// The folder of restic, plain as its makers publish it.

@@ -1,91 +1,105 @@
-//! The drill: nothing of the instance is left in the cluster, and whoever has the address of the repository and its key has it back as it
-//! was, with `docs/recover.md` in the hand.
+//! The drill: nothing of the instance is left in the cluster, its namespace neither, and whoever has its recovery sheet has it back as it
+//! was.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
-use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::bucket::Bucket;
-use dhis2_e2e::site::data;
 use dhis2_e2e::site::instance::{Instance, condition, holds};
+use dhis2_e2e::site::operator::{Operator, RELEASE};
 use dhis2_e2e::site::{Outcome, Story, checkout, wait};
 use dhis2_operator::api::{Dhis2Instance, KEY_EXPORTED};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::backup;
 
 const LIMIT: Duration = Duration::from_mins(3);
 
-/// What is in the safe.
+/// What is in the safe: the sheet, and a way to the server.
 pub struct Safe {
-    key: String,
+    sheet: String,
+    folder: TempDir,
 }
 
 impl Safe {
-    /// The key of the repository, as the documents say that it is read.
-    pub async fn of(instance: &Instance) -> Outcome<Self> {
-        let secret = instance.secret("backup").await?;
-        let key = secret.data.as_ref().and_then(|data| data.get("password")).ok_or("Secret play-backup has no password")?;
-        Ok(Self { key: String::from_utf8(key.0.clone())? })
+    /// The sheet as the documents say that it is printed, in a pod of the operator.
+    pub fn of(story: &Story, bucket: &Bucket) -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        let printed = format!(
+            "kubectl get dhis2/play secret/play-backup secret/s3-ca --namespace {} --output json > instance.json
+             kubectl exec -i deploy/{RELEASE} --namespace {} -- /usr/local/bin/dhis2-agent recovery-sheet < instance.json",
+            story.namespace,
+            story.operator_namespace()
+        );
+        let sheet = story.types(folder.path(), &[], &printed)?;
+        fs::remove_file(folder.path().join("instance.json"))?;
+        for (name, content) in bucket.access() {
+            fs::write(folder.path().join(name), content)?;
+        }
+        Ok(Self { sheet, folder })
     }
 
     /// The resource tells whether it can be brought back, and remembers who has said so.
-    pub async fn is_told(&self, instance: &Instance) -> Outcome {
-        let digest = data::digest("", self.key.as_bytes());
-        for (known, reason) in [("0123456789abcdef", "KeyNotExported"), (digest.get(..16).unwrap_or_default(), "Done")] {
-            let patch = json!({ "metadata": { "annotations": { (KEY_EXPORTED): known } } });
-            instance.api.patch(&instance.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
-            let told = |seen: &Dhis2Instance| condition(seen, "Recoverable").is_some_and(|told| told.reason == reason);
-            instance.when(&format!("Recoverable for {reason}"), told).await?;
-        }
+    pub async fn is_told(&self, story: &Story, instance: &Instance) -> Outcome {
+        let patch = json!({ "metadata": { "annotations": { (KEY_EXPORTED): "0123456789abcdef" } } });
+        instance.api.patch(&instance.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        let told =
+            |reason: &'static str| move |seen: &Dhis2Instance| condition(seen, "Recoverable").is_some_and(|told| told.reason == reason);
+        instance.when("KeyNotExported", told("KeyNotExported")).await?;
+        story.types(self.folder.path(), &[], &self.commands("TELL THE INSTANCE"))?;
+        instance.when("that it is Recoverable", told("Done")).await?;
         Ok(())
+    }
+
+    /// The commands below a heading of the sheet.
+    fn commands(&self, heading: &str) -> String {
+        let part = self.sheet.split_once(heading).map(|(_, rest)| rest).unwrap_or_default();
+        let is_heading = |line: &&str| !line.is_empty() && line.chars().all(|c| c.is_ascii_uppercase() || c == ' ');
+        let lines = part.lines().skip(1).take_while(|line| !is_heading(line));
+        lines.filter(|line| line.starts_with("    ")).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A value of the repository that the sheet names.
+    fn value(&self, label: &str) -> Option<&str> {
+        self.sheet.lines().find_map(|line| Some(line.strip_prefix(label)?.trim())).filter(|value| !value.is_empty())
     }
 }
 
-/// Nothing of it is left but the bucket.
-pub async fn everything_is_lost(story: &Story, instance: &Instance) -> Outcome {
-    instance.change(&json!({ "deletionPolicy": "Delete" })).await?;
-    instance.settled().await?;
-    instance.api.delete("play", &DeleteParams::default()).await?;
-    wait::gone(&instance.api, "play", LIMIT).await?;
-    let secrets: Api<Secret> = Api::namespaced(story.client.clone(), &story.namespace);
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(story.client.clone(), &story.namespace);
+/// Nothing of it is left but the bucket: its namespace is gone, with all volumes, Secrets and the operator's rights in it.
+pub async fn everything_is_lost(story: &Story) -> Outcome {
+    let namespaces: Api<Namespace> = Api::all(story.client.clone());
+    let volumes: Api<PersistentVolume> = Api::all(story.client.clone());
+    namespaces.delete(&story.namespace, &DeleteParams::default()).await?;
+    wait::gone(&namespaces, &story.namespace, LIMIT).await?;
     let left = async || -> Result<(), String> {
-        let mut names = Vec::new();
-        for secret in secrets.list(&ListParams::default()).await.map_err(|error| error.to_string())? {
-            names.push(secret.name_any());
-        }
-        names.extend(claims.list(&ListParams::default()).await.map_err(|error| error.to_string())?.iter().map(ResourceExt::name_any));
-        names.retain(|name| name.starts_with("play"));
-        if names.is_empty() { Ok(()) } else { Err(format!("{names:?} are left")) }
+        let volumes = volumes.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let ours = |volume: &PersistentVolume| {
+            let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()?.namespace.as_deref());
+            claim == Some(story.namespace.as_str())
+        };
+        if volumes.iter().any(ours) { Err("volumes are left".to_owned()) } else { Ok(()) }
     };
-    Ok(wait::ask("all of it to go", LIMIT, left).await?)
+    wait::ask("its volumes to go", LIMIT, left).await?;
+    story.make_namespace(&story.namespace).await
 }
 
-/// By the documents, with what is in the safe.
-pub async fn one_key_brings_it_back(story: &Story, safe: &Safe, instance: &Instance, bucket: &Bucket) -> Outcome {
+/// With what is in the safe, typed as it is printed there.
+pub async fn the_sheet_brings_it_back(story: &Story, safe: &Safe, instance: &Instance) -> Outcome {
     let begun = Instant::now();
-    let secrets: Api<Secret> = Api::namespaced(story.client.clone(), &story.namespace);
-    let secret = json!({ "metadata": { "name": "play-backup" }, "stringData": { "password": safe.key } });
-    secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
-    let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
-    pods.create(&PostParams::default(), &serde_json::from_value(example(story)?)?).await?;
-    let ready = |pod: &Pod| {
-        let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    };
-    wait::until(&pods, "recover", "the pod to recover from", LIMIT, ready).await?;
-    let mut kubectl = story.site.kubectl();
-    kubectl.args(["--namespace", &story.namespace, "exec", "recover", "-c", "recover", "--", "/agent/dhis2-agent"]);
-    kubectl.args(["--report", "/tmp/report", "recover", "--read-only", "--s3-path-style", "--s3-ca", "--s3"]);
-    let printed = run::output(kubectl.arg(bucket.url(&format!("{}/play", story.namespace))))?;
-    pods.delete("recover", &DeleteParams::default()).await?;
-    let mut kubectl = story.site.kubectl();
-    run::feed(kubectl.args(["--namespace", &story.namespace, "apply", "--filename", "-"]), printed.as_bytes())?;
+    Operator::install(story).await?;
+    let folder = safe.folder.path();
+    fs::write(folder.join("key"), safe.value("key  ").ok_or("the sheet has no key")?)?;
+    let certificate = safe.sheet.find("-----BEGIN").and_then(|begin| safe.sheet.get(begin..)).and_then(|text| text.split_once("\n\n"));
+    fs::write(folder.join("ca.crt"), certificate.ok_or("the sheet has no certificate")?.0)?;
+    fs::create_dir(folder.join("examples"))?;
+    fs::write(folder.join("examples/recover.yaml"), serde_yaml::to_string(&example(story)?)?)?;
+    story.types(folder, &[], &safe.commands("TO BRING IT BACK"))?;
     instance.settled().await?;
-    story.tell(&format!("all of it was back from the bucket and its key after {:.1} s", begun.elapsed().as_secs_f32()));
+    story.tell(&format!("all of it was back by the recovery sheet after {:.1} s", begun.elapsed().as_secs_f32()));
     let seen = instance.api.get("play").await?;
     assert!(holds(&seen, "DataLoaded"), "{:?}", seen.status.and_then(|status| status.bootstrap));
     Ok(())

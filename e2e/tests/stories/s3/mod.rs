@@ -64,11 +64,11 @@ fn s3() {
         };
         tokio::task::spawn_blocking(check.clone()).await??;
 
-        let safe = drill::Safe::of(&instance).await?;
-        safe.is_told(&instance).await?;
+        let safe = drill::Safe::of(&story, &bucket)?;
+        safe.is_told(&story, &instance).await?;
         backed_up(&story, &instance, "last").await?;
-        drill::everything_is_lost(&story, &instance).await?;
-        drill::one_key_brings_it_back(&story, &safe, &instance, &bucket).await?;
+        drill::everything_is_lost(&story).await?;
+        drill::the_sheet_brings_it_back(&story, &safe, &instance).await?;
         door.opens(Scheme::Http, Duration::from_secs(30)).await?;
         tokio::task::spawn_blocking(check).await??;
         let password = |account: &Account| account.basic();

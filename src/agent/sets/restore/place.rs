@@ -48,6 +48,11 @@ impl Volume {
         Self { root: paths.of(layout::FILES), name: "the new volume of the files", field, refusal: Refusal::VolumeTooSmall }
     }
 
+    /// The scratch space of a restore test, seen here.
+    pub fn scratch(root: PathBuf) -> Self {
+        Self { root, name: "the scratch space", field: "spec.backup.verify.storage.size", refusal: Refusal::ScratchTooSmall }
+    }
+
     /// Known before hours of work: does it take so many bytes?
     pub fn takes(&self, needed: u64) -> Result<(), Error> {
         let free = volume::space(&self.root)?.free;

@@ -122,8 +122,8 @@ fn a_backup_that_is_overdue_is_told_once_and_asks_for_no_pass() {
     let mut resource = daily();
     assert_eq!(told(&mut resource, &[made("2026-11-24T01:00:00Z", set("a", "2026-11-24T01:01:00Z"))], "2026-11-24T01:02:00Z"), DONE);
     let status = || resource.status.clone().unwrap();
-    assert_eq!(super::super::revisit(&status(), &Observed::default(), at("2026-11-25T02:59:00Z")), Duration::from_mins(1));
-    assert_eq!(super::super::revisit(&status(), &Observed::default(), at("2026-11-25T03:00:00Z")), Duration::from_hours(24));
+    assert_eq!(super::super::revisit(&resource, &status(), &Observed::default(), at("2026-11-25T02:59:00Z")), Duration::from_mins(1));
+    assert_eq!(super::super::revisit(&resource, &status(), &Observed::default(), at("2026-11-25T03:00:00Z")), Duration::from_hours(24));
     assert_eq!(told(&mut resource, &[], "2026-11-25T03:00:00Z"), (false, Reason::BackupOverdue));
 }
 

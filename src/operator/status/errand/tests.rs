@@ -288,10 +288,12 @@ fn one_is_carried_out_at_a_time_the_oldest_first() {
         verified: "2026-11-29T13:00:00Z".into(),
         seconds: 4,
         bytes: 5,
+        start_seconds: Some(6),
     };
     scene.works(TEST, Verb::Verify, Data::Verify(proof));
     let done = scene.told(&early);
     assert_eq!((phase(&done), &done["set"], &done["seconds"], &done["bytes"]), ("Done", &json!("first"), &json!(4), &json!(5)));
+    assert_eq!(done["startSeconds"], 6);
     let news = scene.pass();
     let running: Vec<_> = news.iter().filter(|(_, status)| phase(status) == "Running").map(|(name, _)| name).collect();
     assert_eq!(running, [&late], "then the next one");

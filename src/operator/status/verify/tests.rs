@@ -34,7 +34,14 @@ fn at(time: &str) -> Timestamp {
 }
 
 fn proof(set: &str, verified: &str) -> Verified {
-    Verified { set: set.into(), created: "2026-11-01T01:00:00Z".into(), verified: verified.into(), seconds: 90, bytes: 5 }
+    Verified {
+        set: set.into(),
+        created: "2026-11-01T01:00:00Z".into(),
+        verified: verified.into(),
+        seconds: 90,
+        bytes: 5,
+        start_seconds: None,
+    }
 }
 
 fn pod(component: &str, created: &str) -> Pod {
@@ -107,7 +114,7 @@ fn a_proof_holds_until_the_next_one_is_late() {
     let status = resource.status.clone().unwrap();
     let verified = status.backup.clone().unwrap().last_verified.unwrap();
     assert_eq!((verified.set.as_str(), verified.seconds, verified.bytes), ("a", Some(90), Some(5)));
-    assert_eq!(super::super::revisit(&status, &Observed::default(), at("2026-11-15T06:59:00Z")), Duration::from_mins(1));
+    assert_eq!(super::super::revisit(&resource, &status, &Observed::default(), at("2026-11-15T06:59:00Z")), Duration::from_mins(1));
     assert_eq!(told(&mut resource, &[], "2026-11-15T07:00:00Z"), (false, Reason::VerifyOverdue));
     assert_eq!(told(&mut resource, &[pod("verify", "2026-11-15T07:00:00Z")], "2026-11-15T07:01:00Z"), DONE, "the next one is under way");
 }
