@@ -89,6 +89,10 @@ pub struct OperationStatus {
     /// The new version of an upgrade was let onto the database: it may have changed it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub migrating: bool,
+    /// Since when the new version of an upgrade takes longer than `upgrade.timeout` to serve; it counts as failed when it still does five
+    /// minutes later, since after a power cut what is known of pods is of before it for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<Time>,
     /// How long the new version of an upgrade took on a copy from its start until it served, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast_seconds: Option<i64>,

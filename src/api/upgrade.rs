@@ -25,7 +25,8 @@ pub struct Upgrade {
     #[serde(default)]
     pub rehearse: bool,
     /// How long the new version may take from the moment at which DHIS2 is stopped until it serves, migrations included: minutes or hours
-    /// up to a day, such as `45m` or `3h`. Then the upgrade counts as failed. Default `2h`.
+    /// up to a day, such as `45m` or `3h`. Five minutes later the upgrade counts as failed. A start that a power cut or the loss of a node
+    /// has ended has its time anew. Default `2h`.
     #[serde(default = "two_hours")]
     #[schemars(schema_with = "super::schema::minutes_or_hours")]
     pub timeout: String,

@@ -131,6 +131,8 @@ pub struct Pod {
     pub image_id: Option<String>,
     /// How often DHIS2's container has ended and was started again, as far as that matters.
     pub starts: u32,
+    /// Since when it runs.
+    pub started: Option<Timestamp>,
 }
 
 /// Reduces an object to its slot. `wanted` is the wish for it, where there is one.
@@ -252,6 +254,7 @@ fn pod(object: &DynamicObject) -> Pod {
         reports: trouble::reports(data),
         image_id: dhis2(data).and_then(|dhis2| text(dhis2, "/imageID")).filter(|id| !id.is_empty()),
         starts: starts_again(data),
+        started: dhis2(data).and_then(|dhis2| text(dhis2, "/state/running/startedAt")?.parse().ok()),
     }
 }
 

@@ -10,6 +10,7 @@
 mod ailing;
 mod backup;
 mod bad_input;
+mod blackout;
 mod change;
 mod copies;
 mod crowd;

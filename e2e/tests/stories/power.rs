@@ -22,7 +22,7 @@ const CUTS: usize = 5;
 /// People write for so many milliseconds at most before the next one, and at least for two seconds.
 const WORK: u64 = 4000;
 /// From the return of power until it serves: pods are found dead and started anew, PostgreSQL recovers.
-const BACK: Duration = Duration::from_mins(5);
+pub const BACK: Duration = Duration::from_mins(5);
 
 #[test]
 #[ignore = "takes long, on a cluster of its own: make e2e-long"]
@@ -32,7 +32,7 @@ fn power() {
         let instance = story.instance("play");
         instance.apply(&story.manifest("play", &json!({}))).await?;
         instance.when("its claims to be recorded", |seen| seen.status.as_ref().is_some_and(|status| status.claims.is_some())).await?;
-        cut(&story, "create").await?;
+        cut(&story, "create", Duration::ZERO).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
         let door = Door::new(&story.site, &instance.host);
@@ -54,10 +54,11 @@ fn power() {
     });
 }
 
-/// Ends everything at once, and starts the cluster again.
-async fn cut(story: &Story, during: &str) -> Outcome {
+/// Ends everything at once, and starts the cluster again after this time.
+pub async fn cut(story: &Story, during: &str, away: Duration) -> Outcome {
     let own = story.site.own.as_ref().ok_or("only our own cluster's power can be cut")?;
     own.cluster.cut_power()?;
+    tokio::time::sleep(away).await;
     let begun = Instant::now();
     own.cluster.up(true).await?;
     story.tell(&format!("power was cut during {during}; the cluster was up again after {:.0} s", begun.elapsed().as_secs_f32()));
@@ -96,7 +97,7 @@ impl People {
         let writer = Writer::begin(&self.door, &self.admin);
         self.files.push(data::put(&self.door, &self.admin).await?);
         tokio::time::sleep(Duration::from_secs(2) + work).await;
-        cut(story, "work").await?;
+        cut(story, "work", Duration::ZERO).await?;
         self.rows.extend(writer.end()?);
         Ok(())
     }
@@ -115,7 +116,7 @@ async fn growing(story: &Story, instance: &Instance, people: &People) -> Outcome
     instance
         .change(&json!({ "files": { "volume": { "size": "12Gi" } }, "database": { "bundled": { "storage": { "size": "24Gi" } } } }))
         .await?;
-    cut(story, "growth").await?;
+    cut(story, "growth", Duration::ZERO).await?;
     back(instance, people).await?;
     let size = story.inside("play-database-0", "df --block-size=1 --output=size /data | tail -1")?;
     assert!(size.trim().parse::<u64>()? > 22 << 30, "the database volume has {size} bytes");
@@ -126,7 +127,7 @@ async fn restarting(story: &Story, instance: &Instance, people: &People) -> Outc
     let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);
     instance.change(&json!({ "config": { "max.sessions.per_user": "5" } })).await?;
     wait::until(&pods, "play-0", "DHIS2 to be ended", BACK, |pod| pod.metadata.deletion_timestamp.is_some()).await?;
-    cut(story, "restart").await?;
+    cut(story, "restart", Duration::ZERO).await?;
     back(instance, people).await
 }
 
@@ -141,7 +142,7 @@ async fn backing_up(story: &Story, instance: &Instance, people: &People) -> Outc
         if phase == "Running" { Ok(()) } else { Err(phase) }
     };
     wait::ask("the backup to begin", BACK, works).await?;
-    cut(story, "backup").await?;
+    cut(story, "backup", Duration::ZERO).await?;
     back(instance, people).await?;
     let jobs: Api<Job> = Api::namespaced(story.client.clone(), &story.namespace);
     let ended = |job: &Job| {

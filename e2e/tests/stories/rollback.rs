@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 
 /// DHIS2 2.43 has a migration that an event without a date does not pass (dhis2-core, `V2_43_21__split_event_table`).
-const UNDATED: &str = "insert into program (programid, uid, name, type) values (1, 'aaaaaaaaaaa', 'p', 'WITHOUT_REGISTRATION');
+pub const UNDATED: &str = "insert into program (programid, uid, name, type) values (1, 'aaaaaaaaaaa', 'p', 'WITHOUT_REGISTRATION');
     insert into event (eventid, uid, programid, status, organisationunitid)
     select 1, 'bbbbbbbbbbb', 1, 'ACTIVE', organisationunitid from organisationunit limit 1";
 

@@ -130,6 +130,7 @@ fn tell_restore(conditions: &mut [Told], operation: &OperationStatus, phase: Pha
 pub fn enter(operation: &mut OperationStatus, phase: Phase, now: Timestamp) {
     phase.as_str().clone_into(&mut operation.phase);
     operation.since = Some(Time(now));
+    operation.overdue = None;
 }
 
 /// The oldest request that is due, if nothing is in the way.

@@ -35,6 +35,8 @@ use crate::{
 pub const AGAIN: SignedDuration = SignedDuration::from_mins(10);
 /// How long a step may be kept from beginning, by an image that is not there or a node that has no room, until that is told.
 const HINDERED: SignedDuration = SignedDuration::from_secs(20);
+/// How long the new version has to be overdue until that counts: after a power cut what is known of pods is of before it, until their nodes are back.
+const OVERDUE: SignedDuration = SignedDuration::from_mins(5);
 /// A start that failed is tried once more: what it failed for may have been a moment's.
 const STARTS: u32 = 2;
 
@@ -175,6 +177,7 @@ fn start(
         operation.name = version.to_string();
         enter(&mut operation, Phase::Starting, view.now);
     }
+    operation.overdue = is_late(&operation, resource, view).then(|| operation.overdue.take().unwrap_or(Time(view.now)));
     let failure = failure(&operation, resource, version, view);
     operation.reason = failure.as_ref().map(|_| Reason::UpgradeFailed.as_str().to_owned());
     operation.message.clone_from(&failure);
@@ -208,10 +211,17 @@ fn failure(operation: &OperationStatus, resource: &Dhis2Instance, version: Versi
     if let Some(trouble) = again {
         return Some(format!("it ended {STARTS} times: {}", trouble.message.trim_end_matches('.')));
     }
-    let since = operation.since.as_ref()?.0;
-    let late = view.now.duration_since(since) >= upgrade::timeout(resource);
+    let overdue = operation.overdue.as_ref().is_some_and(|since| view.now.duration_since(since.0) >= OVERDUE);
+    overdue.then(|| format!("it does not serve after {}", resource.spec.upgrade.timeout))
+}
+
+/// Has the new version had its time? A start that was cut short, by a power cut or a node that was lost, has it anew.
+fn is_late(operation: &OperationStatus, resource: &Dhis2Instance, view: &View<'_>) -> bool {
+    let Some(entered) = operation.since.as_ref().map(|since| since.0) else { return false };
+    let started = view.observed.pod_of_set(&view.name).and_then(|(_, slot)| slot.pod()?.started);
+    let since = started.map_or(entered, |started| started.max(entered));
     let answers = view.observed.set_is_ready(&format!("{}-database", view.name));
-    (late && answers).then(|| format!("it does not serve after {}", resource.spec.upgrade.timeout))
+    answers && view.now.duration_since(since) >= upgrade::timeout(resource)
 }
 
 /// What is under way, or in the way.

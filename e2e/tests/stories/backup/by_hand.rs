@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use dhis2_e2e::cluster::build;
 use dhis2_e2e::cluster::cache::Cache;
 use dhis2_e2e::cluster::programs::Program;
-use dhis2_e2e::cluster::build;
 use dhis2_e2e::site::data::{self, Data};
 use dhis2_e2e::site::door::Door;
 use dhis2_e2e::site::instance::Instance;

@@ -126,11 +126,34 @@ fn a_version_that_hangs_has_its_time() {
     assert_eq!(scene.pass_then("2026-11-29T13:29:59Z"), Some("Starting"));
     let mut without_database = Scene { resource: scene.resource.clone(), observed: scene.observed.clone() };
     without_database.observed.children.remove(Kind::Pod, "play-database-0");
-    assert_eq!(without_database.pass_then("2026-11-29T13:30:00Z"), Some("Starting"), "that is not its fault");
-    assert_eq!(scene.pass_then("2026-11-29T13:30:00Z"), Some("Building"));
+    for time in ["2026-11-29T13:30:00Z", "2026-11-29T13:40:00Z"] {
+        assert_eq!(without_database.pass_then(time), Some("Starting"), "that is not its fault");
+    }
+    assert_eq!(scene.pass_then("2026-11-29T13:30:00Z"), Some("Starting"), "what is known may be of before a power cut");
+    assert_eq!(scene.pass_then("2026-11-29T13:34:59Z"), Some("Starting"));
+    assert_eq!(scene.pass_then("2026-11-29T13:35:00Z"), Some("Building"));
     let (holds, reason, message) = told(&scene);
     assert_eq!((holds, reason), (false, Reason::RollingBack));
     assert!(message.contains("90m"), "{message}");
+}
+
+#[test]
+fn a_start_that_a_power_cut_ended_has_its_time_anew() {
+    let mut scene = starting(OnFailure::Rollback);
+    scene.resource.spec.upgrade.timeout = "90m".into();
+    let since = |time: &str| Pod { started: Some(time.parse().unwrap()), ..let_in(0) };
+    dhis2(&mut scene, since("2026-11-29T12:01:00Z"));
+    assert_eq!(scene.pass_then("2026-11-29T12:02:00Z"), Some("Starting"));
+    // The power is away for three hours. Then the first look is at what was before.
+    assert_eq!(scene.pass_then("2026-11-29T15:00:00Z"), Some("Starting"));
+    assert!(operation(&scene).overdue.is_some());
+    let starts = Pod { starts: 1, ..since("2026-11-29T15:00:30Z") };
+    dhis2(&mut scene, Pod { trouble: None, ..starts });
+    assert_eq!(scene.pass_then("2026-11-29T15:01:00Z"), Some("Starting"));
+    assert_eq!(operation(&scene).overdue, None);
+    assert_eq!(scene.pass_then("2026-11-29T16:30:29Z"), Some("Starting"));
+    assert_eq!(scene.pass_then("2026-11-29T16:30:30Z"), Some("Starting"));
+    assert_eq!(scene.pass_then("2026-11-29T16:35:30Z"), Some("Building"), "it has hung since the power was back");
 }
 
 #[test]
@@ -138,8 +161,8 @@ fn what_was_never_let_onto_the_database_is_taken_back_without_a_restore() {
     let mut scene = starting(OnFailure::Rollback);
     let trouble = Some(Trouble { reason: Reason::Unschedulable, message: "0/3 nodes".into() });
     dhis2(&mut scene, Pod { trouble, ..Pod::default() });
-    assert_eq!(scene.pass_then("2026-11-29T13:59:59Z"), Some("Starting"));
-    assert_eq!(scene.pass_then("2026-11-29T14:00:00Z"), None);
+    assert_eq!(scene.pass_then("2026-11-29T14:00:00Z"), Some("Starting"));
+    assert_eq!(scene.pass_then("2026-11-29T14:05:00Z"), None);
     assert_eq!(instance(&scene).version.to_string(), "2.42.5");
     assert_eq!(scene.status().version.as_ref().unwrap().rolled_back.as_ref().unwrap().set, None);
     assert_eq!(scene.status().claims.as_ref().unwrap().database.as_ref().unwrap().name, "play-database");
