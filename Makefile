@@ -95,6 +95,11 @@ bench: ## measure the operator with up to 5000 instances beside a twin by the us
 bench-quick: ## what a hundred instances cost, in a minute; fails when that is more than it should be
 	@$(RUN) dhis2-bench -- quick
 
+.PHONY: figures
+figures: ## what backups and restores cost beside the same by hand, with 2 GiB of rows; takes half an hour (FIGURES_MIB=200)
+	@$(DHIS2_CLUSTER) tools
+	cargo test --release --test agent_figures -- --ignored --nocapture
+
 .PHONY: soak
 soak: ## two hours with a thousand instances, a change a second, cut connections and other leaders (SOAK="--instances 100 --time 300 --term 60")
 	cargo run --quiet --release --package dhis2-e2e --bin dhis2-bench -- soak --json dist/soak.json $(SOAK)

@@ -254,6 +254,20 @@ impl Running<'_> {
         kill(self.pid(), signal).unwrap();
     }
 
+    /// Waits for its end, and tells the most memory that it had itself, in KiB.
+    pub fn watched(mut self) -> (Ended, u64) {
+        let status = format!("/proc/{}/status", self.pid());
+        let mut most = 0;
+        while self.child.as_mut().unwrap().try_wait().unwrap().is_none() {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+            most = most.max(peak.unwrap_or_default());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        (self.pod.ended(&output), most)
+    }
+
     pub fn wait(mut self) -> Ended {
         let output = self.child.take().unwrap().wait_with_output().unwrap();
         self.pod.ended(&output)

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::ResourceExt;
 
 use super::{Outcome, conditions::Told, rollback, upgrade, volumes};
@@ -211,10 +214,32 @@ pub fn ended(job: &str, observed: &Observed) -> Option<bool> {
     }
 }
 
-/// Why a step failed.
+/// So long after its phase began nobody tells any more what a step reported whose pod is gone.
+const UNTOLD: SignedDuration = SignedDuration::from_mins(10);
+
+/// Has the step failed, or has its report gone with its pod? A node that was lost for good takes it along; nobody knows what was done then.
+pub fn came_to_nothing(operation: &OperationStatus, job: &str, view: &View<'_>) -> bool {
+    match ended(job, view.observed) {
+        Some(true) => {
+            let owner = view.observed.own(Kind::Job, job).map(|slot| slot.uid.to_string()).unwrap_or_default();
+            let long = operation.since.as_ref().is_some_and(|since| view.now.duration_since(since.0) >= UNTOLD);
+            // A pod that is not known to have ended may have more to tell.
+            long && view.observed.result_of_step(job).is_none() && view.observed.pods_of(&owner).all(|pod| pod.ended)
+        }
+        failed => failed == Some(false),
+    }
+}
+
+/// Why a step came to nothing.
 pub fn why(job: &str, observed: &Observed) -> (Reason, String) {
     let trouble = observed.pod_of_step(job).and_then(|pod| pod.trouble.clone());
-    let unknown = || (Reason::Failed, format!("Job {job} failed, and no pod of it tells why"));
+    let unknown = || {
+        let message = match ended(job, observed) {
+            Some(true) => format!("Job {job} succeeded, but what it reported went with its pod"),
+            _ => format!("Job {job} failed, and no pod of it tells why"),
+        };
+        (Reason::Failed, message)
+    };
     trouble.map_or_else(unknown, |trouble| (trouble.reason, trouble.message))
 }
 
@@ -236,7 +261,7 @@ pub fn build(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> 
         operation.safety_backup = Some("none: DHIS2 did not serve; the volumes are kept".to_owned());
         return Some(Phase::Stopping);
     }
-    if ended(&job, view.observed) == Some(false) {
+    if came_to_nothing(operation, &job, view) {
         let (reason, message) = why(&job, view.observed);
         return Some(failed(operation, reason, message));
     }
@@ -252,7 +277,7 @@ fn back_up(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
         operation.safety_backup = Some(set.set.clone());
         return Some(Phase::Stopping);
     }
-    if ended(&job, view.observed) == Some(false) {
+    if came_to_nothing(operation, &job, view) {
         let (_, message) = why(&job, view.observed);
         operation.safety_backup = Some(format!("none, but the volumes are kept: {message}"));
         return Some(Phase::Stopping);

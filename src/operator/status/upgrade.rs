@@ -8,7 +8,7 @@ use k8s_openapi::{
 use super::{
     Outcome,
     conditions::Told,
-    operation::{View, ended, enter, why},
+    operation::{View, came_to_nothing, enter, why},
     rollback,
 };
 use crate::{
@@ -104,7 +104,7 @@ fn check(operation: &mut OperationStatus, resource: &Dhis2Instance, view: &View<
     let job = format!("{}-{}", view.name, check_name(operation.number));
     if view.observed.result_of_step(&job).is_some() {
         enter(operation, if resource.spec.upgrade.rehearse { Phase::Rehearsing } else { Phase::BackingUp }, view.now);
-    } else if ended(&job, view.observed) == Some(false) || is_hindered(operation, &job, view) {
+    } else if came_to_nothing(operation, &job, view) || is_hindered(operation, &job, view) {
         fail(operation, &job, view);
     }
 }
@@ -119,7 +119,7 @@ fn rehearse(operation: &mut OperationStatus, view: &View<'_>) {
         operation.reason = Some(reason_of(refused).as_str().to_owned());
         operation.message = Some(refused.message.clone());
         enter(operation, Phase::Failed, view.now);
-    } else if ended(&job, view.observed) == Some(false) || is_hindered(operation, &job, view) {
+    } else if came_to_nothing(operation, &job, view) || is_hindered(operation, &job, view) {
         fail(operation, &job, view);
         // It takes what else nothing takes: memory and room a second time.
         let message = operation.message.take().unwrap_or_default();
@@ -147,7 +147,7 @@ fn back_up(operation: &mut OperationStatus, view: &View<'_>) {
         operation.safety_backup = Some(set.set.clone());
         (operation.reason, operation.message) = (None, None);
         enter(operation, Phase::Starting, view.now);
-    } else if ended(&job, view.observed) == Some(false) {
+    } else if came_to_nothing(operation, &job, view) {
         fail(operation, &job, view);
     }
 }

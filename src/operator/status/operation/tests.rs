@@ -276,6 +276,20 @@ fn until_the_switch_a_failure_leaves_everything_and_what_was_built_goes() {
 }
 
 #[test]
+fn a_step_whose_report_went_with_its_pod_is_waited_for_a_while_and_came_to_nothing_then() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.pass_then("2026-11-29T12:00:00Z"), Some("Building"));
+    scene.observed.children.insert(Kind::Job, BUILD, owned(BUILD, "uid-1", Facts::Job { finished: Some(true) }));
+    assert_eq!(scene.pass_then("2026-11-29T12:09:59Z"), Some("Building"), "its pod may not be told of yet");
+    let pod = |ended| Facts::Pod(Box::new(Pod { ended, ..Pod::default() }));
+    scene.observed.children.insert(Kind::Pod, "x", owned("x", BUILD, pod(false)));
+    assert_eq!(scene.pass_then("2026-11-29T14:00:00Z"), Some("Building"), "it may have more to tell");
+    scene.observed.children.remove(Kind::Pod, "x");
+    assert_eq!(scene.pass_then("2026-11-29T14:00:01Z"), Some("Failed"));
+    assert!(scene.status().operation.as_ref().unwrap().message.as_ref().unwrap().contains("went with its pod"));
+}
+
+#[test]
 fn a_claim_that_was_made_and_not_recorded_is_cleared_away_too() {
     let mut scene = Scene::new();
     scene.pass();
