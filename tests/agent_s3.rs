@@ -10,6 +10,7 @@ use std::fs;
 use dhis2_operator::layout;
 use dhis2_operator::report::{Data, Outcome, Refusal, Report};
 use pod::bucket::{self, Server};
+use pod::line::Line;
 use pod::sets::{SCHEMA, backed_up, filled};
 use pod::{Ended, Pod, Running, await_that};
 
@@ -170,6 +171,60 @@ fn a_connection_that_is_cut_costs_the_set_that_is_being_made_and_no_other() {
     assert_eq!(proof.set, "set-1", "the last good set");
     assert_eq!(backed_up(backup(&pod, "set-2", &server).done()).sets_kept, 2);
     drop(running);
+}
+
+/// As a provider leaves it whose bill was not paid, or a key that was cut down: what is there is still the instance's.
+#[test]
+fn a_bucket_that_can_only_be_read_is_told_and_gives_its_sets_back() {
+    let pod = filled();
+    let (running, mut server) = serving(&pod);
+    backup(&pod, "set-1", &server).done();
+    server.kill();
+    server.go_on_for_readers();
+    let before = server.objects();
+    let (reason, _, message) = reason(backup(&pod, "set-2", &server));
+    assert_eq!(reason, Some(Refusal::RepositoryAccessDenied), "{message}");
+    assert!(message.contains("spec.backup.repository.s3.credentials"), "{message}");
+    drop(running);
+    let target = Pod::new();
+    target.install(&pod::restic(), layout::RESTIC);
+    server.let_in(&target);
+    let restore = format!("restore --instance uid-1 --name demo/play --postgresql {} --version 2.42.4.1", pod::major());
+    run(&target, &restore, &server.arguments()).done();
+    assert!(server.objects() == before, "something was written");
+}
+
+#[test]
+fn a_bucket_that_is_full_is_told_and_takes_sets_again_when_there_is_room() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("left out: a disk of its own takes root");
+        return;
+    }
+    let pod = filled();
+    let (_running, mut server) = serving(&pod);
+    fs::write(pod.path("/opt/dhis2/files/dataValue/large"), noise(16 << 20)).unwrap();
+    server.kill();
+    server.go_on_with_little_room(12);
+    let (reason, _, message) = reason(backup(&pod, "set-1", &server));
+    assert_eq!(reason, Some(Refusal::RepositoryFull), "{message}");
+    server.kill();
+    server.go_on_with_little_room(64);
+    assert_eq!(backed_up(backup(&pod, "set-1", &server).done()).sets_kept, 1);
+}
+
+/// What a site has: 1 Mbit/s, in both directions.
+#[test]
+fn over_a_line_of_a_megabit_a_set_is_made_and_proven() {
+    const BYTES_A_SECOND: u64 = 125_000;
+    let pod = filled();
+    let (_running, server) = serving(&pod);
+    fs::write(pod.path("/opt/dhis2/files/dataValue/large"), noise(2 << 20)).unwrap();
+    let line = Line::to(&server, &pod, BYTES_A_SECOND);
+    let begun = std::time::Instant::now();
+    run(&pod, &backup_of(&pod, "set-1", "uid-1", "demo/play"), &line.arguments()).done();
+    let least = std::time::Duration::from_secs((2 << 20) / BYTES_A_SECOND);
+    assert!(begun.elapsed() >= least, "2 MiB were sent in {:?}", begun.elapsed());
+    run(&pod, "verify --instance uid-1 --name demo/play", &line.arguments()).done();
 }
 
 /// Bytes that nothing makes smaller.

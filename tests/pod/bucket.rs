@@ -14,7 +14,7 @@ use super::{Pod, await_that, built};
 pub const ACCESS_KEY: &str = "Access-Key-1234";
 pub const SECRET_KEY: &str = "Secret-Access-Key-1234";
 const BUCKET: &str = "sets";
-const PORT: u16 = 9443;
+pub const PORT: u16 = 9443;
 
 /// The server; killed when the value is dropped.
 pub struct Server {
@@ -40,10 +40,30 @@ impl Server {
 
     /// Starts it anew with what it has.
     pub fn go_on(&mut self) {
+        self.run(&[], |program| Command::new(program));
+    }
+
+    /// Likewise, and it takes nothing more.
+    pub fn go_on_for_readers(&mut self) {
+        self.run(&["--readonly"], |program| Command::new(program));
+    }
+
+    /// Starts it with an empty bucket on a disk of so many MiB of its own, which goes with it.
+    pub fn go_on_with_little_room(&mut self, mib: u32) {
+        let data = self.folder.path().join("data");
+        let script = format!("mount -t tmpfs -o size={mib}m none \"$0\" && mkdir \"$0/{BUCKET}\" && exec \"$@\"");
+        self.run(&[], |program| {
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "sh", "-c", &script]).arg(data).arg(program);
+            command
+        });
+    }
+
+    fn run(&mut self, more: &[&str], start: impl FnOnce(PathBuf) -> Command) {
         let program = built("versitygw").expect("versitygw: cargo run -p dhis2-e2e --bin dhis2-cluster -- build --only versitygw");
         let place = |name: &str| self.folder.path().join(name);
-        let mut command = Command::new(program);
-        command.args(["--port", &format!("{}:{PORT}", self.address), "--quiet"]);
+        let mut command = start(program);
+        command.args(["--port", &format!("{}:{PORT}", self.address), "--quiet"]).args(more);
         // What it takes for a relative path lies in its data.
         command.arg("--cert").arg(place("server.crt")).arg("--key").arg(place("server.key"));
         command.arg("posix").arg("--sidecar").arg(place("sidecar")).arg(place("data"));
@@ -70,7 +90,12 @@ impl Server {
 
     /// What the agent is told of the bucket.
     pub fn arguments(&self) -> Vec<String> {
-        let url = format!("s3:https://{}:{PORT}/{BUCKET}/demo/play", self.address);
+        self.arguments_at(PORT)
+    }
+
+    /// Likewise, where this port leads to it.
+    pub fn arguments_at(&self, port: u16) -> Vec<String> {
+        let url = format!("s3:https://{}:{port}/{BUCKET}/demo/play", self.address);
         ["--s3", &url, "--s3-path-style", "--s3-ca", "--s3-region", "us-east-1", "--s3-patience", "2"].map(str::to_owned).to_vec()
     }
 

@@ -23,6 +23,7 @@ const POSTGRESQL: &str = "/usr/lib/postgresql";
 const NOBODY: u32 = 65534;
 
 pub mod bucket;
+pub mod line;
 pub mod sets;
 pub mod source;
 

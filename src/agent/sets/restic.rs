@@ -59,12 +59,21 @@ impl Repository {
 
     /// The instance's repository, which is never made here.
     pub fn existing(address: &Address, paths: &Paths) -> Result<Self, Error> {
-        let repository = Self::at(address, paths)?;
+        let mut repository = Self::at(address, paths)?;
         repository.is_there()?;
+        repository.read_only = repository.read_only || repository.refuses_locks();
         if !repository.read_only {
             repository.unlock_stale("remove stale locks")?;
         }
         Ok(repository)
+    }
+
+    /// A bucket that takes nothing any more gives back what it has. Where somebody with another key removes sets meanwhile, this
+    /// fails, and is tried again.
+    fn refuses_locks(&self) -> bool {
+        let locked = || self.finish("lock the repository", self.command().args(["cat", "config"]), None);
+        // Whatever else goes wrong is told by what follows.
+        self.is_remote() && matches!(locked(), Err(Error::Denied { said, .. }) if said.contains("create lock"))
     }
 
     fn is_there(&self) -> Result<(), Error> {

@@ -146,8 +146,14 @@ const DENIED: [&str; 17] = [
     "wormprotected",
 ];
 /// What those say that are full.
-const FULL: [&str; 5] =
-    ["quota exceeded", "quotaexceeded", "due to quota", "reached its minimum free drive threshold", "507 insufficient storage"];
+const FULL: [&str; 6] = [
+    "quota exceeded",
+    "quotaexceeded",
+    "due to quota",
+    "reached its minimum free drive threshold",
+    "507 insufficient storage",
+    "no space left on device",
+];
 /// What is said when there is no answer, or none of the right server. A server that fails by itself counts as not there.
 const UNREACHABLE: [&str; 20] = [
     "dial tcp",
