@@ -176,7 +176,7 @@ async fn damage_is_found(story: &Story, instance: &Instance) -> Outcome {
     let told = instance::condition(&seen, "RestoreVerified").map(|told| told.message.clone()).unwrap_or_default();
     assert!(told.contains("runbooks/RepositoryDamaged.md") || told.contains("RepositoryDamaged"), "{told}");
     let verified = backup(&seen).last_verified.map(|verified| verified.set);
-    assert_eq!(verified.as_deref(), Some("kept"), "the last proof is told still");
+    assert_eq!(verified.as_deref(), Some("mended"), "the last proof is told still");
     story.tell(&format!("damage was told as: {told}"));
     Ok(())
 }
