@@ -14,7 +14,7 @@ use dhis2_operator::report::{Data, Report};
 use pod::sets::{SCHEMA, arguments, backed_up, manifest, output, ready};
 use pod::{Pod, Running};
 
-/// MiB of rows, unless FIGURES_MIB says otherwise.
+/// MiB of rows, unless `FIGURES_MIB` says otherwise.
 const ROWS_MIB: u64 = 2048;
 /// Files of a MiB each.
 const FILES: u64 = 64;

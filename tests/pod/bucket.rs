@@ -40,12 +40,12 @@ impl Server {
 
     /// Starts it anew with what it has.
     pub fn go_on(&mut self) {
-        self.run(&[], |program| Command::new(program));
+        self.run(&[], Command::new);
     }
 
     /// Likewise, and it takes nothing more.
     pub fn go_on_for_readers(&mut self) {
-        self.run(&["--readonly"], |program| Command::new(program));
+        self.run(&["--readonly"], Command::new);
     }
 
     /// Starts it with an empty bucket on a disk of so many MiB of its own, which goes with it.
