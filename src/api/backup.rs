@@ -93,7 +93,7 @@ pub enum VerifyLevel {
     #[default]
     Data,
     /// After that all scheduled jobs are switched off in the copy, and DHIS2 is started on it, cut off from everything, until it
-    /// serves: it has `upgrade.timeout` for that. Takes the memory of DHIS2 and PostgreSQL a second time, for as long as the test.
+    /// serves: it has `upgrade.timeout` for that. Takes `network.policies`, and the memory of DHIS2 and PostgreSQL a second time, for as long as the test.
     Application,
 }
 

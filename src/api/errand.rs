@@ -126,8 +126,8 @@ pub struct Dhis2RestoreTestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::set_name")]
     pub set: Option<String>,
-    /// How far it goes: `Data` restores and compares; `Application` starts DHIS2 on what was restored, too. Default:
-    /// `backup.verify.level` of the instance.
+    /// How far it goes: `Data` restores and compares; `Application` starts DHIS2 on what was restored, too, which waits until
+    /// the instance has `network.policies`. Default: `backup.verify.level` of the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<VerifyLevel>,
 }

@@ -58,7 +58,9 @@ use super::{
         .message("adopt takes over the volumes that are there, fromDump fills new ones: leave one of them out").field_path(".bootstrap.fromDump"),
     // The copy is cut off by them.
     validation = Rule::new("!has(self.upgrade) || !has(self.upgrade.rehearse) || !self.upgrade.rehearse || !has(self.network) || !has(self.network.policies) || self.network.policies")
-        .message("a copy with people's addresses in it is to reach nobody: set network.policies: true, or rehearse: false").field_path(".upgrade.rehearse")
+        .message("a copy with people's addresses in it is to reach nobody: set network.policies: true, or rehearse: false").field_path(".upgrade.rehearse"),
+    validation = Rule::new("!has(self.backup) || !has(self.backup.verify) || !has(self.backup.verify.level) || self.backup.verify.level != 'Application' || !has(self.network) || !has(self.network.policies) || self.network.policies")
+        .message("a copy with people's addresses in it is to reach nobody: set network.policies: true, or level: Data").field_path(".backup.verify.level")
 )]
 pub struct Dhis2InstanceSpec {
     /// DHIS2 version: `2.42.1`, or `2.42.1.1` with a hotfix. It is the tag of the image

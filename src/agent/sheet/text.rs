@@ -91,7 +91,7 @@ fn recovered(page: &mut String, namespace: &str, name: &str, place: &Place) {
         writeln!(page, "{kubectl} apply --filename examples/recover.yaml    # with the names of these Secrets, and the operator's image");
     let _ = writeln!(page, "{kubectl} wait pod recover --for=condition=Ready --timeout=300s");
     let mut flags = format!("--s3 {address}");
-    if !word(&place.s3, "/endpoint").is_empty() {
+    if !is_of_aws(address) {
         flags.push_str(" --s3-path-style");
     }
     if !ca.is_empty() {
@@ -112,9 +112,14 @@ fn recovered(page: &mut String, namespace: &str, name: &str, place: &Place) {
     let _ = writeln!(page, "{kubectl} apply --filename recovered.yaml    # it holds every password: destroy it afterwards");
 }
 
+/// AWS finds a bucket by the name of its host, others by its path.
+fn is_of_aws(address: &str) -> bool {
+    address.contains(".amazonaws.com")
+}
+
 fn without_kubernetes(page: &mut String, places: &[Place]) {
     let Some((place, address)) = places.iter().find_map(|place| Some((place, place.address.as_ref()?))) else { return };
-    let lookup = if word(&place.s3, "/endpoint").is_empty() { "" } else { " -o s3.bucket-lookup=path" };
+    let lookup = if is_of_aws(address) { "" } else { " -o s3.bucket-lookup=path" };
     let ca = if word(&place.s3, "/caSecretName").is_empty() { "" } else { " --cacert ca.crt" };
     let _ = write!(
         page,

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api::{
         Dhis2InstanceStatus, Reason,
+        backup::VerifyLevel,
         errand::{Dhis2BackupStatus, Dhis2RestoreTestStatus, Phase, Progress},
         restore,
         status::OperationStatus,
@@ -193,6 +194,16 @@ fn waits_for(asked: &Asked<'_>, view: &View<'_>) -> Option<String> {
     }
     if let Some(other) = under_way(view.observed) {
         return Some(format!("It waits for the end of {} {}.", other.task.kind().name(), other.name));
+    }
+    let starts = asked.errand.level == Some(VerifyLevel::Application);
+    if let Outcome::Applied { instance, .. } = outcome
+        && starts
+        && !instance.policies
+    {
+        let message = format!(
+            "It waits until spec.network.policies of {name} is true: DHIS2 is started on a copy only where that reaches nobody. Level Data goes without."
+        );
+        return Some(message);
     }
     let has_a_set = status.backup.as_ref().is_some_and(|backup| backup.last.is_some());
     (asked.task == Task::RestoreTest && !has_a_set).then(|| format!("It waits until {name} has a backup set."))

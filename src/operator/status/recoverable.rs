@@ -33,6 +33,18 @@ struct Elsewhere {
     newest: Option<Timestamp>,
 }
 
+impl Elsewhere {
+    /// Has somebody its key?
+    fn opens_with(&self, exported: &[&str]) -> bool {
+        !exported.is_empty() && self.key.as_deref().is_none_or(|key| exported.contains(&key))
+    }
+}
+
+/// Digests of the keys that somebody has taken out.
+fn exported(resource: &Dhis2Instance) -> Vec<&str> {
+    resource.annotations().get(KEY_EXPORTED).into_iter().flat_map(|keys| keys.split(',')).map(str::trim).collect()
+}
+
 /// What it would fail for.
 fn missing(resource: &Dhis2Instance, backup: &BackupStatus, now: Timestamp) -> Option<(Reason, String)> {
     let copies = &resource.spec.backup.copies;
@@ -47,10 +59,8 @@ fn missing(resource: &Dhis2Instance, backup: &BackupStatus, now: Timestamp) -> O
     let Some(first) = elsewhere.first() else {
         return Some((Reason::NotCopiedYet, "No set was copied out of the cluster yet.".to_owned()));
     };
-    let exported: Vec<&str> =
-        resource.annotations().get(KEY_EXPORTED).into_iter().flat_map(|keys| keys.split(',')).map(str::trim).collect();
-    let opens = |place: &Elsewhere| !exported.is_empty() && place.key.as_deref().is_none_or(|key| exported.contains(&key));
-    if !elsewhere.iter().any(opens) {
+    let exported = exported(resource);
+    if !elsewhere.iter().any(|place| place.opens_with(&exported)) {
         return Some((Reason::KeyNotExported, not_exported(&resource.name_any(), &first.secret, exported.is_empty())));
     }
     if backup.last_verified.is_none() {
@@ -86,8 +96,10 @@ fn overdue_by(resource: &Dhis2Instance, backup: &BackupStatus, now: Timestamp) -
     Some(Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 
+/// The newest set that somebody could open.
 fn newest(resource: &Dhis2Instance, backup: &BackupStatus) -> Option<Timestamp> {
-    elsewhere(resource, backup).into_iter().filter_map(|place| place.newest).max()
+    let exported = exported(resource);
+    elsewhere(resource, backup).into_iter().filter(|place| place.opens_with(&exported)).filter_map(|place| place.newest).max()
 }
 
 /// The repositories outside of the cluster that hold sets.
@@ -215,8 +227,9 @@ mod tests {
             let told = if met { (true, Reason::Done) } else { (false, Reason::ObjectiveMissed) };
             assert_eq!(asked(objectives.clone(), none.clone()), told, "{objectives}");
         }
-        let newer = json!([{"name": "away", "repository": "s3:x", "set": "c", "setTime": "2026-11-29T11:00:00Z"}]);
-        assert_eq!(asked(json!({"dataLoss": "2h"}), newer).1, Reason::Done, "what is newest anywhere outside counts");
+        let newer = |key: &str| json!([{"name": "away", "repository": "s3:x", "set": "c", "setTime": "2026-11-29T11:00:00Z", "key": key}]);
+        assert_eq!(asked(json!({"dataLoss": "2h"}), newer("aaaaaaaaaaaaaaaa")).1, Reason::Done, "what is newest anywhere outside counts");
+        assert_eq!(asked(json!({"dataLoss": "2h"}), newer("bbbbbbbbbbbbbbbb")).1, Reason::ObjectiveMissed, "unless nobody has its key");
     }
 
     #[test]
@@ -225,7 +238,7 @@ mod tests {
             "repository": {"s3": {"bucket": "sets", "endpoint": "https://s3.example.org", "credentials": {"secretName": "s3"}}},
             "objectives": {"dataLoss": "13h"},
         });
-        let resource = resource(&spec, None);
+        let resource = resource(&spec, Some("aaaaaaaaaaaaaaaa"));
         let status = |time: &str| serde_json::from_value(json!({"backup": {"last": {"set": "b", "time": time}}})).unwrap();
         let wait = |time: &str| overdue_in(&resource, &status(time), NOW.parse().unwrap());
         assert_eq!(wait("2026-11-29T00:00:00Z"), Some(Duration::from_hours(1)));

@@ -270,6 +270,23 @@ fn a_test_waits_for_a_set_and_lets_a_backup_go_first() {
 }
 
 #[test]
+fn dhis2_is_started_on_a_copy_only_where_that_is_cut_off() {
+    let mut scene = Scene::new();
+    let asked = |level: &str| {
+        json!({
+            "metadata": {"name": "test", "namespace": "ns", "uid": "00000000-0000-0001", "generation": 1, "resourceVersion": "1"},
+            "spec": {"instance": "play", "level": level},
+        })
+    };
+    let Outcome::Applied { instance, .. } = &mut scene.outcome else { panic!("not applied") };
+    instance.policies = false;
+    scene.learn(Kind::Dhis2RestoreTest, &asked("Application"));
+    assert!(scene.message("test").contains("spec.network.policies of play"));
+    scene.learn(Kind::Dhis2RestoreTest, &asked("Data"));
+    assert_eq!(phase(&scene.told("test")), "Running");
+}
+
+#[test]
 fn one_is_carried_out_at_a_time_the_oldest_first() {
     let mut scene = Scene::new();
     let late = scene.ask(Kind::Dhis2Backup, 1, 9);
