@@ -77,7 +77,9 @@ pub struct Verify {
     /// `true`: no scheduled restore tests. Default false.
     #[serde(default)]
     pub suspend: bool,
-    /// How far a test goes.
+    /// How far a test goes. `Data`: database and files are restored and compared with what was counted when the set was made. `Application`: after
+    /// that all scheduled jobs are switched off in the copy, and DHIS2 is started on it, cut off from everything, until it serves; it has
+    /// `upgrade.timeout` for that. Takes `network.policies`, and the memory of DHIS2 and PostgreSQL a second time, for as long as the test.
     #[serde(default)]
     pub level: VerifyLevel,
     /// The scratch space, a volume that exists only as long as the test. Default size: that of the
@@ -89,11 +91,10 @@ pub struct Verify {
 /// How far a restore test goes.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VerifyLevel {
-    /// Database and files are restored and compared with what was counted when the set was made. The default.
+    /// Restored and compared. The default.
     #[default]
     Data,
-    /// After that all scheduled jobs are switched off in the copy, and DHIS2 is started on it, cut off from everything, until it
-    /// serves: it has `upgrade.timeout` for that. Takes `network.policies`, and the memory of DHIS2 and PostgreSQL a second time, for as long as the test.
+    /// DHIS2 is started on it as well.
     Application,
 }
 

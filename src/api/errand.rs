@@ -129,6 +129,7 @@ pub struct Dhis2RestoreTestSpec {
     /// How far it goes: `Data` restores and compares; `Application` starts DHIS2 on what was restored, too, which waits until
     /// the instance has `network.policies`. Default: `backup.verify.level` of the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::verify_level")]
     pub level: Option<VerifyLevel>,
 }
 

@@ -244,6 +244,11 @@ pub fn minutes_or_hours(_: &mut SchemaGenerator) -> Schema {
     text(6, &format!("({minutes}|([1-9]|1[0-9]|2[0-4])h)"), "write minutes or hours, at most a day: 45m or 3h")
 }
 
+/// How far a restore test goes: that of the instance where nothing is said.
+pub fn verify_level(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["Data", "Application"] })
+}
+
 /// A time of some minutes, hours or days.
 pub fn minutes_hours_or_days(_: &mut SchemaGenerator) -> Schema {
     text(5, "[1-9][0-9]{0,3}[mhd]", "write minutes, hours or days: 90m, 26h or 2d")

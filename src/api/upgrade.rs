@@ -30,7 +30,10 @@ pub struct Upgrade {
     #[serde(default = "two_hours")]
     #[schemars(schema_with = "super::schema::minutes_or_hours")]
     pub timeout: String,
-    /// What is done about an upgrade that failed: the new version ended twice before it served, or `timeout` is over.
+    /// What is done about an upgrade that failed: the new version ended twice before it served, or `timeout` is over. `Hold`: it is told, and the
+    /// new version goes on trying; a person decides. `Rollback`: the set that was made before the upgrade is restored to new volumes, and the old
+    /// version serves from them; what was entered after the set was made, before DHIS2 was stopped, is not in it, and the volumes of before are
+    /// kept, in `status.kept`. The new version is not tried again until `version` has named another one.
     #[serde(default)]
     pub on_failure: OnFailure,
 }
@@ -38,12 +41,10 @@ pub struct Upgrade {
 /// What is done about an upgrade that failed.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// It is told, and the new version goes on trying; a person decides. The default.
+    /// It is told. The default.
     #[default]
     Hold,
-    /// The set that was made before the upgrade is restored to new volumes, and the old version serves from them. What was entered
-    /// after the set was made, before DHIS2 was stopped, is not in it: the volumes of before are kept, in `status.kept`. The new
-    /// version is not tried again until `version` has named another one.
+    /// The old version comes back, with the set of before.
     Rollback,
 }
 
