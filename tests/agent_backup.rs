@@ -69,6 +69,24 @@ fn output_bytes(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
+/// Whoever restores is another user of the same group: no kubelet opens the volume to it beside a pod that has just ended.
+#[test]
+fn all_of_a_repository_is_open_to_the_group() {
+    let pod = filled();
+    let _serving = pod.serve();
+    pod.owner().batch_execute(SCHEMA).unwrap();
+    backup(&pod, "set-1", "3").done();
+    let mut waiting = vec![pod.path(layout::REPOSITORY)];
+    while let Some(path) = waiting.pop() {
+        let (kind, mode) = (path.is_dir(), fs::metadata(&path).unwrap().permissions().mode());
+        let asked = if kind { 0o070 } else { 0o040 };
+        assert_eq!(mode & asked, asked, "{}: {mode:o}", path.display());
+        if kind {
+            waiting.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+}
+
 #[test]
 fn a_backup_that_is_killed_leaves_no_set_and_no_obstacle() {
     let pod = filled();

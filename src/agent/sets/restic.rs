@@ -5,8 +5,9 @@ mod error;
 mod remote;
 mod snapshot;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -41,6 +42,21 @@ pub struct Repository {
 enum Place {
     Volume(PathBuf),
     Bucket(Bucket),
+}
+
+/// Whoever restores runs as PostgreSQL's user, and reads by the group. The kubelet opens a volume to it at the first mount on a node, not beside a pod
+/// that has just ended. restic writes all that follows as it finds `config` (restic 0.18, `DeriveModesFromFileInfo`).
+fn open_to_group(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let (kind, mode) = (path.is_dir(), path.metadata()?.permissions().mode());
+        fs::set_permissions(&path, Permissions::from_mode(mode | if kind { 0o070 } else { 0o040 }))?;
+        if kind {
+            open_to_group(&path)?;
+        }
+    }
+    let mode = directory.metadata()?.permissions().mode();
+    fs::set_permissions(directory, Permissions::from_mode(mode | 0o070))
 }
 
 impl Repository {
@@ -119,6 +135,7 @@ impl Repository {
         }
         let mut command = self.command_at(&Place::Volume(new.clone()));
         self.finish("make the repository", command.arg("init"), None)?;
+        open_to_group(&new).map_err(failed)?;
         fs::rename(&new, directory).map_err(failed)
     }
 
