@@ -78,3 +78,39 @@ fn an_absent_database_is_waited_for_and_told() {
     let report = ended.failed();
     assert_eq!((report.outcome, report.reason), (Outcome::Failed, Some(Refusal::DatabaseUnreachable)));
 }
+
+#[test]
+fn an_upgrade_needs_room_for_a_copy_of_the_largest_table() {
+    let pod = Pod::new();
+    pod.build(&[]).done();
+    let _serving = pod.serve();
+    let mut owner = pod.owner();
+    // A table that DHIS2 makes again counts for nothing but what it takes.
+    owner.batch_execute("CREATE TABLE event (t text); CREATE TABLE analytics_2026 (t text)").unwrap();
+    owner.batch_execute("INSERT INTO event SELECT repeat(i::text, 20) FROM generate_series(1, 200000) i").unwrap();
+    owner.batch_execute("INSERT INTO analytics_2026 SELECT repeat(i::text, 40) FROM generate_series(1, 200000) i").unwrap();
+    let sizes = "SELECT pg_database_size('dhis2'), pg_total_relation_size('event'), pg_size_bytes(current_setting('max_wal_size'))";
+    let row = owner.query_one(sizes, &[]).unwrap();
+    let [used, event, log]: [i64; 3] = [0, 1, 2].map(|at| row.get(at));
+    assert!(event > 20 << 20, "{event}");
+    let look = |volume: i64| {
+        pod.agent(&[
+            "check",
+            "--only",
+            "--version",
+            "2.42.4.1",
+            "--host",
+            &pod.address,
+            "--instance",
+            "uid-1",
+            "--volume-bytes",
+            &volume.to_string(),
+        ])
+    };
+    let spare = 2 << 20;
+    checked(look(used + event + log + spare));
+    let short = look(used + event + log - spare);
+    let said = short.report.clone().unwrap().message;
+    assert_eq!(short.refused(), Refusal::VolumeTooSmall);
+    assert!(said.contains("the largest, event, takes") && said.contains("raise spec.database.bundled.storage.size to"), "{said}");
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use super::sets::bucket::Address;
+pub use super::sets::bucket::{Address, ReadFor};
 use super::watch::Subject;
 use crate::dhis2::version::Version;
 use crate::layout;
@@ -143,6 +143,9 @@ pub struct Check {
     /// Look at image and database only, and note nothing: another version serves
     #[arg(long)]
     pub only: bool,
+    /// Size of the database's volume: whether a migration finds room on it is looked at too
+    #[arg(long, value_name = "BYTES")]
+    pub volume_bytes: Option<u64>,
 }
 
 /// Where the database is, and how long to wait for it.

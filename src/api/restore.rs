@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap::SourceRepository;
+
 /// Brings an instance back to one of its backup sets: database and files are built on new volumes while DHIS2 still
 /// serves, compared with what the set should be, and only then DHIS2 is stopped and started on them. Until it is
 /// stopped every failure leaves the instance as it was; the volumes that it had are kept, so that `revert` goes back.
@@ -40,6 +42,8 @@ use serde::{Deserialize, Serialize};
         .message("a restore is of one set: make another Dhis2Restore").field_path(".set"),
     validation = Rule::new("has(self.before) == has(oldSelf.before) && (!has(self.before) || self.before == oldSelf.before)")
         .message("a restore is of one set: make another Dhis2Restore").field_path(".before"),
+    validation = Rule::new("has(self.from) == has(oldSelf.from) && (!has(self.from) || self.from == oldSelf.from)")
+        .message("a restore is of one set: make another Dhis2Restore").field_path(".from"),
     validation = Rule::new("self.revert || !oldSelf.revert")
         .message("what was taken back stays so: make another Dhis2Restore").field_path(".revert"),
 )]
@@ -54,11 +58,41 @@ pub struct Dhis2RestoreSpec {
     /// The newest set that was made at this time or before it, such as `2026-11-29T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Time>,
+    /// Where the set is, when it is not in the repository of the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<RestoreFrom>,
     /// `true`: take it back. Before DHIS2 is stopped, that cancels the restore; afterwards DHIS2 is stopped once more and
     /// started on the volumes that it had before, as long as `status.kept` of the instance names them. What was written
     /// since the restore is on the volumes that are kept then. Default false.
     #[serde(default)]
     pub revert: bool,
+}
+
+/// Another repository than that of the instance: exactly one of `copy` and `repository`. It is only read.
+///
+/// With a set of another instance database, files and all accounts are that one's afterwards; Secret `<instance>-admin` does
+/// not hold its password. The instance must have the encryption key that the set was written with, a version that is not
+/// below the set's, and a PostgreSQL that is not below it: what does not fit is told, and changes nothing.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.copy) != has(self.repository)").message("exactly one of copy and repository must be set"),
+    validation = Rule::new("has(self.passwordSecretName) == has(self.repository)")
+        .message("name the Secret with the key of repository; that of a copy is known").field_path(".passwordSecretName"),
+)]
+pub struct RestoreFrom {
+    /// Name of a copy of the instance, one of its `spec.backup.copies`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::object_name")]
+    pub copy: Option<String>,
+    /// A repository of another instance, or one that this instance had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<SourceRepository>,
+    /// A Secret of this namespace with the key of `repository` under `password`: of an instance `other` it is
+    /// `other-backup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::object_name")]
+    pub password_secret_name: Option<String>,
 }
 
 /// How far it is.

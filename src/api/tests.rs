@@ -209,13 +209,24 @@ fn verdict_on_restore(from: Option<&Value>, to: &Value) -> String {
 #[test]
 fn a_request_to_restore_names_one_set_and_stays_what_it_is() {
     let time = "2026-11-29T12:00:00Z";
-    for taken in [json!({}), json!({"set": "play-backup-29405160"}), json!({"before": time}), json!({"revert": true})] {
+    let other = json!({"from": {"repository": {"volumeClaim": "other-backups"}, "passwordSecretName": "other-backup"}});
+    let copy = json!({"from": {"copy": "away"}});
+    for taken in
+        [json!({}), json!({"set": "play-backup-29405160"}), json!({"before": time}), json!({"revert": true}), other.clone(), copy.clone()]
+    {
         assert_eq!(verdict_on_restore(None, &taken), "", "{taken}");
     }
     for (refused, words) in [
         (json!({"set": "a", "before": time}), "not both"),
         (json!({"set": "a,b"}), "the name of a set"),
         (json!({"instance": "Play_1"}), "the name of an object"),
+        (json!({"from": {}}), "exactly one of copy and repository"),
+        (
+            json!({"from": {"copy": "a", "repository": {"volumeClaim": "b"}, "passwordSecretName": "c"}}),
+            "exactly one of copy and repository",
+        ),
+        (json!({"from": {"repository": {"volumeClaim": "b"}}}), "name the Secret with the key"),
+        (json!({"from": {"copy": "a", "passwordSecretName": "c"}}), "name the Secret with the key"),
         (json!({"before": "yesterday"}), "year"),
     ] {
         let verdict = verdict_on_restore(None, &refused);
@@ -227,6 +238,8 @@ fn a_request_to_restore_names_one_set_and_stays_what_it_is() {
         (json!({"set": "a"}), json!({}), "of one set"),
         (json!({}), json!({"before": time}), "of one set"),
         (json!({}), json!({"instance": "other"}), "of one instance"),
+        (json!({}), copy.clone(), "of one set"),
+        (copy, other, "of one set"),
         (json!({"revert": true}), json!({}), "stays so"),
     ] {
         let verdict = verdict_on_restore(Some(&from), &to);

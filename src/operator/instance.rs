@@ -203,10 +203,21 @@ pub struct Restoring {
     pub set: Option<String>,
     /// The moment at or before which the set has to be made.
     pub before: Option<String>,
+    /// Where the set is; none as long as that is not known, since the request or what it names is gone.
+    pub from: Option<SetSource>,
     /// The claim of the database that is built or gone back to.
     pub database: String,
     /// The claim of the files.
     pub files: String,
+}
+
+/// Where the set of a restore is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SetSource {
+    /// In the instance's repository.
+    Own,
+    /// In another one.
+    Other(Box<Origin>),
 }
 
 /// What comes before an upgrade, while the old version serves.
@@ -300,14 +311,16 @@ pub enum Source {
     /// A dump that people bring.
     Dump(FromDump),
     /// A backup set.
-    Backup(Origin),
+    Backup(Box<Origin>),
 }
 
-/// A backup set of another instance.
+/// A backup set in another repository than the instance's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
     /// Where it is.
     pub place: Place,
+    /// What names it, as the agent knows that: `bootstrap`, `restore` or `copy`.
+    pub named_by: &'static str,
     /// The user's Secret with the key of the repository.
     pub password: String,
     /// The set; none for the newest.

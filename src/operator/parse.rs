@@ -87,7 +87,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         repository: repository::repository(resource, observed, &claims)?,
         claims,
         source: source::source(resource)?,
-        restoring: restoring::restoring(resource),
+        restoring: restoring::restoring(resource, observed),
         preparing: upgrade::preparing(resource),
         errand: errands::under_way(observed).map(|asked| asked.to_do()),
         running: upgrade::running(resource),

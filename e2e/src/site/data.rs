@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::door::{Account, Door, Scheme};
-use super::{Outcome, wait};
+use super::{Outcome, Story, wait};
 use crate::cluster::cache::hex;
 
 /// Name of the organisation unit.
@@ -75,4 +75,24 @@ pub fn check(door: &Door, admin: &Account, data: &Data) -> Result<(), String> {
 /// Salted digest of a key, as the manifest of a set has it.
 pub fn digest(salt: &str, key: &[u8]) -> String {
     hex(&Sha256::new().chain_update(salt.as_bytes()).chain_update(key).finalize())
+}
+
+/// Enters an organisation unit without DHIS2, so that one can tell what of later is there.
+const LATER: &str = "insert into organisationunit (organisationunitid, uid, name, shortname, openingdate, created, lastupdated)
+    select nextval('hibernate_sequence'), 'LaterUnit01', 'Later', 'Later', '2020-01-01', now(), now()";
+
+/// Enters it.
+///
+/// # Errors
+/// When PostgreSQL refuses, or it is there.
+pub fn enter_later(story: &Story, instance: &str) -> Outcome {
+    story.sql(instance, LATER).map(drop)
+}
+
+/// Is it there?
+///
+/// # Errors
+/// When PostgreSQL refuses.
+pub fn has_later(story: &Story, instance: &str) -> Outcome<bool> {
+    Ok(story.sql(instance, "select count(*) from organisationunit where uid = 'LaterUnit01'")? == "1")
 }

@@ -21,6 +21,7 @@ pub mod objects;
 pub mod operator;
 pub mod own;
 pub mod process;
+pub mod restores;
 pub mod story;
 pub mod sweep;
 pub mod typed;

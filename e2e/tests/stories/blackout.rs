@@ -21,9 +21,6 @@ use crate::rollback::UNDATED;
 /// How long the power is away while a migration runs, in minutes, and how long that may take: less.
 const AWAY: Duration = Duration::from_secs(150);
 const TIMEOUT: &str = "2m";
-/// An organisation unit of after the set.
-const LATER: &str = "insert into organisationunit (organisationunitid, uid, name, shortname, openingdate, created, lastupdated)
-    select nextval('hibernate_sequence'), 'LaterUnit01', 'Later', 'Later', '2020-01-01', now(), now()";
 
 #[test]
 #[ignore = "takes long, on a cluster of its own: make e2e-long"]
@@ -89,14 +86,13 @@ impl Play<'_> {
         self.door.opens(Scheme::Http, BACK).await?;
         let (door, admin, data) = (self.door.clone(), self.admin.clone(), self.data.clone());
         tokio::task::spawn_blocking(move || data::check(&door, &admin, &data)).await??;
-        let found = self.story.sql("play", "select count(*) from organisationunit where uid = 'LaterUnit01'")?;
-        assert_eq!(found.contains('1'), later, "what was entered after the set: {found}");
+        assert_eq!(data::has_later(self.story, "play")?, later, "what was entered after the set");
         Ok(())
     }
 
     async fn restores(&self) -> Outcome {
         self.story.back_up(&self.instance, "kept").await?;
-        self.story.sql("play", LATER)?;
+        data::enter_later(self.story, "play")?;
         let api: Api<Dhis2Restore> = Api::namespaced(self.story.client.clone(), &self.story.namespace);
         let spec = serde_json::from_value(json!({ "instance": "play", "set": "kept" }))?;
         api.create(&PostParams::default(), &Dhis2Restore::new("dark", spec)).await?;

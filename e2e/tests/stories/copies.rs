@@ -1,13 +1,15 @@
 //! Sets on a volume, and copies of them in a bucket: what is missing is told with its field, a copy is made on demand and told, and an
-//! instance counts as recoverable by its copy. A copy that is asked for no more leaves no schedule.
+//! instance counts as recoverable by its copy. The repository is lost, and the instance goes back to a set of the copy. A copy that is asked
+//! for no more leaves no schedule.
 
 use std::time::Duration;
 
 use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::bucket::Bucket;
+use dhis2_e2e::site::data;
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
-use dhis2_e2e::site::{Outcome, wait};
+use dhis2_e2e::site::{Outcome, Story, wait};
 use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::api::status::{BackupStatus, CopyStatus};
 use k8s_openapi::api::batch::v1::CronJob;
@@ -50,6 +52,8 @@ fn copies() {
         run::output(story.site.kubectl().args(["--namespace", &story.namespace, "annotate", "dhis2", "play", &exported]))?;
         is_told(&instance, "Recoverable", "NotVerifiedYet", "").await?;
 
+        back_by_the_copy(&story, &instance, &last.set).await?;
+
         instance.change(&json!({ "backup": { "copies": null } })).await?;
         let schedules: Api<CronJob> = Api::namespaced(story.client.clone(), &story.namespace);
         let gone = async || match schedules.get_opt("play-copy-away").await {
@@ -62,6 +66,26 @@ fn copies() {
         instance.when("no word about copies", silent).await?;
         Ok(())
     });
+}
+
+/// All that is on the volume of the sets is lost, and what DHIS2 has is damaged: the copy brings it back.
+async fn back_by_the_copy(story: &Story, instance: &Instance, set: &str) -> Outcome {
+    data::enter_later(story, "play")?;
+    story.shell(&story.namespace, "clears", &["sleep", "infinity"], &["play-backups"]).await?;
+    story.inside("clears", "rm -r /play-backups/repository")?;
+    let request = story.ask_for_restore("none", "play", &json!({ "from": { "copy": "nowhere" } })).await?;
+    let told = request.comes_to("Failed").await?;
+    assert!(
+        told.message.clone().unwrap_or_default().contains("spec.from.copy: the instance has no copy \"nowhere\""),
+        "{:?}",
+        told.message
+    );
+
+    let told = story.ask_for_restore("back", "play", &json!({ "from": { "copy": "away" } })).await?.comes_to("Done").await?;
+    assert_eq!(told.set.as_deref(), Some(set));
+    instance.settled().await?;
+    assert!(!data::has_later(story, "play")?, "what was entered after the set is there");
+    Ok(())
 }
 
 fn backup(seen: &Dhis2Instance) -> BackupStatus {

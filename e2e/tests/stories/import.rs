@@ -122,6 +122,20 @@ async fn beside_the_old_one(story: &Story, admin: &Account, data: &Data) -> Outc
     door.opens(Scheme::Http, Duration::from_secs(30)).await?;
     is_the_same(&door, admin, data).await?;
     old.settled().await?;
+    as_the_old_one_is_now(story, &copy).await
+}
+
+/// The copy, some time later, is to be as the old one is then.
+async fn as_the_old_one_is_now(story: &Story, copy: &Instance) -> Outcome {
+    data::enter_later(story, "old")?;
+    story.back_up(&story.instance("old"), "later").await?;
+    let from = |key: &str| json!({ "from": { "repository": { "volumeClaim": "old-backups" }, "passwordSecretName": key } });
+    let told = story.ask_for_restore("without-key", "copy", &from("nobody")).await?.comes_to("Failed").await?;
+    assert!(told.message.clone().unwrap_or_default().contains("the Secret of spec.from.passwordSecretName does not exist"), "{told:?}");
+    let told = story.ask_for_restore("refresh", "copy", &from("old-backup")).await?.comes_to("Done").await?;
+    assert_eq!(told.set.as_deref(), Some("later"));
+    copy.settled().await?;
+    assert!(data::has_later(story, "copy")?, "what was entered in the old one is not there");
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
 
+mod absent;
 mod ailing;
 mod backup;
 mod bad_input;

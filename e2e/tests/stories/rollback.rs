@@ -1,4 +1,4 @@
-//! An upgrade that fails: an image that is not there stops nothing, nor does a version that does not serve on a copy; a migration that the data does
+//! An upgrade that fails: an image that is not there stops nothing, nor does a volume without room for the migration, nor a version that does not serve on a copy; a migration that the data does
 //! not allow gives way to the old version, with the set of before, by itself; when the data is mended the same upgrade is rehearsed and goes through.
 
 use std::time::{Duration, Instant};
@@ -18,6 +18,11 @@ pub const UNDATED: &str = "insert into program (programid, uid, name, type) valu
     insert into event (eventid, uid, programid, status, organisationunitid)
     select 1, 'bbbbbbbbbbb', 1, 'ACTIVE', organisationunitid from organisationunit limit 1";
 
+/// Some 470 MiB that are soon written: a row a page.
+const LARGE: &str = "create unlogged table large (t text) with (fillfactor = 10);
+    alter table large alter t set storage plain;
+    insert into large select repeat('x', 700) from generate_series(1, 60000)";
+
 #[test]
 fn rollback() {
     crate::tell("rollback", |story| async move {
@@ -32,8 +37,11 @@ fn rollback() {
         let [older, newest] = [older, newest].map(|version| crate::upgrade::as_told(version));
         Operator::install(&story).await?;
         let instance = story.instance("play");
+        let of = json!({
+            "version": older, "upgrade": { "onFailure": "Rollback" }, "database": { "bundled": { "storage": { "size": "1Gi" } } }
+        });
         // The rehearsal takes it a second time, and other stories have theirs.
-        instance.apply(&story.small_manifest("play", &json!({ "version": older, "upgrade": { "onFailure": "Rollback" } }))).await?;
+        instance.apply(&story.small_manifest("play", &of)).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
         let door = Door::new(&story.site, &instance.host);
@@ -42,6 +50,7 @@ fn rollback() {
         let data = data::put(&door, &admin).await?;
         story.sql("play", UNDATED)?;
         an_image_that_is_not_there(&story, &instance, &newest).await?;
+        a_volume_that_is_too_small(&story, &instance, &newest).await?;
         rehearsed_in_vain(&story, &instance, &newest).await?;
         rolled_back(&story, &instance, &older, &newest).await?;
         crate::upgrade::is_there(&door, &admin, &data).await?;
@@ -69,6 +78,20 @@ async fn an_image_that_is_not_there(story: &Story, instance: &Instance, newest: 
     assert!(stalled(&seen).1.contains(&missing), "{}", stalled(&seen).1);
     assert!(holds(&seen, "Ready") && pods(story).get("play-0").await?.uid() == before, "the old version goes on");
     Ok(())
+}
+
+/// Half of it is one table. It stays blocked until the table or the volume is another one.
+async fn a_volume_that_is_too_small(story: &Story, instance: &Instance, newest: &str) -> Outcome {
+    let before = pods(story).get("play-0").await?.uid();
+    story.sql("play", LARGE)?;
+    instance.change(&json!({ "version": newest })).await?;
+    let small =
+        |seen: &Dhis2Instance| stalled(seen).0 == "UpgradeBlocked" && stalled(seen).1.contains("spec.database.bundled.storage.size");
+    let seen = instance.when("UpgradeBlocked by the volume", small).await?;
+    story.tell(&format!("a volume that is too small: {}", stalled(&seen).1));
+    assert!(stalled(&seen).1.contains("the largest, large, takes") && stalled(&seen).1.contains("to 2Gi"), "{}", stalled(&seen).1);
+    assert!(holds(&seen, "Ready") && pods(story).get("play-0").await?.uid() == before, "the old version goes on");
+    story.sql("play", "drop table large").map(drop)
 }
 
 /// The newest set has the event: a copy shows what would happen.

@@ -8,12 +8,11 @@ use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
-use dhis2_operator::api::restore::{Dhis2RestoreSpec, Dhis2RestoreStatus};
-use dhis2_operator::api::{Dhis2Instance, Dhis2Restore};
+use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::dhis2::version::Version;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
@@ -97,13 +96,7 @@ async fn back_to_the_old_version(story: &Story, instance: &Instance, to: &str, s
     let refused = |seen: &Dhis2Instance| condition(seen, "Stalled").is_some_and(|stalled| stalled.reason == "DowngradeRefused");
     let seen = instance.when("DowngradeRefused", refused).await?;
     assert!(holds(&seen, "Ready") && pods(story).get("play-0").await?.uid() == before, "the newer one goes on");
-    let requests: Api<Dhis2Restore> = Api::namespaced(story.client.clone(), &story.namespace);
-    let spec: Dhis2RestoreSpec = serde_json::from_value(json!({ "instance": "play", "set": set }))?;
-    requests.create(&PostParams::default(), &Dhis2Restore::new("back", spec)).await?;
-    let status = |seen: &Dhis2Restore| -> Dhis2RestoreStatus { seen.status.clone().unwrap_or_default() };
-    let over = |seen: &Dhis2Restore| status(seen).finished.is_some();
-    let told = status(&wait::until(&requests, "back", "the restore to be over", LIMIT, over).await?);
-    assert_eq!(told.phase.as_deref(), Some("Done"), "{:?}", told.message);
+    story.ask_for_restore("back", "play", &json!({ "set": set })).await?.comes_to("Done").await?;
     let seen = instance.settled().await?;
     assert_eq!(running(&seen), Some(to));
     Ok(())

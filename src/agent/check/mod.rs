@@ -3,6 +3,7 @@
 mod database;
 pub mod files;
 mod image;
+mod space;
 mod values;
 
 use super::Ended;
@@ -34,6 +35,9 @@ pub enum Error {
     /// The database is not the right one.
     #[error(transparent)]
     Database(#[from] database::Error),
+    /// A migration may find no room.
+    #[error(transparent)]
+    Space(#[from] space::Error),
     /// The file store is not writable.
     #[error(transparent)]
     Files(#[from] files::Error),
@@ -47,6 +51,7 @@ impl Failure for Error {
             Self::Secret(error) => error.reason(),
             Self::Reach(error) => error.reason(),
             Self::Database(error) => error.reason(),
+            Self::Space(error) => error.reason(),
             Self::Files(error) => error.reason(),
         }
     }
@@ -65,6 +70,7 @@ pub fn check(arguments: &Check, paths: &Paths, log: Log, reports: &Message) -> R
     let key = secret::read_optional(&paths.of(layout::ENCRYPTION_PASSWORD))?;
     let mut client = reach::wait(&arguments.database, user.reveal(), &password, log, reports)?;
     let found = database::fits(&mut client, &arguments.instance, key.as_ref(), version)?;
+    arguments.volume_bytes.map_or(Ok(()), |volume| space::suffices(&mut client, volume, version))?;
     if !arguments.only {
         identity::write_last_started(&mut client, version).map_err(database::Error::Write)?;
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::agent::failure::Failure;
 use crate::agent::paths::Paths;
@@ -37,12 +37,34 @@ pub struct Address {
     /// KiB a second that are fetched at most [default: no limit]
     #[arg(long, value_name = "KIB", requires = "s3")]
     pub s3_limit_download: Option<u32>,
-    /// It is another instance's: not even a lock is written to it
-    #[arg(long)]
-    pub read_only: bool,
+    /// It is not the instance's own, and not even a lock is written to it; what names it, for people
+    #[arg(long, value_name = "SOURCE", num_args = 0..=1, require_equals = true, default_missing_value = "bootstrap")]
+    pub read_only: Option<ReadFor>,
     /// Seconds for which requests are repeated that fail one after the other
     #[arg(long, value_name = "SECONDS", requires = "s3", default_value_t = 300)]
     pub s3_patience: u64,
+}
+
+/// What names a repository that is only read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReadFor {
+    /// What a new instance begins with.
+    Bootstrap,
+    /// A request to restore.
+    Restore,
+    /// A request to restore, by the name of a copy of the instance.
+    Copy,
+}
+
+impl ReadFor {
+    /// The fields of the bucket and of the Secret with the key.
+    pub fn fields(self) -> [&'static str; 2] {
+        match self {
+            Self::Bootstrap => ["spec.bootstrap.fromBackup.repository.s3", "spec.bootstrap.fromBackup.passwordSecretName"],
+            Self::Restore => ["spec.from.repository.s3", "spec.from.passwordSecretName"],
+            Self::Copy => ["spec.backup.copies[].s3", "spec.backup.copies[].passwordSecretName"],
+        }
+    }
 }
 
 /// The parts of an address in S3.
@@ -101,8 +123,6 @@ pub struct Bucket {
     pub url: String,
     /// The field of the resource that names it.
     pub field: &'static str,
-    /// Is it another instance's?
-    pub read_only: bool,
     /// For how long requests are repeated that fail one after the other.
     pub patience: Duration,
     options: Vec<String>,
@@ -125,7 +145,6 @@ impl Bucket {
         Ok(Some(Self {
             url: url.clone(),
             field,
-            read_only: address.read_only,
             patience: Duration::from_secs(address.s3_patience),
             options,
             limits: [("upload", address.s3_limit_upload), ("download", address.s3_limit_download)]

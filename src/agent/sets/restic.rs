@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::bucket::{Address, Bucket};
 use crate::agent::paths::Paths;
 use crate::agent::program;
+use crate::agent::secret;
 use crate::layout;
 pub use error::Error;
 pub use remote::Owner;
@@ -25,6 +26,8 @@ pub use snapshot::{Snapshot, Summary};
 
 /// A lock that a killed pod has left counts as stale after half an hour: whoever has to have the repository waits that long.
 pub const UNTIL_STALE: Duration = Duration::from_mins(35);
+/// The field that names the bucket of an instance's own repository.
+const OWN: &str = "spec.backup.repository.s3";
 /// How long restic itself waits before stale locks are looked for.
 const RETRY_LOCK: Duration = Duration::from_secs(30);
 
@@ -101,8 +104,10 @@ impl Repository {
     }
 
     fn at(address: &Address, paths: &Paths) -> Result<Self, Error> {
-        let field = if address.read_only { "spec.bootstrap.fromBackup.repository.s3" } else { "spec.backup.repository.s3" };
-        Self::named(address, paths, field, layout::BACKUP_PASSWORD)
+        let Some(source) = address.read_only else { return Self::named(address, paths, OWN, layout::BACKUP_PASSWORD) };
+        let [bucket, key] = source.fields();
+        secret::read_optional(&paths.of(layout::BACKUP_PASSWORD)).ok().flatten().ok_or(Error::NoKey(key))?;
+        Ok(Self { read_only: true, ..Self::named(address, paths, bucket, layout::BACKUP_PASSWORD)? })
     }
 
     /// `field`: that of the resource which names its bucket; `key`: where its key is mounted.
@@ -112,7 +117,7 @@ impl Repository {
             program: program(paths),
             place: bucket.map_or_else(|| Place::Volume(paths.of(layout::REPOSITORY)), Place::Bucket),
             password_file: paths.of(key),
-            read_only: address.read_only,
+            read_only: false,
         })
     }
 
@@ -240,7 +245,7 @@ impl Repository {
         let judged = judge(step, output.status.code(), &output.stderr);
         match &self.place {
             Place::Volume(_) => judged,
-            Place::Bucket(bucket) => judged.map_err(|error| remote::judge(step, error, &output.stderr, bucket)),
+            Place::Bucket(bucket) => judged.map_err(|error| remote::judge(step, error, &output.stderr, bucket, !self.read_only)),
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::fixture;
 use crate::{
     agent::{
-        args::{Address, Arguments, Command, Database},
+        args::{Address, Arguments, Command, Database, ReadFor},
         watch::Subject,
     },
     layout,
@@ -132,14 +132,14 @@ fn mounts(container: &Value, path: &str) -> bool {
 fn the_agent_understands_its_commands_and_finds_what_it_uses() {
     let adopting = Instance { adopt: true, ..fixture::plain() };
     let bringing = Instance { source: Some(Source::Dump(fixture::dump())), ..fixture::plain() };
-    let beginning = Instance { source: Some(Source::Backup(fixture::origin())), ..fixture::plain() };
+    let beginning = Instance { source: Some(Source::Backup(Box::new(fixture::origin()))), ..fixture::plain() };
     let mut verbs = 0;
     let in_bucket = fixture::in_bucket(Endpoint { host: "s3.example.org".into(), port: 443 });
     let adopting_bucket = Instance { adopt: true, ..in_bucket.clone() };
     let copying = [&fixture::plain(), &adopting_bucket].map(fixture::copying);
     let starting = fixture::testing_with_dhis2(&fixture::plain());
-    let instances = [fixture::plain(), adopting, in_bucket, adopting_bucket, bringing, beginning, starting];
-    for container in instances.iter().chain(&copying).flat_map(agents) {
+    let instances = [&fixture::plain(), &adopting, &in_bucket, &adopting_bucket, &bringing, &beginning, &starting];
+    for container in instances.into_iter().chain(&copying).flat_map(agents) {
         let verb = verb(&strings(&container["command"]));
         for path in uses(&verb) {
             assert!(mounts(&container, path), "{}: no {path}", container["name"]);
@@ -149,6 +149,10 @@ fn the_agent_understands_its_commands_and_finds_what_it_uses() {
     // install, build, run twice, check twice, watch twice, bootstrap, backup five times, verify twice, restore twice, rehearse; each of nine
     // sets at its stages. Two import and restore instead of building, two have a copy: install and copy. In one restore tests restore, run the
     // database, and prove.
+    let restoring =
+        agents(&fixture::restoring_from_a_copy(&fixture::plain())).into_iter().filter(|container| container["name"] == "restore");
+    let restores: Vec<Command> = restoring.map(|container| verb(&strings(&container["command"]))).collect();
+    assert!(matches!(&restores[..], [Command::Restore(one), ..] if one.repository.read_only == Some(ReadFor::Copy)), "{restores:?}");
     assert_eq!(verbs, 9 * 31 + 2 * 2 + 2 * 2);
 }
 

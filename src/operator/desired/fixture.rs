@@ -34,7 +34,7 @@ use crate::{
     operator::{
         instance::{
             Application, Backup, BackupCopy, Bucket, Claims, Database, EncryptionKey, Endpoint, Errand, Images, Instance, Origin, Place,
-            Preparing, Repository, Restoring, Stage, Storage, Task, Web,
+            Preparing, Repository, Restoring, SetSource, Stage, Storage, Task, Web,
         },
         kind::Kind,
     },
@@ -205,8 +205,16 @@ pub const PHASES: [Phase; 4] = [Phase::Building, Phase::BackingUp, Phase::Stoppi
 pub fn restoring(instance: &Instance, phase: Phase) -> Instance {
     let [database, files] = ["database", "files"].map(|part| format!("{}-{part}-2", instance.name));
     let uid = "0123456789".to_owned();
-    let restoring = Restoring { phase, uid, set: Some("kept".into()), before: None, database, files };
+    let restoring = Restoring { phase, uid, set: Some("kept".into()), before: None, from: Some(SetSource::Own), database, files };
     Instance { restoring: Some(restoring), ..instance.clone() }
+}
+
+/// The instance while a set of its copy is restored.
+pub fn restoring_from_a_copy(instance: &Instance) -> Instance {
+    let mut instance = restoring(instance, Phase::Building);
+    let from = Origin { named_by: "copy", set: Some("kept".into()), ..origin() };
+    instance.restoring.as_mut().unwrap().from = Some(SetSource::Other(Box::new(from)));
+    instance
 }
 
 /// The phases of an upgrade before DHIS2 is stopped.
@@ -243,7 +251,7 @@ pub fn dump() -> FromDump {
 /// Another instance's set in a bucket.
 pub fn origin() -> Origin {
     let Repository::S3(bucket) = in_bucket(Endpoint { host: "s3.example.org".into(), port: 443 }).repository else { panic!("no bucket") };
-    Origin { place: Place::S3(bucket), password: "old-backup".into(), set: None, before: None }
+    Origin { place: Place::S3(bucket), named_by: "bootstrap", password: "old-backup".into(), set: None, before: None }
 }
 
 /// Every object that the instance has at some stage, once.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     api::{COPY, restore::Phase},
     operator::{
-        instance::{BackupCopy, Instance, Origin, Place, Repository, Source},
+        instance::{BackupCopy, Bucket, Instance, Origin, Place, Repository, SetSource, Source},
         kind::Kind,
     },
 };
@@ -84,13 +84,32 @@ fn upgrade(instance: &Instance) -> Option<Wanted> {
 
 /// What reads sets has no need of any connection, unless they are in a bucket.
 fn readers(instance: &Instance) -> Vec<Wanted> {
-    let Repository::S3(bucket) = &instance.repository else { return Vec::new() };
-    let reader = |part: Part| {
-        let egress = vec![dns(), repository::egress(bucket)];
-        policy(instance, part.into(), part, pods(instance, part), Vec::new(), egress)
+    let own = match &instance.repository {
+        Repository::S3(bucket) => Some(bucket),
+        Repository::Volume(_) => None,
     };
     let rehearses = instance.preparing.is_some_and(|preparing| preparing.phase == Phase::Rehearsing);
-    [Part::Verify, Part::Restore].into_iter().chain(rehearses.then_some(Part::Rehearsal)).map(reader).collect()
+    let readers = [(Part::Verify, own), (Part::Restore, restored_from(instance).or(own)), (Part::Rehearsal, own.filter(|_| rehearses))];
+    readers.into_iter().filter_map(|(part, bucket)| Some(reader(instance, part, bucket?))).collect()
+}
+
+fn reader(instance: &Instance, part: Part, bucket: &Bucket) -> Wanted {
+    let egress = vec![dns(), repository::egress(bucket)];
+    policy(instance, part.into(), part, pods(instance, part), Vec::new(), egress)
+}
+
+/// The bucket of another repository, while a set of it is restored.
+fn restored_from(instance: &Instance) -> Option<&Bucket> {
+    let restoring = instance.restoring.as_ref().filter(|restoring| restoring.phase == Phase::Building)?;
+    let SetSource::Other(origin) = restoring.from.as_ref()? else { return None };
+    bucket_of(origin)
+}
+
+fn bucket_of(origin: &Origin) -> Option<&Bucket> {
+    match &origin.place {
+        Place::S3(bucket) => Some(bucket),
+        Place::Claim(_) => None,
+    }
 }
 
 /// What copies sets reaches the server of its copy, and that of the repository where that is in a bucket.
@@ -111,10 +130,8 @@ fn copiers(instance: &Instance) -> Vec<Wanted> {
 
 /// What fills the volumes of a new instance needs none either, unless its set is in a bucket.
 fn builder(instance: &Instance) -> Option<Wanted> {
-    let Some(Source::Backup(Origin { place: Place::S3(bucket), .. })) = &instance.source else { return None };
-    let egress = vec![dns(), repository::egress(bucket)];
-    let part = Part::DatabaseBuild;
-    Some(policy(instance, part.into(), part, pods(instance, part), Vec::new(), egress))
+    let Some(Source::Backup(origin)) = &instance.source else { return None };
+    Some(reader(instance, Part::DatabaseBuild, bucket_of(origin)?))
 }
 
 fn policy(

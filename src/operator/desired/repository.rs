@@ -35,7 +35,7 @@ pub fn attached_to_read(origin: &Origin) -> Vec<Attached> {
         Place::Claim(claim) => vec![volume::backups_of(claim)],
         Place::S3(bucket) => secrets(bucket),
     };
-    attached.push(volume::backup_secret(&origin.password));
+    attached.push(volume::backup_secret(&origin.password).optional());
     attached
 }
 
@@ -55,13 +55,13 @@ pub fn arguments(instance: &Instance) -> Vec<String> {
     }
 }
 
-/// What it is told of another instance's, which is only read.
+/// What it is told of another one, which is only read.
 pub fn arguments_to_read(origin: &Origin) -> Vec<String> {
     let address = match &origin.place {
         Place::Claim(_) => Vec::new(),
         Place::S3(bucket) => address(bucket),
     };
-    std::iter::once("--read-only".to_owned()).chain(address).collect()
+    std::iter::once(format!("--read-only={}", origin.named_by)).chain(address).collect()
 }
 
 /// What the agent is told of a bucket.

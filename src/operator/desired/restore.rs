@@ -13,14 +13,15 @@ use super::{
 use crate::{
     api::restore::Phase,
     layout,
-    operator::instance::{Instance, Origin, Restoring},
+    operator::instance::{Instance, Origin, Restoring, SetSource},
 };
 
 /// The step that builds the volumes, while DHIS2 serves from others.
 pub fn build(instance: &Instance) -> Option<Wanted> {
     let restoring = instance.restoring.as_ref().filter(|restoring| restoring.phase == Phase::Building)?;
     let name = instance.child(&build_name(&restoring.uid));
-    Some(job::job(instance, &name, Part::Restore, again(instance, restoring), Retry::NewPod, Policy::Step))
+    let pod = again(instance, restoring, restoring.from.as_ref()?);
+    Some(job::job(instance, &name, Part::Restore, pod, Retry::NewPod, Policy::Step))
 }
 
 /// The backup of the state that is about to be replaced.
@@ -45,15 +46,22 @@ fn short(uid: &str) -> String {
 
 /// The pod that fills the volumes of a new instance from another one's set.
 pub fn first(instance: &Instance, origin: &Origin) -> PodSpec {
+    of_another(instance, origin, [volume::database(instance), volume::files(instance)])
+}
+
+fn of_another(instance: &Instance, origin: &Origin, volumes: [Attached; 2]) -> PodSpec {
     let command = command(instance, repository::arguments_to_read(origin), [&origin.set, &origin.before]);
-    let volumes = [volume::database(instance), volume::files(instance)];
     pod(instance, command, repository::attached_to_read(origin).into_iter().chain(volumes))
 }
 
-fn again(instance: &Instance, restoring: &Restoring) -> PodSpec {
+fn again(instance: &Instance, restoring: &Restoring, from: &SetSource) -> PodSpec {
+    let volumes = volume::restored(restoring);
+    if let SetSource::Other(origin) = from {
+        return of_another(instance, origin, volumes);
+    }
     let command = command(instance, repository::arguments(instance), [&restoring.set, &restoring.before]);
     let key = volume::backup_secret(&instance.child("backup"));
-    pod(instance, command, repository::attached(instance).into_iter().chain([key]).chain(volume::restored(restoring)))
+    pod(instance, command, repository::attached(instance).into_iter().chain([key]).chain(volumes))
 }
 
 /// The step that restores this set, or the newest, to see on these volumes whether DHIS2 starts on it.
@@ -106,7 +114,10 @@ fn attached(instance: &Instance, mounted: impl Iterator<Item = Attached>) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::{desired::fixture, kind::Kind};
+    use crate::operator::{
+        desired::{desired, fixture},
+        kind::Kind,
+    };
 
     #[test]
     fn the_agent_is_told_which_set_and_on_what_it_is_to_start() {
@@ -132,6 +143,33 @@ mod tests {
         let security = &pod["securityContext"];
         assert_eq!((&security["runAsUser"], &security["fsGroup"]), (&serde_json::json!(999), &serde_json::json!(65534)));
         assert_eq!(security["fsGroupChangePolicy"], "Always", "what restic wrote is its user's only");
+    }
+
+    #[test]
+    fn a_set_of_another_repository_is_read_with_its_key_and_over_its_way_only() {
+        let instance = fixture::restoring_from_a_copy(&fixture::plain());
+        let pod = build(&instance).unwrap().object["spec"]["template"]["spec"].clone();
+        let command = serde_json::from_value::<Vec<String>>(pod["containers"][0]["command"].clone()).unwrap().join(" ");
+        assert!(command.contains(" --read-only=copy --s3 s3:https://s3.example.org:443/sets/demo/play "), "{command}");
+        let named = |kind: &str, name: &str| {
+            let volumes = pod["volumes"].as_array().unwrap().iter();
+            volumes.filter_map(|volume| Some(volume[kind][name].as_str()?.to_owned())).collect::<Vec<_>>()
+        };
+        assert_eq!(named("persistentVolumeClaim", "claimName"), ["play-database-2", "play-files-2"], "its own repository is not seen");
+        let secrets = named("secret", "secretName");
+        assert!(secrets.contains(&"old-backup".to_owned()) && !secrets.contains(&"play-backup".to_owned()), "{secrets:?}");
+        let egress = |instance: &Instance| fixture::find(&desired(instance), Kind::NetworkPolicy, "play-restore");
+        let reached = egress(&instance).unwrap()["spec"]["egress"].to_string();
+        assert!(reached.contains("443"), "{reached}");
+        assert!(egress(&fixture::restoring(&fixture::plain(), Phase::Building)).is_none(), "a volume is mounted");
+    }
+
+    #[test]
+    fn nothing_is_built_from_a_repository_that_is_not_known() {
+        let mut instance = fixture::restoring(&fixture::plain(), Phase::Building);
+        assert!(build(&instance).is_some());
+        instance.restoring.as_mut().unwrap().from = None;
+        assert!(build(&instance).is_none());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::restore::Phase,
-    operator::{instance::Instance, kind::Kind},
+    operator::{instance::Instance, kind::Kind, quantity},
 };
 
 /// Long enough to pull an image on a bad line: DHIS2's has some 500 MB.
@@ -46,7 +46,10 @@ pub fn rehearsal_name(generation: i64) -> String {
 
 fn checked(instance: &Instance) -> PodSpec {
     let (version, host) = (instance.version.to_string(), instance.child("database"));
-    let command = agent(&["check", "--only", "--version", &version, "--host", &host, "--instance", &instance.uid]);
+    let mut command = agent(&["check", "--only", "--version", &version, "--host", &host, "--instance", &instance.uid]);
+    command.extend(
+        quantity::bytes(&instance.database.storage.size).into_iter().flat_map(|size| ["--volume-bytes".to_owned(), size.to_string()]),
+    );
     let container = pod::container("check", &instance.images.dhis2, instance.images.dhis2_pull_policy, command);
     let mut attached = vec![volume::agent().read_only(), volume::database_secret(instance, &["username", "password"]), volume::tmp(16)];
     attached.extend(volume::encryption_secret(instance));
@@ -81,6 +84,8 @@ mod tests {
         assert_eq!(pod["containers"][0]["image"], "docker.io/dhis2/core:2.42.4.1");
         let claims = pod["volumes"].as_array().unwrap().iter().filter(|volume| volume.get("persistentVolumeClaim").is_some());
         assert_eq!(claims.count(), 0, "it changes nothing");
+        let command = pod["containers"][0]["command"].to_string();
+        assert!(command.contains(r#""--volume-bytes","21474836480""#), "what is free is looked at: {command}");
         assert!(fixture::find(&all, Kind::StatefulSet, "play").is_none(), "what runs is left as it is");
         assert!(fixture::find(&all, Kind::Job, "play-before-upgrade-7").is_none(), "one after the other");
         assert!(check(&fixture::upgrading(&fixture::plain(), Phase::BackingUp)).is_none());

@@ -34,6 +34,14 @@ impl Attached {
         Self { mount: VolumeMount { read_only: Some(true), ..self.mount }, ..self }
     }
 
+    /// The Secret of a user. What is not there the agent tells with its field; a pod that had to have it would wait without a word.
+    pub fn optional(mut self) -> Self {
+        if let Some(source) = &mut self.volume.secret {
+            source.optional = Some(true);
+        }
+        self
+    }
+
     /// A directory of the volume, which is made where there is none, at another path.
     pub fn part(self, directory: &str, path: &str) -> Self {
         let mount = VolumeMount { sub_path: Some(directory.to_owned()), mount_path: path.to_owned(), ..self.mount };
@@ -142,14 +150,10 @@ fn secret(secret: &str, directory: &str, keys: &[&str]) -> Attached {
     Attached::new(&format!("{}/{directory}", layout::SECRETS), volume).read_only()
 }
 
-/// Keys of a user's Secret, of the server of the repository. What is not there the agent tells with its field; a pod that had to have
-/// it would wait without a word.
+/// Keys of a user's Secret, of the server of the repository.
 pub fn repository_secret(name: &str, path: &str, keys: &[&str]) -> Attached {
     let directory = path.rsplit_once('/').map_or(path, |(_, directory)| directory);
-    let Attached { mut volume, mut mount } = secret(name, &format!("repository-{directory}"), keys);
-    if let Some(source) = &mut volume.secret {
-        source.optional = Some(true);
-    }
+    let Attached { volume, mut mount } = secret(name, &format!("repository-{directory}"), keys).optional();
     path.clone_into(&mut mount.mount_path);
     Attached { volume, mount }
 }

@@ -2,7 +2,7 @@
 
 use super::{Refusal, repository};
 use crate::{
-    api::{Dhis2Instance, Reason},
+    api::{Dhis2Instance, Reason, bootstrap::SourceRepository},
     operator::{
         instance::{Origin, Place, Source},
         observe::{self, Observed},
@@ -19,13 +19,22 @@ pub fn source(resource: &Dhis2Instance) -> Result<Option<Source>, Refusal> {
         return Ok(Some(Source::Dump(dump.clone())));
     }
     let Some(backup) = &bootstrap.from_backup else { return Ok(None) };
-    let place = match (&backup.repository.s3, &backup.repository.volume_claim) {
-        (Some(s3), _) => Place::S3(repository::bucket("bootstrap.fromBackup.repository.s3", s3, resource, None)?),
-        (None, Some(claim)) => Place::Claim(claim.clone()),
-        (None, None) => return Ok(None),
-    };
+    let Some(place) = place("bootstrap.fromBackup", &backup.repository, resource)? else { return Ok(None) };
     let before = backup.before.as_ref().map(|time| time.0.to_string());
-    Ok(Some(Source::Backup(Origin { place, password: backup.password_secret_name.clone(), set: backup.set.clone(), before })))
+    let (password, set) = (backup.password_secret_name.clone(), backup.set.clone());
+    Ok(Some(Source::Backup(Box::new(Origin { place, named_by: "bootstrap", password, set, before }))))
+}
+
+/// The repository that `spec.<field>` names.
+///
+/// # Errors
+/// `InvalidSpec` when the port of a bucket's endpoint is none.
+pub fn place(field: &str, named: &SourceRepository, resource: &Dhis2Instance) -> Result<Option<Place>, Refusal> {
+    let bucket = |s3| repository::bucket(&format!("{field}.repository.s3"), s3, resource, None);
+    match (&named.s3, &named.volume_claim) {
+        (Some(s3), _) => bucket(s3).map(|bucket| Some(Place::S3(bucket))),
+        (None, claim) => Ok(claim.clone().map(Place::Claim)),
+    }
 }
 
 /// Without the Secrets of the repository nothing is made: a pod that mounts them would wait without a word.

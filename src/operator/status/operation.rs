@@ -20,7 +20,7 @@ use crate::{
         desired::restore::{build_name, safety_name},
         kind::Kind,
         observe::Observed,
-        parse::restoring::names,
+        parse::restoring::{names, set_source},
         restores::{Asked, asked},
         slot::Facts,
     },
@@ -29,7 +29,9 @@ use crate::{
 
 /// What a step is decided on.
 pub struct View<'a> {
-    /// Name of the instance.
+    /// The instance.
+    pub resource: &'a Dhis2Instance,
+    /// Its name.
     pub name: String,
     /// What was seen.
     pub observed: &'a Observed,
@@ -45,7 +47,7 @@ pub fn advance(status: &mut Dhis2InstanceStatus, resource: &Dhis2Instance, obser
         return;
     }
     let quiet = matches!(outcome, Outcome::Applied { quiet: true, .. });
-    let view = View { name: resource.name_any(), observed, quiet, now };
+    let view = View { resource, name: resource.name_any(), observed, quiet, now };
     volumes::drop_those_gone(status, observed);
     let after = match status.operation.take() {
         None => begin(status, &view, outcome).or_else(|| upgrade::begin(resource, outcome, now)),
@@ -156,6 +158,9 @@ fn begin(status: &Dhis2InstanceStatus, view: &View<'_>, outcome: &Outcome) -> Op
     enter(&mut operation, Phase::Building, view.now);
     if asked.goes_back() {
         go_back(&mut operation, status, view.now);
+    } else if let Err(refusal) = set_source(view.resource, asked.spec) {
+        let phase = failed(&mut operation, refusal.reason, refusal.message);
+        enter(&mut operation, phase, view.now);
     }
     Some(operation)
 }
@@ -183,7 +188,10 @@ fn step(
         return Some(Phase::Canceled);
     }
     match phase {
-        Phase::Building => build(operation, view),
+        Phase::Building => match request.map(|asked| set_source(view.resource, asked.spec)) {
+            Some(Err(refusal)) => Some(failed(operation, refusal.reason, refusal.message)),
+            _ => build(operation, view),
+        },
         Phase::BackingUp => back_up(operation, view),
         Phase::Stopping => stop(operation, status, view),
         Phase::Starting if taken_back && request.is_some() && !operation.revert => {

@@ -89,10 +89,11 @@ pub fn step(
     Some(operation)
 }
 
-/// What failed for the data fails again until somebody has done something, and says so by a change of the spec.
+/// Somebody has done something, and says so by a change of the spec; or time has passed. What failed for the data fails again then.
 fn is_tried_again(operation: &OperationStatus, resource: &Dhis2Instance, view: &View<'_>) -> bool {
     let changed = resource.metadata.generation != Some(operation.number);
-    if operation.reason.as_deref() == Some(Reason::RehearsalFailed.as_str()) { changed } else { is_due_again(operation, view) }
+    let by_itself = operation.reason.as_deref() != Some(Reason::RehearsalFailed.as_str());
+    changed || by_itself && is_due_again(operation, view)
 }
 
 /// Did it fail so long ago that it is tried again?

@@ -12,17 +12,13 @@ use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::own::Own;
 use dhis2_e2e::site::{Outcome, Story, data, wait};
-use dhis2_operator::api::restore::Dhis2RestoreSpec;
+use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::api::status::BackupStatus;
-use dhis2_operator::api::{Dhis2Instance, Dhis2Restore};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::DeleteParams;
 use serde_json::json;
-
-/// A restore, with the starts of its pods.
-const LIMIT: Duration = Duration::from_mins(6);
 
 #[test]
 fn s3() {
@@ -133,16 +129,7 @@ async fn reaches_the_bucket_only(story: &Story, own: &Own, bucket: &Bucket) -> O
 }
 
 async fn restored(story: &Story, instance: &Instance) -> Outcome {
-    let spec: Dhis2RestoreSpec = serde_json::from_value(json!({ "instance": "play", "set": "kept" }))?;
-    let requests: Api<Dhis2Restore> = Api::namespaced(story.client.clone(), &story.namespace);
-    requests.create(&PostParams::default(), &Dhis2Restore::new("back", spec)).await?;
-    let over = |seen: &Dhis2Restore| {
-        let phase = seen.status.as_ref().and_then(|status| status.phase.as_deref());
-        phase.is_some_and(|phase| ["Done", "Failed"].contains(&phase))
-    };
-    let seen = wait::until(&requests, "back", "the restore from the bucket", LIMIT, over).await?;
-    let status = seen.status.unwrap_or_default();
-    assert_eq!(status.phase.as_deref(), Some("Done"), "{:?}", status.message);
+    story.ask_for_restore("back", "play", &json!({ "set": "kept" })).await?.comes_to("Done").await?;
     instance.settled().await?;
     Ok(())
 }

@@ -5,21 +5,18 @@ use std::process::Command;
 use serde::Deserialize;
 
 use super::super::bucket::Address;
-use super::{Error, Owner, Place, Repository, UNTIL_STALE, remote};
+use super::{Error, OWN, Owner, Place, Repository, UNTIL_STALE, remote};
 use crate::agent::paths::Paths;
 use crate::layout;
 
 /// The field that names the bucket of a copy.
 const COPY: &str = "spec.backup.copies[].s3";
-/// The field that names the bucket that is copied from.
-const COPIED: &str = "spec.backup.repository.s3";
 
 impl Repository {
     /// The instance's own repository, only read: not even a lock is written to it, so that a copy that takes days keeps no backup, no
     /// restore test and no removal of old sets from their work.
     pub fn to_be_copied(address: &Address, paths: &Paths) -> Result<Self, Error> {
-        let address = Address { read_only: true, ..address.clone() };
-        let repository = Self::named(&address, paths, COPIED, layout::BACKUP_PASSWORD)?;
+        let repository = Self { read_only: true, ..Self::named(address, paths, OWN, layout::BACKUP_PASSWORD)? };
         repository.is_there()?;
         Ok(repository)
     }

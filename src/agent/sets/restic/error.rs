@@ -28,6 +28,9 @@ pub enum Error {
     /// The key is wrong.
     #[error("{0}: the repository can't be opened with the key of the Secret; put the original Secret back, or move the repository away")]
     Key(&'static str),
+    /// There is no key.
+    #[error("the Secret of {0} does not exist, or holds nothing under the key password: make it, with the key of the repository")]
+    NoKey(&'static str),
     /// Somebody else holds it.
     #[error("{0}: somebody else has locked the repository")]
     Locked(&'static str),
@@ -119,6 +122,7 @@ impl Failure for Error {
     fn reason(&self) -> Option<Refusal> {
         match self {
             Self::Foreign(_) | Self::Key(_) => Some(Refusal::RepositoryKeyMismatch),
+            Self::NoKey(_) => Some(Refusal::SecretMissing),
             Self::Locked(_) => Some(Refusal::RepositoryLocked),
             Self::Full(..) | Self::BucketFull(..) => Some(Refusal::RepositoryFull),
             Self::Prepare(_, error) if error.kind() == io::ErrorKind::StorageFull => Some(Refusal::RepositoryFull),

@@ -206,10 +206,10 @@ fn without_wait(line: &str) -> String {
     error.unwrap_or_else(|| program::last_lines(line))
 }
 
-/// The error as what it means of a bucket.
-pub fn judge(step: &'static str, error: Error, stderr: &[u8], bucket: &Bucket) -> Error {
+/// The error as what it means of a bucket. `ours`: is it to be the instance's own?
+pub fn judge(step: &'static str, error: Error, stderr: &[u8], bucket: &Bucket, ours: bool) -> Error {
     match error {
-        Error::Key(_) if !bucket.read_only => Error::NotOurs { url: bucket.url.clone(), field: bucket.field },
+        Error::Key(_) if ours => Error::NotOurs { url: bucket.url.clone(), field: bucket.field },
         Error::Full(step, said) => Error::NoRoom(step, said),
         Error::Failed { code, said, .. } => match trouble(stderr).filter(|_| code != NO_REPOSITORY) {
             None => Error::Failed { step, code, said: bucket.without_secrets(&said) },

@@ -417,6 +417,17 @@ fn what_can_not_be_taken_back_any_more_is_told() {
 }
 
 #[test]
+fn a_copy_that_the_instance_does_not_have_is_told_and_nothing_is_begun() {
+    let mut scene = Scene::serving();
+    scene.ask(REQUEST, &json!({"from": {"copy": "away"}}));
+    assert_eq!(scene.pass(), Some("Failed"));
+    assert_eq!(scene.reason(REQUEST), Reason::InvalidSpec);
+    assert!(scene.told(REQUEST).1.starts_with("spec.from.copy: the instance has no copy \"away\""), "{}", scene.told(REQUEST).1);
+    assert_eq!(scene.pass(), None);
+    assert!(scene.superseded().is_empty());
+}
+
+#[test]
 fn who_waits_for_an_instance_that_is_not_there_is_told() {
     let scene = Scene::new();
     let news = status::news(None, &scene.observed, "docs/runbooks", now());

@@ -146,6 +146,9 @@ fn a_backup_that_fails_holds_the_upgrade_and_is_tried_again() {
     assert!(!told[1].holds);
     observed.children.remove(Kind::Job, JOB);
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:10:59Z").as_deref(), Some("Failed"));
+    let mut changed = resource.clone();
+    changed.metadata.generation = Some(4);
+    assert_eq!(pass(&mut changed, &observed, "2026-11-29T12:01:01Z").as_deref(), Some("Checking"), "somebody has done something");
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:11:00Z").as_deref(), Some("Checking"));
 }
 

@@ -1,21 +1,20 @@
 //! Restore: new volumes are built from a set while DHIS2 serves, the switch to them is a stop and a start, and it can be taken back; what
 //! can't be restored changes nothing; lost volumes come back; what was replaced goes when a later set is proven.
 
-mod request;
-
 use std::time::{Duration, Instant};
 
 use dhis2_e2e::site::data;
 use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
+use dhis2_e2e::site::restores::Request;
 use dhis2_e2e::site::{Outcome, Story, wait};
 use dhis2_operator::api::{CLAIM, Dhis2InstanceStatus, REPLACED};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A volume is let go, or told to be lost.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -75,6 +74,10 @@ impl Play<'_> {
     async fn pods(&self) -> Outcome<[Option<String>; 2]> {
         let pods: Api<Pod> = self.api();
         Ok([pods.get("play-0").await?.uid(), pods.get("play-database-0").await?.uid()])
+    }
+
+    async fn ask(&self, name: &str, more: &Value) -> Outcome<Request> {
+        self.story.ask_for_restore(name, "play", more).await
     }
 
     async fn backed_up(&self, name: &str) -> Outcome {
@@ -181,7 +184,7 @@ impl Play<'_> {
     /// Back to the volumes of before, with what was written since the backup.
     async fn there_again(&self, data: &data::Data) -> Outcome {
         let restored = self.served_from().await?;
-        let request = self.request("back");
+        let request = self.story.restore("back");
         request.revert().await?;
         request.comes_to("Reverted").await?;
         self.instance.settled().await?;

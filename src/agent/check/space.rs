@@ -1,0 +1,63 @@
+//! Whether the volume of the database has room for what a migration writes.
+
+use ::postgres::{Client, Error as SqlError};
+
+use crate::agent::failure::Failure;
+use crate::dhis2::derived;
+use crate::dhis2::version::Version;
+use crate::report::Refusal;
+
+/// What the database takes, and what PostgreSQL's log may.
+const USED: &str = "SELECT pg_database_size(current_database()), pg_size_bytes(current_setting('max_wal_size'))";
+/// The largest of the tables that DHIS2 does not make again by itself, with its indexes.
+const LARGEST: &str = "SELECT relname::text, pg_total_relation_size(oid) FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND NOT relname ~ ANY($1)
+    ORDER BY pg_total_relation_size(oid) DESC LIMIT 1";
+
+/// A volume on which a migration may not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Asking failed.
+    #[error("ask for the sizes of the tables")]
+    Read(#[source] SqlError),
+    /// There is too little.
+    #[error(
+        "a migration to {asked} may copy a table as a whole, and the largest, {table}, takes {} MiB: with PostgreSQL's log that is {} MiB, and {} MiB of the volume of the database are free; raise spec.database.bundled.storage.size to {}Gi, or set spec.upgrade.backup: false to go without backup and this look", .size >> 20, .needed >> 20, .free >> 20, .enough
+    )]
+    Short {
+        /// The version that is to start.
+        asked: Version,
+        /// The largest table.
+        table: String,
+        /// What it takes.
+        size: u64,
+        /// What a copy takes, in bytes.
+        needed: u64,
+        /// What is free.
+        free: u64,
+        /// A size that would do, in Gi.
+        enough: u64,
+    },
+}
+
+impl Failure for Error {
+    fn reason(&self) -> Option<Refusal> {
+        match self {
+            Self::Read(_) => None,
+            Self::Short { .. } => Some(Refusal::VolumeTooSmall),
+        }
+    }
+}
+
+/// Whether a volume of this size takes a second copy of the largest table, as the migrations to 2.43 make one of `event` (dhis2-core,
+/// `V2_43_21__split_event_table.sql`).
+pub fn suffices(client: &mut Client, volume: u64, asked: Version) -> Result<(), Error> {
+    let bytes = |row: &::postgres::Row, at: usize| row.try_get::<_, i64>(at).map(|bytes| u64::try_from(bytes).unwrap_or(0));
+    let row = client.query_one(USED, &[]).map_err(Error::Read)?;
+    let (used, log) = (bytes(&row, 0).map_err(Error::Read)?, bytes(&row, 1).map_err(Error::Read)?);
+    let derived: Vec<&str> = derived::tables(asked).iter().map(|family| family.regex).collect();
+    let Some(row) = client.query_opt(LARGEST, &[&derived]).map_err(Error::Read)? else { return Ok(()) };
+    let (table, size) = (row.try_get(0).map_err(Error::Read)?, bytes(&row, 1).map_err(Error::Read)?);
+    let (needed, free) = (size + log, volume.saturating_sub(used));
+    if needed <= free { Ok(()) } else { Err(Error::Short { asked, table, size, needed, free, enough: (used + needed).div_ceil(1 << 30) }) }
+}
