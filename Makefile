@@ -64,7 +64,7 @@ unit: ## every test that needs no cluster, with a real PostgreSQL, restic and He
 .PHONY: e2e
 e2e: ## every story on our own cluster, or on yours: KUBECONFIG=… DHIS2_IMAGE=… OPERATOR_IMAGE=… E2E_HTTP=… E2E_HTTPS=…
 	@# Stories wait more than they work.
-	E2E_KUBECONFIG="$(E2E_KUBECONFIG)" cargo test --workspace --test stories -- --test-threads 4
+	E2E_KUBECONFIG="$(E2E_KUBECONFIG)" cargo test --workspace --test stories -- --test-threads 6
 
 .PHONY: e2e-long
 e2e-long: ## stories that take long, on clusters of their own

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
         .message("without what comes before an upgrade there is no rehearsal: set backup: true").field_path(".rehearse")
 )]
 pub struct Upgrade {
-    /// `true`: before anything is stopped the image is looked at, whether it is there and holds that version, and a backup set is made
-    /// while the old version serves. What fails is tried again every ten minutes, and the old version serves on. `false`: the
-    /// new version is started at once. Default true.
+    /// `true`: before anything is stopped the image is looked at, whether it is there and holds that version, the volume of the database, whether it
+    /// takes the largest table a second time, as some migrations need, and a backup set is made while the old version serves. What fails is tried
+    /// again every ten minutes and when the resource changes, and the old version serves on. `false`: the new version is started at once. Default true.
     #[serde(default = "yes")]
     pub backup: bool,
     /// `true`: before the backup the newest set is restored on scratch space, all scheduled jobs are switched off in that copy, and the new version is

@@ -25,7 +25,7 @@ fn ailing() {
     crate::tell("ailing", |story| async move {
         Operator::install(&story).await?;
         let instance = story.instance("play");
-        instance.apply(&story.manifest("play", &json!({ "backup": { "suspend": true } }))).await?;
+        instance.apply(&story.small_manifest("play", &json!({ "backup": { "suspend": true } }))).await?;
         instance.settled().await?;
         read_only(&story, &instance).await?;
         no_connection_left(&story, &instance).await?;

@@ -33,7 +33,7 @@ fn full() {
         for of in ["database", "files", "backups"] {
             instance::merge(&mut sizes, &size(of, "400Mi"));
         }
-        instance.apply(&story.manifest("play", &sizes)).await?;
+        instance.apply(&story.small_manifest("play", &sizes)).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
         let (door, admin) = (Door::new(&story.site, &instance.host), instance.admin().await?);

@@ -26,7 +26,7 @@ fn helm() {
     crate::tell("helm", |story| async move {
         let operator = Operator::install(&story).await?;
         let instance = story.instance("play");
-        instance.apply(&story.manifest("play", &json!({}))).await?;
+        instance.apply(&story.small_manifest("play", &json!({}))).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
         let door = Door::new(&story.site, &instance.host);

@@ -85,7 +85,7 @@ impl Reign<'_> {
     /// While an instance is being made.
     async fn is_killed(&mut self) -> Outcome {
         let old = self.operator.leads("").await?;
-        self.instance.apply(&self.story.manifest("play", &json!({}))).await?;
+        self.instance.apply(&self.story.small_manifest("play", &json!({}))).await?;
         let at_work = |seen: &Dhis2Instance| seen.status.as_ref().is_some_and(|status| !status.conditions.is_empty());
         self.instance.when("the first objects to be made", at_work).await?;
         let began = Timestamp::now();

@@ -39,7 +39,7 @@ fn leaving() {
         let operator = Operator::install(&story).await?;
         let instance = story.instance("play");
         // Backups by the clock are no part of this: the day does not come meanwhile.
-        let manifest = story.manifest("play", &json!({ "backup": { "schedule": "0 0 29 2 *" } }));
+        let manifest = story.small_manifest("play", &json!({ "backup": { "schedule": "0 0 29 2 *" } }));
         instance.apply(&manifest).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;

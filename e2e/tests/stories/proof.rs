@@ -38,7 +38,7 @@ fn proof() {
         Operator::install(&story).await?;
         let instance = story.instance("play");
         instance
-            .apply(&story.manifest(
+            .apply(&story.small_manifest(
                 "play",
                 &json!({
                     "backup": { "verify": { "storage": { "size": SCRATCH } } },

@@ -31,7 +31,7 @@ fn refused_start() {
         let instance = story.instance("play");
         // What is started at once is looked at by its own pod only.
         let spec = json!({ "backup": { "suspend": true }, "upgrade": { "backup": false } });
-        instance.apply(&story.manifest("play", &spec)).await?;
+        instance.apply(&story.small_manifest("play", &spec)).await?;
         instance.settled().await?;
         no_such_image(&story, &instance).await?;
         another_version(&story, &instance).await?;

@@ -34,7 +34,7 @@ fn rotation() {
         let config = json!({ "ldap.manager.password": { "secretName": "ldap", "key": "password" } });
         let web = json!({ "tls": { "secretName": CERTIFICATE } });
         let spec = json!({ "backup": { "suspend": true }, "secretConfig": config, "web": web });
-        instance.apply(&story.manifest("play", &spec)).await?;
+        instance.apply(&story.small_manifest("play", &spec)).await?;
         instance.settled().await?;
         let (door, admin) = (Door::new(&story.site, &instance.host), instance.admin().await?);
         door.opens(Scheme::Http, REPLACED).await?;

@@ -31,7 +31,7 @@ fn upgrade() {
         };
         Operator::install(&story).await?;
         let instance = story.instance("play");
-        instance.apply(&story.manifest("play", &json!({ "version": older }))).await?;
+        instance.apply(&story.small_manifest("play", &json!({ "version": older }))).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
         let door = Door::new(&story.site, &instance.host);

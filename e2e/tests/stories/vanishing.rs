@@ -37,7 +37,7 @@ fn vanishing() {
         instance::merge(&mut values, &json!({ "watchNamespaces": watched }));
         let operator = Operator::install_in(&story, &story.operator_namespace(), &values).await?;
         let stays = story.instance("play");
-        stays.apply(&story.manifest("play", &json!({ "backup": { "suspend": true } }))).await?;
+        stays.apply(&story.small_manifest("play", &json!({ "backup": { "suspend": true } }))).await?;
         try_join_all(doomed.iter().zip(moments).map(|(namespace, moment)| vanishes(&story, namespace, moment))).await?;
         stays.settled().await?;
         let log = Log::from_now(&story);
@@ -67,7 +67,7 @@ fn vanishing() {
 /// Makes an instance in a namespace and deletes the namespace after a while, or when the first backup runs.
 async fn vanishes(story: &Story, namespace: &str, moment: Option<Duration>) -> Outcome {
     let instance = story.instance_in(namespace, "play");
-    let mut manifest = story.manifest("play", &json!({ "resources": { "memory": "1Gi", "cpu": "100m" } }));
+    let mut manifest = story.small_manifest("play", &json!({}));
     let host = format!("play-{namespace}.localhost");
     instance::merge(&mut manifest, &json!({ "metadata": { "namespace": namespace }, "spec": { "web": { "host": host } } }));
     instance.apply(&manifest).await?;

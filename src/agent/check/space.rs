@@ -22,7 +22,7 @@ pub enum Error {
     Read(#[source] SqlError),
     /// There is too little.
     #[error(
-        "a migration to {asked} may copy a table as a whole, and the largest, {table}, takes {} MiB: with PostgreSQL's log that is {} MiB, and {} MiB of the volume of the database are free; raise spec.database.bundled.storage.size to {}Gi, or set spec.upgrade.backup: false to go without backup and this look", .size >> 20, .needed >> 20, .free >> 20, .enough
+        "a migration to {asked} may copy a table as a whole, and the largest, {table}, takes {} MiB: with PostgreSQL's log that is {} MiB, and {} MiB of the volume of the database are free; raise spec.database.bundled.storage.size to {}Gi", .size >> 20, .needed >> 20, .free >> 20, .enough
     )]
     Short {
         /// The version that is to start.

@@ -15,11 +15,13 @@ use crate::{
     api::{
         Dhis2InstanceStatus, Reason,
         restore::{Dhis2RestoreStatus, Phase},
-        status::OperationStatus,
+        status::{CapacityStatus, OperationStatus},
     },
     operator::{
+        desired::restore::build_name,
         kind::Kind,
         observe::Observed,
+        quantity,
         restores::{Asked, asked},
     },
 };
@@ -60,7 +62,7 @@ fn told(asked: &Asked<'_>, instance: Option<&Dhis2InstanceStatus>, runbooks: &st
     let mut status = Dhis2RestoreStatus { observed_generation: asked.generation, ..old.clone() };
     let (phase, reason) = match own {
         Some(operation) => {
-            of_operation(&mut status, operation, instance, phase);
+            of_operation(&mut status, operation, asked, instance, phase);
             (phase, operation.reason.as_ref().and_then(|reason| reason.parse().ok()).unwrap_or(Reason::Restoring))
         }
         None if phase.is_over() => {
@@ -85,7 +87,13 @@ fn told(asked: &Asked<'_>, instance: Option<&Dhis2InstanceStatus>, runbooks: &st
     status
 }
 
-fn of_operation(status: &mut Dhis2RestoreStatus, operation: &OperationStatus, instance: Option<&Dhis2InstanceStatus>, phase: Phase) {
+fn of_operation(
+    status: &mut Dhis2RestoreStatus,
+    operation: &OperationStatus,
+    asked: &Asked<'_>,
+    instance: Option<&Dhis2InstanceStatus>,
+    phase: Phase,
+) {
     // One that goes back has restored nothing; what was restored before stays told.
     if !operation.revert {
         status.started.clone_from(&operation.started);
@@ -94,14 +102,27 @@ fn of_operation(status: &mut Dhis2RestoreStatus, operation: &OperationStatus, in
         status.bytes = operation.bytes;
         status.safety_backup.clone_from(&operation.safety_backup);
     }
-    status.message = Some(operation.message.clone().unwrap_or_else(|| doing(phase, operation, instance)));
+    status.message = Some(operation.message.clone().unwrap_or_else(|| doing(phase, operation, asked, instance)));
 }
 
-fn doing(phase: Phase, operation: &OperationStatus, instance: Option<&Dhis2InstanceStatus>) -> String {
-    let test = instance.and_then(|status| status.backup.as_ref()?.last_verified.as_ref()?.seconds);
+/// How much there is to restore, how long it takes as far as is known, and where one sees how far it is.
+fn building(asked: &Asked<'_>, instance: Option<&Dhis2InstanceStatus>) -> String {
+    let own = instance.filter(|_| asked.spec.from.as_ref().is_none_or(|from| from.copy.is_some()));
+    let used = |capacity: &CapacityStatus| [&capacity.database, &capacity.files].into_iter().flatten().map(|volume| volume.used).sum();
+    let size = own.and_then(|status| status.capacity.as_ref()).map(|capacity| quantity::rough(used(capacity)));
+    let test = own.and_then(|status| status.backup.as_ref()?.last_verified.as_ref()?.seconds);
+    let size = size.map_or_else(String::new, |size| format!(" Database and files have about {size}."));
     let estimate = test.map_or_else(String::new, |seconds| format!(" The last restore test took {seconds} s."));
+    format!(
+        "The set is restored to new volumes; nothing of the instance is touched.{size}{estimate} How far it is: kubectl logs --follow job/{}-{} -c restore",
+        asked.spec.instance,
+        build_name(asked.uid)
+    )
+}
+
+fn doing(phase: Phase, operation: &OperationStatus, asked: &Asked<'_>, instance: Option<&Dhis2InstanceStatus>) -> String {
     match phase {
-        Phase::Building => format!("The set is restored to new volumes; nothing of the instance is touched.{estimate}"),
+        Phase::Building => building(asked, instance),
         Phase::BackingUp => "The set is restored and as it should be. A backup of the present state is made before DHIS2 is stopped.".to_owned(),
         Phase::Stopping if operation.revert => "DHIS2 and PostgreSQL are being stopped, to go back to the volumes of before.".to_owned(),
         Phase::Stopping => "DHIS2 and PostgreSQL are being stopped.".to_owned(),

@@ -237,7 +237,7 @@ pub fn tell(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) 
         (Reason::RehearsalFailed, message)
     } else {
         let message = format!(
-            "What comes before the upgrade to {name} failed, and is tried again every ten minutes; the old version goes on meanwhile: {why}. To go without a look at it and without a backup, set spec.upgrade.backup: false."
+            "What comes before the upgrade to {name} failed, and is tried again every ten minutes and when the resource changes; the old version goes on meanwhile: {why}. To go without a look at it and without a backup, set spec.upgrade.backup: false."
         );
         (Reason::UpgradeBlocked, message)
     };

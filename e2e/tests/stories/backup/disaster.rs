@@ -16,7 +16,7 @@ const NOTICED: Duration = Duration::from_secs(20);
 
 /// Takes the instance away with the volumes of database and files. Returns the resource, to be applied again.
 pub async fn strike(story: &Story, instance: &Instance) -> Outcome<Value> {
-    let manifest = story.manifest(&instance.name, &json!({ "adopt": true }));
+    let manifest = story.small_manifest(&instance.name, &json!({ "adopt": true }));
     instance.api.delete(&instance.name, &DeleteParams::default()).await?;
     wait::gone(&instance.api, &instance.name, GONE).await?;
     let pods: Api<Pod> = Api::namespaced(story.client.clone(), &story.namespace);

@@ -28,7 +28,7 @@ fn backup() {
     crate::tell("backup", |story| async move {
         Operator::install(&story).await?;
         let instance = story.instance("play");
-        instance.apply(&story.manifest("play", &json!({}))).await?;
+        instance.apply(&story.small_manifest("play", &json!({}))).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
         let door = Door::new(&story.site, &instance.host);

@@ -33,7 +33,7 @@ fn doors() {
         let inside = Inside::begin(&story, &instance, "others").await?;
         let friend = Inside::begin(&story, &instance, "friends").await?;
         let spec = json!({ "web": { "tls": { "secretName": "play-certificate" } }, "network": friend.allowed() });
-        instance.apply(&story.manifest("play", &spec)).await?;
+        instance.apply(&story.small_manifest("play", &spec)).await?;
         instance.settled().await?;
         let door = Door::trusting(&story.site, &instance.host, &certificate)?;
         door.opens(Scheme::Https, NOTICED).await?;

@@ -34,7 +34,7 @@ fn drift() {
     crate::tell("drift", |story| async move {
         Operator::install(&story).await?;
         let instance = story.instance("play");
-        instance.apply(&story.manifest("play", &json!({}))).await?;
+        instance.apply(&story.small_manifest("play", &json!({}))).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
         let children = Children { story: &story, pods: Api::namespaced(story.client.clone(), &story.namespace) };

@@ -77,7 +77,7 @@ async fn a_name_is_taken(story: &Story, instance: &Instance, ledger: &mut Ledger
     jobs.create(&PostParams::default(), &job).await?;
     let s3 = json!({ "bucket": "sets", "endpoint": "https://s3.example.org", "credentials": { "secretName": "none" } });
     let copy = json!({ "name": "away", "passwordSecretName": "none", "s3": s3 });
-    instance.apply(&story.manifest("play", &json!({ "backup": { "schedule": "0 0 29 2 *", "copies": [copy] } }))).await?;
+    instance.apply(&story.small_manifest("play", &json!({ "backup": { "schedule": "0 0 29 2 *", "copies": [copy] } }))).await?;
     let taken = async || Ok(says(&instance.api.get(&instance.name).await?, "NameConflict"));
     ledger.until("the operator to meet the other Job", story.site.patience(), taken).await?;
     jobs.delete("play-database-build", &DeleteParams::background()).await?;

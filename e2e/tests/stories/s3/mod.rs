@@ -33,7 +33,7 @@ fn s3() {
         // Nothing of the rules is left but that no set is ever removed.
         let rules = json!({ "last": 1, "daily": 0, "weekly": 0, "monthly": 0 });
         let repository = json!({ "backup": { "repository": { "s3": bucket.spec() }, "retention": rules, "appendOnly": true } });
-        instance.apply(&story.manifest("play", &repository)).await?;
+        instance.apply(&story.small_manifest("play", &repository)).await?;
         instance.settled().await?;
         is_told(&instance, "SecretMissing", "spec.backup.repository.s3.credentials.secretName").await?;
         bucket.secrets(&story).await?;

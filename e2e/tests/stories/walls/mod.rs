@@ -23,7 +23,7 @@ fn walls() {
         let operator = Operator::install(&story).await?;
         let instance = story.instance("play");
         let theirs = secrets::theirs(&story).await?;
-        instance.apply(&story.manifest("play", &json!({ "secretConfig": theirs }))).await?;
+        instance.apply(&story.small_manifest("play", &json!({ "secretConfig": theirs }))).await?;
         instance.settled().await?;
         instance.until("BackupHealthy").await?;
         no_pod_has_a_token(&story).await?;

@@ -228,6 +228,18 @@ fn done() -> Scene {
 }
 
 #[test]
+fn how_much_there_is_to_restore_and_where_it_is_followed_is_told() {
+    let mut scene = Scene::new();
+    let status = scene.resource.status.as_mut().unwrap();
+    status.capacity = Some(serde_json::from_value(json!({"database": {"used": 3_i64 << 30}, "files": {"used": 1_i64 << 30}})).unwrap());
+    status.backup = Some(serde_json::from_value(json!({"lastVerified": {"set": "kept", "seconds": 77}})).unwrap());
+    scene.pass();
+    let message = scene.told(REQUEST).1;
+    assert!(message.contains("have about 4Gi. The last restore test took 77 s."), "{message}");
+    assert!(message.ends_with("kubectl logs --follow job/play-restore-01234567 -c restore"), "{message}");
+}
+
+#[test]
 fn nothing_switches_before_nothing_runs_and_nothing_is_to_be_written() {
     let mut scene = stopping();
     assert_eq!(scene.pass(), Some("Stopping"), "both servers run");
