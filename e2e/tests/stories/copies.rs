@@ -1,5 +1,6 @@
 //! Sets on a volume, and copies of them in a bucket: what is missing is told with its field, a copy is made on demand and told, and an
-//! instance counts as recoverable by its copy. The repository is lost, and the instance goes back to a set of the copy. A copy that is asked
+//! instance counts as recoverable by its copy. The repository is lost, and the instance goes back to a set of the copy; then the
+//! whole namespace is, and the recovery sheet brings it back from the copy. A copy that is asked
 //! for no more leaves no schedule.
 
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::bucket::Bucket;
 use dhis2_e2e::site::data;
+use dhis2_e2e::site::door::{Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
@@ -17,6 +19,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
+
+use crate::drill;
 
 #[test]
 fn copies() {
@@ -52,7 +56,19 @@ fn copies() {
         run::output(story.site.kubectl().args(["--namespace", &story.namespace, "annotate", "dhis2", "play", &exported]))?;
         is_told(&instance, "Recoverable", "NotVerifiedYet", "").await?;
 
+        let door = Door::new(&story.site, &instance.host);
+        door.opens(Scheme::Http, Duration::from_secs(30)).await?;
+        let admin = instance.admin().await?;
         back_by_the_copy(&story, &instance, &last.set).await?;
+        let kept = data::put(&door, &admin).await?;
+        goes_on_behind_another_repository(&story, &instance, "after-loss").await?;
+
+        let safe = drill::Safe::of(&story, &bucket, "COPY AWAY", "secret/play-backup secret/away-key secret/s3-ca")?;
+        drill::everything_is_lost(&story).await?;
+        drill::the_sheet_brings_it_back(&story, &safe, &instance).await?;
+        door.opens(Scheme::Http, Duration::from_secs(30)).await?;
+        tokio::task::spawn_blocking(move || data::check(&door, &admin, &kept)).await??;
+        goes_on_behind_another_repository(&story, &instance, "after-drill").await?;
 
         instance.change(&json!({ "backup": { "copies": null } })).await?;
         let schedules: Api<CronJob> = Api::namespaced(story.client.clone(), &story.namespace);
@@ -85,6 +101,14 @@ async fn back_by_the_copy(story: &Story, instance: &Instance, set: &str) -> Outc
     assert_eq!(told.set.as_deref(), Some(set));
     instance.settled().await?;
     assert!(!data::has_later(story, "play")?, "what was entered after the set is there");
+    Ok(())
+}
+
+/// The repository was made anew: its sets are brought to the copy all the same.
+async fn goes_on_behind_another_repository(story: &Story, instance: &Instance, set: &str) -> Outcome {
+    story.back_up(instance, set).await?;
+    story.start("play-copy-away", &format!("copy-{set}"))?;
+    instance.when(&format!("set {set} in the copy"), |seen| away(seen).set.as_deref() == Some(set)).await?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod copies;
 mod crowd;
 mod doors;
 mod drift;
+mod drill;
 mod examples;
 mod failed_start;
 mod full;

@@ -1,8 +1,6 @@
 //! Sets in a bucket: while its server is away, that is told with the field; then sets are made, proven and restored from it, and its pods
 //! reach it and nothing else; and when nothing of the instance is left, they and the key bring it back.
 
-mod drill;
-
 use std::time::Duration;
 
 use dhis2_e2e::cluster::run;
@@ -18,7 +16,9 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Api;
 use kube::api::DeleteParams;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::drill;
 
 #[test]
 fn s3() {
@@ -60,9 +60,9 @@ fn s3() {
         };
         tokio::task::spawn_blocking(check.clone()).await??;
 
-        let safe = drill::Safe::of(&story, &bucket)?;
+        let safe = drill::Safe::of(&story, &bucket, "REPOSITORY", "secret/play-backup secret/s3-ca")?;
         safe.is_told(&story, &instance).await?;
-        backed_up(&story, &instance, "last").await?;
+        is_held_against_what_was_asked(&story, &instance).await?;
         drill::everything_is_lost(&story).await?;
         drill::the_sheet_brings_it_back(&story, &safe, &instance).await?;
         door.opens(Scheme::Http, Duration::from_secs(30)).await?;
@@ -71,6 +71,20 @@ fn s3() {
         assert_eq!(password(&instance.admin().await?), password(&admin), "another password is told");
         drill::backups_go_on(&story, &instance).await
     });
+}
+
+/// How old the newest set may get is measured; the next set makes it good.
+async fn is_held_against_what_was_asked(story: &Story, instance: &Instance) -> Outcome {
+    let objectives = |value: Value| json!({ "backup": { "objectives": value } });
+    instance.change(&objectives(json!({ "dataLoss": "2m" }))).await?;
+    let told = |reason: &'static str, words: &'static str| {
+        move |seen: &Dhis2Instance| condition(seen, "Recoverable").is_some_and(|told| told.reason == reason && told.message.contains(words))
+    };
+    instance.when("ObjectiveMissed", told("ObjectiveMissed", "spec.backup.objectives.dataLoss, 2m")).await?;
+    backed_up(story, instance, "last").await?;
+    instance.when("that it is Recoverable again", told("Done", "")).await?;
+    instance.change(&objectives(Value::Null)).await?;
+    Ok(())
 }
 
 fn backup(seen: &Dhis2Instance) -> BackupStatus {

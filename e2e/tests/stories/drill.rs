@@ -1,4 +1,4 @@
-//! The drill: nothing of the instance is left in the cluster, its namespace neither, and whoever has its recovery sheet has it back as it
+//! A drill, part of stories: nothing of the instance is left in the cluster, its namespace neither, and whoever has its recovery sheet has it back as it
 //! was.
 
 use std::fs;
@@ -8,6 +8,7 @@ use dhis2_e2e::site::bucket::Bucket;
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::{Operator, RELEASE};
 use dhis2_e2e::site::{Outcome, Story, checkout, wait};
+use dhis2_operator::api::status::BackupStatus;
 use dhis2_operator::api::{Dhis2Instance, KEY_EXPORTED};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
 use kube::Api;
@@ -15,22 +16,22 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::backup;
-
 const LIMIT: Duration = Duration::from_mins(3);
 
-/// What is in the safe: the sheet, and a way to the server.
+/// What is in the safe: the sheet, and a way to the server of the sets.
 pub struct Safe {
     sheet: String,
+    /// The heading of the sheet under which these sets are described.
+    place: &'static str,
     folder: TempDir,
 }
 
 impl Safe {
-    /// The sheet as the documents say that it is printed, in a pod of the operator.
-    pub fn of(story: &Story, bucket: &Bucket) -> Outcome<Self> {
+    /// The sheet as the documents say that it is printed, in a pod of the operator, from these Secrets.
+    pub fn of(story: &Story, bucket: &Bucket, place: &'static str, secrets: &str) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let printed = format!(
-            "kubectl get dhis2/play secret/play-backup secret/s3-ca --namespace {} --output json > instance.json
+            "kubectl get dhis2/play {secrets} --namespace {} --output json > instance.json
              kubectl exec -i deploy/{RELEASE} --namespace {} -- /usr/local/bin/dhis2-agent recovery-sheet < instance.json",
             story.namespace,
             story.operator_namespace()
@@ -40,7 +41,7 @@ impl Safe {
         for (name, content) in bucket.access() {
             fs::write(folder.path().join(name), content)?;
         }
-        Ok(Self { sheet, folder })
+        Ok(Self { sheet, place, folder })
     }
 
     /// The resource tells whether it can be brought back, and remembers who has said so.
@@ -63,9 +64,14 @@ impl Safe {
         lines.filter(|line| line.starts_with("    ")).collect::<Vec<_>>().join("\n")
     }
 
-    /// A value of the repository that the sheet names.
+    /// What the sheet says of the place.
+    fn described(&self) -> &str {
+        self.sheet.split_once(&format!("\n{}\n\n", self.place)).map(|(_, rest)| rest).unwrap_or_default()
+    }
+
+    /// A value of the place that the sheet names.
     fn value(&self, label: &str) -> Option<&str> {
-        self.sheet.lines().find_map(|line| Some(line.strip_prefix(label)?.trim())).filter(|value| !value.is_empty())
+        self.described().lines().find_map(|line| Some(line.strip_prefix(label)?.trim())).filter(|value| !value.is_empty())
     }
 }
 
@@ -93,11 +99,11 @@ pub async fn the_sheet_brings_it_back(story: &Story, safe: &Safe, instance: &Ins
     Operator::install(story).await?;
     let folder = safe.folder.path();
     fs::write(folder.join("key"), safe.value("key  ").ok_or("the sheet has no key")?)?;
-    let certificate = safe.sheet.find("-----BEGIN").and_then(|begin| safe.sheet.get(begin..)).and_then(|text| text.split_once("\n\n"));
-    fs::write(folder.join("ca.crt"), certificate.ok_or("the sheet has no certificate")?.0)?;
+    let certificate = safe.described().split_once("-----BEGIN").and_then(|(_, rest)| rest.split_once("\n\n"));
+    fs::write(folder.join("ca.crt"), format!("-----BEGIN{}", certificate.ok_or("the sheet has no certificate")?.0))?;
     fs::create_dir(folder.join("examples"))?;
     fs::write(folder.join("examples/recover.yaml"), serde_yaml::to_string(&example(story)?)?)?;
-    story.types(folder, &[], &safe.commands("TO BRING IT BACK"))?;
+    story.types(folder, &[], &safe.commands(&format!("FROM: {}", safe.place)))?;
     instance.settled().await?;
     story.tell(&format!("all of it was back by the recovery sheet after {:.1} s", begun.elapsed().as_secs_f32()));
     let seen = instance.api.get("play").await?;
@@ -111,6 +117,10 @@ fn example(story: &Story) -> Outcome<Value> {
     pod["spec"]["initContainers"][0]["image"] = json!(story.site.images.operator);
     pod["spec"]["containers"][0]["image"] = json!(story.site.images.postgres);
     Ok(pod)
+}
+
+fn backup(seen: &Dhis2Instance) -> BackupStatus {
+    seen.status.as_ref().and_then(|status| status.backup.clone()).unwrap_or_default()
 }
 
 /// The repository is the instance's again: its sets go on in it.
