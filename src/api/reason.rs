@@ -147,6 +147,8 @@ pub enum Reason {
     ConnectionsExhausted,
     /// A server that was ready does not answer as it should any more.
     NotAnswering,
+    /// The node of a server is not heard of any more.
+    NodeLost,
     /// The database does not accept the password in the Secret.
     DatabasePasswordRefused,
     /// PostGIS or another extension is missing in the database.

@@ -121,6 +121,8 @@ pub enum Silence {
     Server,
     /// Only what watches it, which tells all else by its end: what it looks at hangs where no signal reaches, and it can't end.
     Watch,
+    /// Nobody that its kubelet tells of: somebody else says so, who has not heard of the kubelet.
+    Node,
 }
 
 /// Who does not answer, if somebody does not.
@@ -128,9 +130,14 @@ pub fn silence(pod: &Value) -> Option<Silence> {
     if !fell_silent(pod) {
         return None;
     }
-    let mut silent = pod.pointer("/status/containerStatuses")?.as_array()?.iter().filter(|container| container["ready"] == false);
-    let watch = silent.next().is_some_and(|container| text(container, "/name") == "watch") && silent.next().is_none();
-    Some(if watch { Silence::Watch } else { Silence::Server })
+    let silent = pod.pointer("/status/containerStatuses")?.as_array()?.iter().filter(|container| container["ready"] == false);
+    let silent: Vec<&str> = silent.map(|container| text(container, "/name")).collect();
+    Some(match silent[..] {
+        // What balances loads may add gates of its own to a pod's readiness.
+        [] if pod.pointer("/spec/readinessGates").is_none() => Silence::Node,
+        ["watch"] => Silence::Watch,
+        _ => Silence::Server,
+    })
 }
 
 /// Was the pod ready since its containers run, and is it not any more? Then it is neither starting nor gone: it does not answer.
@@ -290,6 +297,7 @@ mod tests {
                 "containerStatuses": [container("database", server), container("watch", watch)]
             }}))
         };
+        assert_eq!(silence(true, true), Some(Silence::Node), "the kubelet would have told who is not ready");
         assert_eq!(silence(true, false), Some(Silence::Watch));
         assert_eq!(silence(false, false), Some(Silence::Server));
         assert_eq!(silence(false, true), Some(Silence::Server));

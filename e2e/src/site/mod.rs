@@ -12,6 +12,7 @@ pub mod data;
 pub mod demo;
 pub mod disk;
 pub mod door;
+pub mod drill;
 pub mod given;
 pub mod helm;
 pub mod inside;

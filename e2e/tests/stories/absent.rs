@@ -46,6 +46,7 @@ fn absent() {
         let begun = Instant::now();
         let seen = wait::until(&instance.api, "play", "it not to be ready", NOTICED, |seen| !holds(seen, "Ready")).await?;
         let told = condition(&seen, "Ready").ok_or("Ready is not told")?;
+        assert_eq!(told.reason, "NodeLost", "{}", told.message);
         story.tell(&format!("told after {:.0} s: {}: {}", begun.elapsed().as_secs_f32(), told.reason, told.message));
         tokio::time::sleep(ABSENT.saturating_sub(begun.elapsed())).await;
         alone(&story).await?;

@@ -9,6 +9,7 @@ use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::bucket::Bucket;
 use dhis2_e2e::site::data;
 use dhis2_e2e::site::door::{Door, Scheme};
+use dhis2_e2e::site::drill;
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
@@ -19,8 +20,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
-
-use crate::drill;
 
 #[test]
 fn copies() {

@@ -17,7 +17,6 @@ mod copies;
 mod crowd;
 mod doors;
 mod drift;
-mod drill;
 mod examples;
 mod failed_start;
 mod full;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::bucket::Bucket;
 use dhis2_e2e::site::door::{Account, Door, Scheme};
+use dhis2_e2e::site::drill;
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::own::Own;
@@ -17,8 +18,6 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
-
-use crate::drill;
 
 #[test]
 fn s3() {

@@ -108,6 +108,12 @@ fn silent(kind: &'static str, pod: Option<&Pod>, who: &str, volume: (Reason, &st
             Told::new(kind, false, Reason::NotAnswering, message)
         }
         Silence::Watch => Told::new(kind, false, volume.0, volume.1),
+        Silence::Node => {
+            let message = format!(
+                "The node of {who} is not heard of any more, and nobody knows whether {who} runs there; no second one is started. `kubectl get pods -o wide` names the node: bring it back."
+            );
+            Told::new(kind, false, Reason::NodeLost, message)
+        }
     })
 }
 

@@ -217,6 +217,18 @@ fn a_server_that_fell_silent_is_told() {
 }
 
 #[test]
+fn a_node_that_is_not_heard_of_is_told() {
+    for (pod, part) in [("play", "ApplicationReady"), ("play-database", "DatabaseReady")] {
+        let mut observed = serving();
+        let resource = Dhis2Instance { status: Some(told(&resource(), &observed)), ..resource() };
+        server(&mut observed, pod, Pod { silent: Some(Silence::Node), ..Pod::default() });
+        let status = told(&resource, &observed);
+        assert_eq!((of(&status, "Ready"), of(&status, part)), (("False", "NodeLost"), ("False", "NodeLost")));
+        assert_eq!(of(&status, "Stalled").0, "False", "it may come back by itself");
+    }
+}
+
+#[test]
 fn a_refusal_leaves_what_serves_ready() {
     let mut resource = resource();
     resource.status = Some(told(&resource, &serving()));

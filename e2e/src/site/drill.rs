@@ -1,13 +1,9 @@
-//! A drill, part of stories: nothing of the instance is left in the cluster, its namespace neither, and whoever has its recovery sheet has it back as it
+//! A drill: nothing of the instance is left in the cluster, its namespace neither, and whoever has its recovery sheet has it back as it
 //! was.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use dhis2_e2e::site::bucket::Bucket;
-use dhis2_e2e::site::instance::{Instance, condition, holds};
-use dhis2_e2e::site::operator::{Operator, RELEASE};
-use dhis2_e2e::site::{Outcome, Story, checkout, wait};
 use dhis2_operator::api::status::BackupStatus;
 use dhis2_operator::api::{Dhis2Instance, KEY_EXPORTED};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
@@ -15,6 +11,11 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use super::bucket::Bucket;
+use super::instance::{Instance, condition, holds};
+use super::operator::{Operator, RELEASE};
+use super::{Outcome, Story, checkout, wait};
 
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -28,6 +29,9 @@ pub struct Safe {
 
 impl Safe {
     /// The sheet as the documents say that it is printed, in a pod of the operator, from these Secrets.
+    ///
+    /// # Errors
+    /// When a command fails.
     pub fn of(story: &Story, bucket: &Bucket, place: &'static str, secrets: &str) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let printed = format!(
@@ -45,6 +49,9 @@ impl Safe {
     }
 
     /// The resource tells whether it can be brought back, and remembers who has said so.
+    ///
+    /// # Errors
+    /// When it does not.
     pub async fn is_told(&self, story: &Story, instance: &Instance) -> Outcome {
         let patch = json!({ "metadata": { "annotations": { (KEY_EXPORTED): "0123456789abcdef" } } });
         instance.api.patch(&instance.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
@@ -76,6 +83,9 @@ impl Safe {
 }
 
 /// Nothing of it is left but the bucket: its namespace is gone, with all volumes, Secrets and the operator's rights in it.
+///
+/// # Errors
+/// When something stays.
 pub async fn everything_is_lost(story: &Story) -> Outcome {
     let namespaces: Api<Namespace> = Api::all(story.client.clone());
     let volumes: Api<PersistentVolume> = Api::all(story.client.clone());
@@ -94,6 +104,9 @@ pub async fn everything_is_lost(story: &Story) -> Outcome {
 }
 
 /// With what is in the safe, typed as it is printed there.
+///
+/// # Errors
+/// When a command fails, or it does not come back.
 pub async fn the_sheet_brings_it_back(story: &Story, safe: &Safe, instance: &Instance) -> Outcome {
     let begun = Instant::now();
     Operator::install(story).await?;
@@ -107,15 +120,16 @@ pub async fn the_sheet_brings_it_back(story: &Story, safe: &Safe, instance: &Ins
     instance.settled().await?;
     story.tell(&format!("all of it was back by the recovery sheet after {:.1} s", begun.elapsed().as_secs_f32()));
     let seen = instance.api.get("play").await?;
-    assert!(holds(&seen, "DataLoaded"), "{:?}", seen.status.and_then(|status| status.bootstrap));
-    Ok(())
+    if holds(&seen, "DataLoaded") { Ok(()) } else { Err(format!("{:?}", seen.status.and_then(|status| status.bootstrap)).into()) }
 }
 
 /// The example, with the images of the story.
 fn example(story: &Story) -> Outcome<Value> {
     let mut pod: Value = serde_yaml::from_str(&std::fs::read_to_string(checkout("examples/recover.yaml"))?)?;
-    pod["spec"]["initContainers"][0]["image"] = json!(story.site.images.operator);
-    pod["spec"]["containers"][0]["image"] = json!(story.site.images.postgres);
+    let images = &story.site.images;
+    for (place, image) in [("/spec/initContainers/0/image", &images.operator), ("/spec/containers/0/image", &images.postgres)] {
+        *pod.pointer_mut(place).ok_or("the example has other containers")? = json!(image);
+    }
     Ok(pod)
 }
 
@@ -124,10 +138,13 @@ fn backup(seen: &Dhis2Instance) -> BackupStatus {
 }
 
 /// The repository is the instance's again: its sets go on in it.
+///
+/// # Errors
+/// When none is made, or it is alone.
 pub async fn backups_go_on(story: &Story, instance: &Instance) -> Outcome {
     story.start("play-backup", "afterwards")?;
     let made = |set: &str| set == "afterwards";
     let seen = instance.when("a set of afterwards", |seen| backup(seen).last.is_some_and(|last| made(&last.set))).await?;
-    assert!(backup(&seen).sets.is_some_and(|sets| sets > 2), "it is alone in the repository: {:?}", backup(&seen));
-    Ok(())
+    let backup = backup(&seen);
+    if backup.sets.is_some_and(|sets| sets > 2) { Ok(()) } else { Err(format!("it is alone in the repository: {backup:?}").into()) }
 }
