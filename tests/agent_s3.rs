@@ -9,7 +9,7 @@ use std::fs;
 
 use dhis2_operator::layout;
 use dhis2_operator::report::{Data, Outcome, Refusal, Report};
-use pod::bucket::{self, Server};
+use pod::bucket;
 use pod::line::Line;
 use pod::remote::{backup, backup_of, noise, reason, run, serving, verify, words};
 use pod::sets::{backed_up, filled};

@@ -45,12 +45,12 @@ pub enum Error {
     },
     /// Whoever removes sets locks others out, and a lock that stays does so for good.
     #[error(
-        "the server lets no lock of restic's be removed: give the key of the bucket the right to delete what is below its prefix (s3:DeleteObject), and a bucket with object lock versions"
+        "the server lets no lock of restic's be removed, and a set that takes longer than twenty minutes needs that: let the key delete what is below the prefix, locks/ at least (s3:DeleteObject), and give a bucket with object lock versions"
     )]
     LocksStay,
     /// restic ends well even if the server refuses.
     #[error(
-        "{0} of them are still there, since the server lets them not be removed: give the key of the bucket the right to delete what is below its prefix (s3:DeleteObject); or set appendOnly: true, where somebody else removes sets"
+        "{0} of their snapshots are still there: the bucket or its key, or the volume, lets them not be removed; let it (s3:DeleteObject below the prefix), or set appendOnly: true where somebody else removes sets"
     )]
     Stay(usize),
     /// The note that space is to be freed can't be kept.

@@ -6,6 +6,9 @@ use crate::agent::program;
 /// How restic tells that it repeats a request; the time follows, and then the error.
 pub const RETRYING: &str = " returned error, retrying after ";
 
+/// How restic tells that it could not remove a lock.
+const LOCK: &str = "Remove(<lock/";
+
 /// Did a request that was repeated succeed?
 pub fn is_healed(line: &str) -> bool {
     line.contains("operation successful after")
@@ -91,7 +94,8 @@ pub fn meaning(line: &str) -> Option<Trouble> {
 pub fn trouble(stderr: &[u8]) -> Option<(Trouble, String)> {
     let text = String::from_utf8_lossy(stderr);
     let mut failing = Vec::new();
-    for line in messages(&text).filter(|line| !line.starts_with("subprocess ")) {
+    // A lock that stays is the last that restic tells, whatever it has ended for.
+    for line in messages(&text).filter(|line| !line.starts_with("subprocess ") && !line.starts_with(LOCK)) {
         if is_healed(&line) {
             failing.clear();
         } else {
@@ -104,7 +108,7 @@ pub fn trouble(stderr: &[u8]) -> Option<(Trouble, String)> {
 /// Was a lock left, since the server lets none be removed? restic ends well all the same.
 pub fn leaves_locks(stderr: &[u8]) -> bool {
     let text = String::from_utf8_lossy(stderr);
-    messages(&text).any(|line| line.contains("Remove(<lock/") && meaning(&line) == Some(Trouble::Denied))
+    messages(&text).any(|line| line.starts_with(LOCK) && meaning(&line) == Some(Trouble::Denied))
 }
 
 /// The same words each time: the wait before a try is another one in each.
@@ -138,6 +142,7 @@ mod tests {
             ("Save(<lock/1>) failed: Bucket quota exceeded", Some(Trouble::Full)),
             ("Get \"https://s3/\": tls: failed to verify certificate: x509: signed by unknown authority", Some(Trouble::Unreachable)),
             ("Get \"https://s3/\": dial tcp: lookup s3: no such host", Some(Trouble::Unreachable)),
+            ("Fatal: unable to save snapshot: exit status 1\nRemove(<lock/1>) failed: client.RemoveObject: Access Denied.", None),
             ("subprocess pg_dump: connection to server failed: Connection refused", None),
             (
                 "Load(<index/1>) returned error, retrying after 1s: EOF\nLoad(<index/1>) operation successful after 1 retries\nFatal: no",
