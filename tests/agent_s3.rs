@@ -9,43 +9,11 @@ use std::fs;
 
 use dhis2_operator::layout;
 use dhis2_operator::report::{Data, Outcome, Refusal, Report};
-use pod::bucket::{self, Server};
+use pod::bucket;
 use pod::line::Line;
-use pod::sets::{SCHEMA, backed_up, filled};
-use pod::{Ended, Pod, Running, await_that};
-
-fn words(verb: &str, server: &[String]) -> Vec<String> {
-    verb.split(' ').map(str::to_owned).chain(server.iter().cloned()).collect()
-}
-
-fn run(pod: &Pod, verb: &str, server: &[String]) -> Ended {
-    let all = words(verb, server);
-    pod.agent(&all.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-fn backup_of(pod: &Pod, set: &str, instance: &str, name: &str) -> String {
-    format!("backup --set {set} --host {} --instance {instance} --name {name} --version 2.42.4.1", pod.address)
-}
-
-fn backup(pod: &Pod, set: &str, server: &Server) -> Ended {
-    run(pod, &backup_of(pod, set, "uid-1", "demo/play"), &server.arguments())
-}
-
-fn verify(pod: &Pod, more: &str, server: &Server) -> Ended {
-    run(pod, &format!("verify --instance uid-1 --name demo/play{more}"), &server.arguments())
-}
-
-fn reason(ended: Ended) -> (Option<Refusal>, Outcome, String) {
-    let report = ended.report.unwrap_or_else(|| panic!("no report: {}", ended.log));
-    (report.reason, report.outcome, report.message)
-}
-
-/// An instance that serves, and a server with an empty bucket.
-fn serving(pod: &Pod) -> (Running<'_>, Server) {
-    let running = pod.serve();
-    pod.owner().batch_execute(SCHEMA).unwrap();
-    (running, Server::start(pod))
-}
+use pod::remote::{backup, backup_of, noise, reason, run, serving, verify, words};
+use pod::sets::{backed_up, filled};
+use pod::{Pod, await_that};
 
 #[test]
 fn a_set_in_a_bucket_is_made_proven_and_restored() {
@@ -225,16 +193,4 @@ fn over_a_line_of_a_megabit_a_set_is_made_and_proven() {
     let least = std::time::Duration::from_secs((2 << 20) / BYTES_A_SECOND);
     assert!(begun.elapsed() >= least, "2 MiB were sent in {:?}", begun.elapsed());
     run(&pod, "verify --instance uid-1 --name demo/play", &line.arguments()).done();
-}
-
-/// Bytes that nothing makes smaller.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let words = (0..length / 8).flat_map(|_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.collect()
 }

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use dhis2_operator::layout;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 
+use super::signed::{self, Request};
 use super::{Pod, await_that, built};
 
 pub const ACCESS_KEY: &str = "Access-Key-1234";
 pub const SECRET_KEY: &str = "Secret-Access-Key-1234";
-const BUCKET: &str = "sets";
+pub const BUCKET: &str = "sets";
 pub const PORT: u16 = 9443;
 
 /// The server; killed when the value is dropped.
@@ -21,21 +22,72 @@ pub struct Server {
     folder: tempfile::TempDir,
     address: String,
     authority: String,
+    versions: bool,
     child: Option<Child>,
 }
 
 impl Server {
     /// Starts one beside this pod, with an empty bucket.
     pub fn start(pod: &Pod) -> Self {
+        let server = Self::without_bucket(pod, false);
+        fs::create_dir(server.folder.path().join("data").join(BUCKET)).unwrap();
+        server
+    }
+
+    /// Likewise, with a bucket that lets nothing be removed for a day. Where it has versions, as with AWS, what is deleted is hidden.
+    pub fn start_with_object_lock(pod: &Pod, versions: bool) -> Self {
+        const RETENTION: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+            <Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+        let server = Self::without_bucket(pod, versions);
+        let bucket = Request { method: "PUT", header: Some("x-amz-bucket-object-lock-enabled: true"), ..Request::default() };
+        server.ask(&format!("/{BUCKET}"), &bucket).done();
+        server.ask(&format!("/{BUCKET}?object-lock="), &Request { method: "PUT", body: RETENTION, ..Request::default() }).done();
+        server
+    }
+
+    fn without_bucket(pod: &Pod, versions: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["data/sets", "sidecar"] {
-            fs::create_dir_all(folder.path().join(name)).unwrap();
+        for name in ["data", "sidecar", "iam", "versions"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
         }
         let authority = certificate(folder.path(), &pod.address);
-        let mut server = Self { folder, address: pod.address.clone(), authority, child: None };
+        fs::write(folder.path().join("ca.crt"), &authority).unwrap();
+        let mut server = Self { folder, address: pod.address.clone(), authority, versions, child: None };
         server.go_on();
         server.let_in(pod);
         server
+    }
+
+    /// What it answers to whom it belongs to.
+    pub fn ask(&self, target: &str, request: &Request<'_>) -> signed::Answer {
+        signed::ask(&format!("https://{}:{PORT}{target}", self.address), &self.authority(), request)
+    }
+
+    /// Lets a key do this below the prefix of the instance, and nothing else but list the bucket.
+    pub fn allow(&self, name: &str, allowed: &[(&str, &str)]) {
+        let statement = |actions: &str, resource: &str| {
+            let actions: Vec<_> = actions.split(' ').map(|action| format!("s3:{action}")).collect();
+            serde_json::json!({
+                "Effect": "Allow",
+                "Principal": { "AWS": [name] },
+                "Action": actions,
+                "Resource": format!("arn:aws:s3:::{BUCKET}{resource}"),
+            })
+        };
+        let bucket = std::iter::once(statement("ListBucket GetBucketLocation", ""));
+        let statements: Vec<_> =
+            bucket.chain(allowed.iter().map(|(actions, below)| statement(actions, &format!("/demo/play/{below}")))).collect();
+        let policy = serde_json::json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+        self.ask(&format!("/{BUCKET}?policy="), &Request { method: "PUT", body: &policy, ..Request::default() }).done();
+    }
+
+    /// A command of its administrator.
+    pub fn administer(&self, arguments: &[&str]) {
+        let mut command = Command::new(built("versitygw").unwrap());
+        command.args(["admin", "--allow-insecure", "--endpoint-url", &format!("https://{}:{PORT}", self.address)]).args(arguments);
+        command.env("ADMIN_ACCESS_KEY_ID", ACCESS_KEY).env("ADMIN_SECRET_ACCESS_KEY", SECRET_KEY);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Starts it anew with what it has.
@@ -63,10 +115,15 @@ impl Server {
         let program = built("versitygw").expect("versitygw: cargo run -p dhis2-e2e --bin dhis2-cluster -- build --only versitygw");
         let place = |name: &str| self.folder.path().join(name);
         let mut command = start(program);
-        command.args(["--port", &format!("{}:{PORT}", self.address), "--quiet"]).args(more);
+        command.args(["--port", &format!("{}:{PORT}", self.address), "--quiet", "--iam-cache-disable"]).args(more);
         // What it takes for a relative path lies in its data.
         command.arg("--cert").arg(place("server.crt")).arg("--key").arg(place("server.key"));
-        command.arg("posix").arg("--sidecar").arg(place("sidecar")).arg(place("data"));
+        command.arg("--iam-dir").arg(place("iam"));
+        command.arg("posix").arg("--sidecar").arg(place("sidecar"));
+        if self.versions {
+            command.arg("--versioning-dir").arg(place("versions"));
+        }
+        command.arg(place("data"));
         command.env("ROOT_ACCESS_KEY_ID", ACCESS_KEY).env("ROOT_SECRET_ACCESS_KEY", SECRET_KEY);
         self.child = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         await_that("the S3 server listens", || TcpStream::connect((self.address.as_str(), PORT)).is_ok());
@@ -82,10 +139,25 @@ impl Server {
 
     /// Gives the pods of an instance what the resource names.
     pub fn let_in(&self, pod: &Pod) {
-        for (key, value) in [(layout::S3_ACCESS_KEY_ID, ACCESS_KEY), (layout::S3_SECRET_ACCESS_KEY, SECRET_KEY)] {
+        self.let_in_as(pod, ACCESS_KEY, SECRET_KEY);
+    }
+
+    /// Likewise, with this key.
+    pub fn let_in_as(&self, pod: &Pod, name: &str, secret: &str) {
+        for (key, value) in [(layout::S3_ACCESS_KEY_ID, name), (layout::S3_SECRET_ACCESS_KEY, secret)] {
             pod.write(&format!("{}/{key}", layout::S3_CREDENTIALS), value);
         }
         pod.write(&authority_place(), &self.authority);
+    }
+
+    /// Its certificate and the key of it.
+    pub fn identity(&self) -> [PathBuf; 2] {
+        ["server.crt", "server.key"].map(|name| self.folder.path().join(name))
+    }
+
+    /// The certificate of its authority.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.crt")
     }
 
     /// What the agent is told of the bucket.
@@ -129,6 +201,8 @@ pub fn authority_place() -> String {
 pub fn certificate(folder: &Path, address: &str) -> String {
     let mut parameters = CertificateParams::default();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // A certificate that is named as its authority counts as signed by itself (OpenSSL).
+    parameters.distinguished_name.push(DnType::CommonName, "authority");
     let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
     let mut parameters = CertificateParams::default();
     parameters.subject_alt_names.push(SanType::IpAddress(address.parse::<IpAddr>().unwrap()));

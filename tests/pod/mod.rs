@@ -23,8 +23,11 @@ const POSTGRESQL: &str = "/usr/lib/postgresql";
 const NOBODY: u32 = 65534;
 
 pub mod bucket;
+pub mod clock;
 pub mod line;
+pub mod remote;
 pub mod sets;
+pub mod signed;
 pub mod source;
 
 pub const OWNER_PASSWORD: &str = "Owner-Secret-1234";

@@ -16,6 +16,9 @@ use crate::report::Refusal;
 /// The variables that restic takes credentials from.
 const VARIABLES: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 
+/// The option that tells restic the region.
+const REGION: &str = "s3.region=";
+
 /// Where the repository is.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Address {
@@ -135,7 +138,7 @@ impl Bucket {
     /// The bucket of this address, which `field` of the resource names; none when the repository is on a volume.
     pub fn find(address: &Address, paths: &Paths, field: &'static str) -> Result<Option<Self>, Error> {
         let Some(url) = &address.s3 else { return Ok(None) };
-        let region = address.s3_region.iter().map(|region| format!("s3.region={region}"));
+        let region = address.s3_region.iter().map(|region| format!("{REGION}{region}"));
         let lookup = address.s3_path_style.then(|| "s3.bucket-lookup=path".to_owned());
         // What fails is tried again by restic itself, which tells so; below it that would only take time.
         let options = region.chain(lookup).chain(["s3.retries=2".to_owned()]).collect();
@@ -162,6 +165,12 @@ impl Bucket {
         if let Some(ca) = &self.ca {
             restic.arg("--cacert").arg(ca);
         }
+    }
+
+    /// The same, where restic has to ask which region it is in; none when it has to anyhow.
+    pub fn without_region(&self) -> Option<Self> {
+        let options: Vec<_> = self.options.iter().filter(|option| !option.starts_with(REGION)).cloned().collect();
+        (options.len() < self.options.len()).then(|| Self { options, ..self.clone() })
     }
 
     /// What a server says may repeat what it was sent.

@@ -2,14 +2,17 @@
 
 mod copying;
 mod error;
+mod locks;
 mod remote;
 mod snapshot;
+mod words;
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -38,6 +41,8 @@ pub struct Repository {
     place: Place,
     password_file: PathBuf,
     read_only: bool,
+    /// Its server has let no lock be removed.
+    keeps_locks: AtomicBool,
 }
 
 /// Where a repository is.
@@ -87,14 +92,6 @@ impl Repository {
         Ok(repository)
     }
 
-    /// A bucket that takes nothing any more gives back what it has. Where somebody with another key removes sets meanwhile, this
-    /// fails, and is tried again.
-    fn refuses_locks(&self) -> bool {
-        let locked = || self.finish("lock the repository", self.command().args(["cat", "config"]), None);
-        // Whatever else goes wrong is told by what follows.
-        self.is_remote() && matches!(locked(), Err(Error::Denied { said, .. }) if said.contains("create lock"))
-    }
-
     fn is_there(&self) -> Result<(), Error> {
         match &self.place {
             Place::Volume(directory) if directory.join("config").is_file() => Ok(()),
@@ -118,6 +115,7 @@ impl Repository {
             place: bucket.map_or_else(|| Place::Volume(paths.of(layout::REPOSITORY)), Place::Bucket),
             password_file: paths.of(key),
             read_only: false,
+            keeps_locks: AtomicBool::new(false),
         })
     }
 
@@ -223,12 +221,9 @@ impl Repository {
         }
     }
 
-    fn unlock_stale(&self, step: &'static str) -> Result<(), Error> {
-        self.finish(step, self.command().arg("unlock"), None).map(drop)
-    }
-
     fn finish(&self, step: &'static str, command: &mut Command, input: Option<&[u8]>) -> Result<(Vec<u8>, bool), Error> {
         let output = program::listen(command, input, self.listener()).map_err(|error| Error::Start(step, error))?;
+        self.note_locks(&output);
         let complete = self.judge(step, &output)?;
         Ok((output.stdout, complete))
     }
@@ -251,7 +246,7 @@ impl Repository {
 
     /// Did it lose its server?
     fn is_cut(&self, output: &Output) -> bool {
-        self.is_remote() && remote::trouble(&output.stderr).is_some()
+        self.is_remote() && words::trouble(&output.stderr).is_some()
     }
 }
 

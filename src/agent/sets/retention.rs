@@ -43,6 +43,16 @@ pub enum Error {
         /// Its manifest's snapshot.
         id: String,
     },
+    /// Whoever removes sets locks others out, and a lock that stays does so for good.
+    #[error(
+        "the server lets no lock of restic's be removed, and a set that takes longer than twenty minutes needs that: let the key delete what is below the prefix, locks/ at least (s3:DeleteObject), and give a bucket with object lock versions"
+    )]
+    LocksStay,
+    /// restic ends well even if the server refuses.
+    #[error(
+        "{0} of their snapshots are still there: the bucket or its key, or the volume, lets them not be removed; let it (s3:DeleteObject below the prefix), or set appendOnly: true where somebody else removes sets"
+    )]
+    Stay(usize),
     /// The note that space is to be freed can't be kept.
     #[error("note in {0} that space is to be freed")]
     Note(PathBuf, #[source] io::Error),
@@ -105,7 +115,8 @@ pub fn postpone(repository: &Repository, doubt: &str) -> Result<Kept, restic::Er
 
 /// Removes nothing, since that is somebody else's.
 pub fn leave(repository: &Repository) -> Result<Kept, restic::Error> {
-    kept(repository, Retention::Done, None)
+    let trouble = repository.keeps_locks().then(|| Error::LocksStay.to_string());
+    kept(repository, Retention::Done, trouble)
 }
 
 fn kept(repository: &Repository, retention: Retention, trouble: Option<String>) -> Result<Kept, restic::Error> {
@@ -141,6 +152,9 @@ fn remove(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -
 }
 
 fn forget_surplus(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -> Result<(), Error> {
+    if repository.keeps_locks() {
+        return Err(Error::LocksStay);
+    }
     let (snapshots, now) = (repository.snapshots()?, Timestamp::now());
     are_past(&snapshots, now)?;
     let plan = plan(&snapshots, &surplus(repository, rules)?, rules, now);
@@ -154,11 +168,13 @@ fn forget_surplus(repository: &Repository, rules: Rules<'_>, pending: &Path, log
     Ok(())
 }
 
-fn forget(repository: &Repository, step: &'static str, ids: &[String]) -> Result<(), restic::Error> {
+fn forget(repository: &Repository, step: &'static str, ids: &[String]) -> Result<(), Error> {
     if ids.is_empty() {
         return Ok(());
     }
-    repository.run(step, |command| _ = command.arg("forget").args(ids), None, PATIENCE).map(drop)
+    repository.run(step, |command| _ = command.arg("forget").args(ids), None, PATIENCE)?;
+    let left = repository.snapshots()?.iter().filter(|snapshot| ids.contains(&snapshot.id)).count();
+    if left > 0 { Err(Error::Stay(left)) } else { Ok(()) }
 }
 
 /// The manifests that restic's rules would let go.

@@ -58,6 +58,18 @@ pub enum Error {
         /// What restic said.
         said: String,
     },
+    /// The server of the bucket refuses, since its clock is another one.
+    #[error(
+        "{step}: the S3 server refuses, since its clock and that of this node are more than a quarter of an hour apart: look at the node's clock (NTP), and at that of the server of {field}: {said}"
+    )]
+    Skewed {
+        /// What was done.
+        step: &'static str,
+        /// The field that names the bucket.
+        field: &'static str,
+        /// What restic said.
+        said: String,
+    },
     /// The bucket takes no more.
     #[error("{0}: the bucket is full: let it hold more, or lower spec.backup.retention: {1}")]
     BucketFull(&'static str, String),
@@ -127,7 +139,7 @@ impl Failure for Error {
             Self::Full(..) | Self::BucketFull(..) => Some(Refusal::RepositoryFull),
             Self::Prepare(_, error) if error.kind() == io::ErrorKind::StorageFull => Some(Refusal::RepositoryFull),
             Self::Unreachable { .. } => Some(Refusal::RepositoryUnreachable),
-            Self::Denied { .. } => Some(Refusal::RepositoryAccessDenied),
+            Self::Denied { .. } | Self::Skewed { .. } => Some(Refusal::RepositoryAccessDenied),
             Self::Theirs { .. } | Self::NotOurs { .. } => Some(Refusal::RepositoryForeign),
             Self::Headless(_) => Some(Refusal::RepositoryDamaged),
             Self::Bucket(error) => error.reason(),

@@ -1,8 +1,9 @@
-//! A repository in a bucket: whether it is there, and ours; what it means that its server does not answer or refuses.
+//! A repository in a bucket: whether it is there, and ours; for how long a server is asked that does not answer or refuses.
 
 use std::time::{Duration, Instant};
 
-use super::{Bucket, Error, Repository, Snapshot, messages};
+use super::words::{RETRYING, Trouble, is_healed, meaning, trouble};
+use super::{Bucket, Error, Place, Repository, Snapshot};
 use crate::agent::program;
 
 /// For so long, at most, a server is looked for before anything is begun: whoever is told can do something about it.
@@ -63,15 +64,26 @@ fn make(repository: &Repository, bucket: &Bucket, like: Option<&Repository>) -> 
 
 /// Is it there, and does our key open it?
 fn look(repository: &Repository, bucket: &Bucket) -> Result<(), Error> {
+    match look_as(repository, bucket) {
+        Err(Error::Failed { code: NO_REPOSITORY, .. }) => Err(Error::NotThere(bucket.url.clone())),
+        // restic asks for the head of a file first, and to that a server says nothing but yes or no.
+        Err(error @ Error::Denied { .. }) => Err(bucket.without_region().and_then(|bucket| why(repository, &bucket)).unwrap_or(error)),
+        looked => looked,
+    }
+}
+
+fn look_as(repository: &Repository, bucket: &Bucket) -> Result<(), Error> {
     let step = "open the repository";
-    let mut command = repository.command();
+    let mut command = repository.command_at(&Place::Bucket(bucket.clone()));
     let listener = Retries::of(bucket.patience.min(LOOK)).listener();
     let output = program::listen(command.args(["cat", "config", "--no-lock"]), None, Some(listener));
     let output = output.map_err(|error| Error::Start(step, error))?;
-    match repository.judge(step, &output) {
-        Err(Error::Failed { code: NO_REPOSITORY, .. }) => Err(Error::NotThere(bucket.url.clone())),
-        looked => looked.map(drop),
-    }
+    repository.judge(step, &output).map(drop)
+}
+
+/// Why a server refuses, in its own words: which region it has is asked with a request that it answers with words.
+fn why(repository: &Repository, bucket: &Bucket) -> Option<Error> {
+    look_as(repository, bucket).err().filter(|error| matches!(error, Error::Denied { .. } | Error::Skewed { .. }))
 }
 
 /// What became of requests that restic repeats, by what it says of them.
@@ -98,112 +110,12 @@ impl Retries {
         if is_healed(line) {
             (self.since, self.refused) = (None, false);
         } else if line.contains(RETRYING) {
-            let refuses = meaning(line) == Some(Trouble::Denied);
+            let refuses = matches!(meaning(line), Some(Trouble::Denied | Trouble::Skewed));
             let again = std::mem::replace(&mut self.refused, refuses);
             return refuses && again || now.duration_since(*self.since.get_or_insert(now)) >= self.patience;
         }
         false
     }
-}
-
-/// How restic tells that it repeats a request; the time follows, and then the error.
-const RETRYING: &str = " returned error, retrying after ";
-
-/// Did a request that was repeated succeed?
-fn is_healed(line: &str) -> bool {
-    line.contains("operation successful after")
-}
-
-/// What is wrong between restic and the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// It is not reached.
-    Unreachable,
-    /// It refuses.
-    Denied,
-    /// It takes no more.
-    Full,
-}
-
-/// What servers say that refuse: AWS, and those that speak like it.
-const DENIED: [&str; 17] = [
-    "access denied",
-    "accessdenied",
-    "403 forbidden",
-    "access key id",
-    "no user exists",
-    "invalidaccesskeyid",
-    "signature we calculated",
-    "signaturedoesnotmatch",
-    "time and the current time is too large",
-    "time and the server's time is too large",
-    "requesttimetooskewed",
-    "token has expired",
-    "security token",
-    "authorization header is malformed",
-    "must be addressed using the specified endpoint",
-    "bucket does not exist",
-    "wormprotected",
-];
-/// What those say that are full.
-const FULL: [&str; 6] = [
-    "quota exceeded",
-    "quotaexceeded",
-    "due to quota",
-    "reached its minimum free drive threshold",
-    "507 insufficient storage",
-    "no space left on device",
-];
-/// What is said when there is no answer, or none of the right server. A server that fails by itself counts as not there.
-const UNREACHABLE: [&str; 20] = [
-    "dial tcp",
-    "read tcp",
-    "write tcp",
-    "no such host",
-    "server misbehaving",
-    "connection refused",
-    "connection reset",
-    "timeout",
-    "deadline exceeded",
-    "x509:",
-    "tls:",
-    "http response to https client",
-    "server closed",
-    "eof",
-    "500 internal",
-    "internal error",
-    "502 bad gateway",
-    "503 service",
-    "service unavailable",
-    "reduce your request rate",
-];
-
-/// What a line means.
-fn meaning(line: &str) -> Option<Trouble> {
-    let line = line.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| line.contains(word));
-    let meanings = [(Trouble::Denied, &DENIED[..]), (Trouble::Full, &FULL), (Trouble::Unreachable, &UNREACHABLE)];
-    meanings.into_iter().find(|(_, words)| says(words)).map(|(meaning, _)| meaning)
-}
-
-/// What is wrong, and the last that restic says of it; not what a program says that it runs, which has a server of its own.
-pub fn trouble(stderr: &[u8]) -> Option<(Trouble, String)> {
-    let text = String::from_utf8_lossy(stderr);
-    let mut failing = Vec::new();
-    for line in messages(&text).filter(|line| !line.starts_with("subprocess ")) {
-        if is_healed(&line) {
-            failing.clear();
-        } else {
-            failing.push(line);
-        }
-    }
-    failing.iter().rev().find_map(|line| Some((meaning(line)?, without_wait(line))))
-}
-
-/// The same words each time: the wait before a try is another one in each.
-fn without_wait(line: &str) -> String {
-    let error = line.split_once(RETRYING).and_then(|(request, rest)| Some(format!("{request}: {}", rest.split_once(": ")?.1)));
-    error.unwrap_or_else(|| program::last_lines(line))
 }
 
 /// The error as what it means of a bucket. `ours`: is it to be the instance's own?
@@ -218,6 +130,7 @@ pub fn judge(step: &'static str, error: Error, stderr: &[u8], bucket: &Bucket, o
                 match meaning {
                     Trouble::Unreachable => Error::Unreachable { step, field: bucket.field, said },
                     Trouble::Denied => Error::Denied { step, field: bucket.field, said },
+                    Trouble::Skewed => Error::Skewed { step, field: bucket.field, said },
                     Trouble::Full => Error::BucketFull(step, said),
                 }
             }
@@ -267,31 +180,5 @@ mod tests {
         let refused = "Stat(<config/>) returned error, retrying after 1s: Stat: Access Denied.";
         let mut retries = Retries::of(Duration::from_secs(5));
         assert!(!retries.hear(refused, start) && retries.hear(refused, start), "what is refused twice is refused");
-    }
-
-    #[test]
-    fn the_same_trouble_is_told_in_the_same_words() {
-        let said = |wait: &str| trouble(format!("Stat(<config/>) returned error, retrying after {wait}: Stat: Access Denied.").as_bytes());
-        assert_eq!(said("956.777435ms"), Some((Trouble::Denied, "Stat(<config/>): Stat: Access Denied.".to_owned())));
-        assert_eq!(said("956.777435ms"), said("41.2s"));
-    }
-
-    #[test]
-    fn what_servers_say_has_a_meaning() {
-        for (said, meant) in [
-            ("Fatal: unable to open config file: Stat: Access Denied.", Some(Trouble::Denied)),
-            ("The request signature we calculated does not match the signature you provided.", Some(Trouble::Denied)),
-            ("Save(<lock/1>) failed: Bucket quota exceeded", Some(Trouble::Full)),
-            ("Get \"https://s3/\": tls: failed to verify certificate: x509: signed by unknown authority", Some(Trouble::Unreachable)),
-            ("Get \"https://s3/\": dial tcp: lookup s3: no such host", Some(Trouble::Unreachable)),
-            ("subprocess pg_dump: connection to server failed: Connection refused", None),
-            (
-                "Load(<index/1>) returned error, retrying after 1s: EOF\nLoad(<index/1>) operation successful after 1 retries\nFatal: no",
-                None,
-            ),
-            ("Load(<index/1>) returned error, retrying after 1s: EOF\nsignal terminated received, cleaning up", Some(Trouble::Unreachable)),
-        ] {
-            assert_eq!(trouble(said.as_bytes()).map(|(meaning, _)| meaning), meant, "{said}");
-        }
     }
 }
