@@ -22,6 +22,18 @@ const NEEDED: &[(&str, &str)] = &[
 const TESTED_WITH: &[(&str, &str)] =
     &[("postgresql", "/usr/share/doc/postgresql"), ("postgresql-postgis", "/usr/share/doc/postgresql-postgis")];
 
+/// podman, and what it needs beside it to have pods, ports and control groups. `docs/without-kubernetes.md` names them too, but for runc:
+/// Debian's podman brings crun itself.
+const PODMAN: &[(&str, &str)] = &[
+    ("catatonit", "/usr/bin/catatonit"),
+    ("conmon", "/usr/bin/conmon"),
+    ("curl", "/usr/bin/curl"),
+    ("iptables", "/usr/sbin/iptables"),
+    ("netavark", "/usr/lib/podman/netavark"),
+    ("podman", "/usr/bin/podman"),
+    ("runc", "/usr/sbin/runc"),
+];
+
 /// Installs what clusters need and is missing; asks nobody, and nothing when all is there.
 pub fn install() -> Result<(), run::Error> {
     install_missing(NEEDED)
@@ -30,6 +42,11 @@ pub fn install() -> Result<(), run::Error> {
 /// Installs what tests without a cluster need and is missing.
 pub fn install_for_tests() -> Result<(), run::Error> {
     install_missing(TESTED_WITH)
+}
+
+/// Installs what a machine with podman needs and is missing.
+pub fn install_podman() -> Result<(), run::Error> {
+    install_missing(PODMAN)
 }
 
 fn install_missing(packages: &[(&'static str, &str)]) -> Result<(), run::Error> {

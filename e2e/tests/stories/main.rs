@@ -19,6 +19,7 @@ mod drift;
 mod examples;
 mod failed_start;
 mod full;
+mod handover;
 mod helm;
 mod import;
 mod killed;
