@@ -22,8 +22,7 @@ const NEEDED: &[(&str, &str)] = &[
 const TESTED_WITH: &[(&str, &str)] =
     &[("postgresql", "/usr/share/doc/postgresql"), ("postgresql-postgis", "/usr/share/doc/postgresql-postgis")];
 
-/// podman, and what it needs beside it to have pods, ports and control groups. `docs/without-kubernetes.md` names them too, but for runc:
-/// Debian's podman brings crun itself.
+/// podman, and what it needs beside it to have pods and ports; runc in place of crun, which takes no control groups of both versions at once.
 const PODMAN: &[(&str, &str)] = &[
     ("catatonit", "/usr/bin/catatonit"),
     ("conmon", "/usr/bin/conmon"),
@@ -71,4 +70,20 @@ pub fn archive() -> Result<Option<String>, run::Error> {
     let format = "$(REPO_URI) $(LABEL)";
     let targets = run::output(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
     Ok(targets.lines().filter_map(|line| line.split_once(' ')).find(|(_, label)| *label == "Debian").map(|(uri, _)| uri.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_for_a_bare_machine_installs_what_its_story_does() {
+        let page = include_str!("../../../docs/without-kubernetes.md");
+        let line = page.lines().find_map(|line| line.trim().strip_prefix("apt-get install "));
+        let mut told: Vec<&str> = line.expect("the page installs packages").split(' ').collect();
+        // What podman's package asks for itself.
+        told.extend(["conmon", "netavark", "runc"]);
+        told.sort_unstable();
+        assert_eq!(told, PODMAN.iter().map(|(package, _)| *package).collect::<Vec<_>>());
+    }
 }

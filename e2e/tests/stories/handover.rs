@@ -155,7 +155,8 @@ async fn is_configured(machine: &Machine, instance: &Instance) -> Outcome {
     let entries = [("encryption.password", String::from_utf8(key.0)?), (KEPT.0, KEPT.1.to_owned())];
     let wanted = conf::write(&entries.map(|(name, value)| (name.to_owned(), conf::Value::Text(value))).into());
     for line in wanted.lines() {
-        assert!(written.lines().any(|written| written == line), "dhis.conf lacks {line}: {written}");
+        let key = line.split(" = ").next();
+        assert!(written.lines().any(|written| written == line), "dhis.conf has no {key:?}, or another value");
     }
     Ok(())
 }
