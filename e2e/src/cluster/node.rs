@@ -83,6 +83,16 @@ pub fn load(process: FirstProcess, programs: &[PathBuf], archive: &Path) -> Resu
     Ok(name)
 }
 
+/// Writes an image of the node to an OCI archive.
+///
+/// # Errors
+/// When the node has no such image.
+pub fn save(process: FirstProcess, programs: &[PathBuf], image: &str, archive: &Path) -> Result<(), Error> {
+    // Without `--local` it was seen to end before the last of it was in the file.
+    run::output(ctr(process, programs).args(["export", "--local"]).arg(archive).arg(image))?;
+    Ok(())
+}
+
 /// Brings an image of a registry to the node, unless it is there. The machine fetches it: the cluster has no way out.
 ///
 /// # Errors

@@ -22,6 +22,17 @@ const NEEDED: &[(&str, &str)] = &[
 const TESTED_WITH: &[(&str, &str)] =
     &[("postgresql", "/usr/share/doc/postgresql"), ("postgresql-postgis", "/usr/share/doc/postgresql-postgis")];
 
+/// podman, and what it needs beside it to have pods and ports; runc in place of crun, which takes no control groups of both versions at once.
+const PODMAN: &[(&str, &str)] = &[
+    ("catatonit", "/usr/bin/catatonit"),
+    ("conmon", "/usr/bin/conmon"),
+    ("curl", "/usr/bin/curl"),
+    ("iptables", "/usr/sbin/iptables"),
+    ("netavark", "/usr/lib/podman/netavark"),
+    ("podman", "/usr/bin/podman"),
+    ("runc", "/usr/sbin/runc"),
+];
+
 /// Installs what clusters need and is missing; asks nobody, and nothing when all is there.
 pub fn install() -> Result<(), run::Error> {
     install_missing(NEEDED)
@@ -30,6 +41,11 @@ pub fn install() -> Result<(), run::Error> {
 /// Installs what tests without a cluster need and is missing.
 pub fn install_for_tests() -> Result<(), run::Error> {
     install_missing(TESTED_WITH)
+}
+
+/// Installs what a machine with podman needs and is missing.
+pub fn install_podman() -> Result<(), run::Error> {
+    install_missing(PODMAN)
 }
 
 fn install_missing(packages: &[(&'static str, &str)]) -> Result<(), run::Error> {
@@ -54,4 +70,20 @@ pub fn archive() -> Result<Option<String>, run::Error> {
     let format = "$(REPO_URI) $(LABEL)";
     let targets = run::output(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
     Ok(targets.lines().filter_map(|line| line.split_once(' ')).find(|(_, label)| *label == "Debian").map(|(uri, _)| uri.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_for_a_bare_machine_installs_what_its_story_does() {
+        let page = include_str!("../../../docs/without-kubernetes.md");
+        let line = page.lines().find_map(|line| line.trim().strip_prefix("apt-get install "));
+        let mut told: Vec<&str> = line.expect("the page installs packages").split(' ').collect();
+        // What podman's package asks for itself.
+        told.extend(["conmon", "netavark", "runc"]);
+        told.sort_unstable();
+        assert_eq!(told, PODMAN.iter().map(|(package, _)| *package).collect::<Vec<_>>());
+    }
 }

@@ -1,6 +1,5 @@
 //! A bucket on a real S3 server, beside the pods of our own cluster: in the network of its node, with a certificate of an authority of its own.
 
-use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -10,15 +9,16 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::PostParams;
-use nix::sched::{CloneFlags, setns};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use serde_json::{Value, json};
 
+use super::machine::in_network_of;
 use super::own::Own;
 use super::{Outcome, Story, wait};
 use crate::cluster::cache::Cache;
 use crate::cluster::network::NODE_ADDRESS;
 use crate::cluster::programs::{Program, VERSITYGW};
+use crate::cluster::state::FirstProcess;
 use crate::cluster::{build, files};
 
 const BUCKET: &str = "sets";
@@ -94,6 +94,11 @@ impl Bucket {
         Ok(())
     }
 
+    /// The certificate of its authority.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// What lets one in, by the names of the files that it is kept in.
     pub fn access(&self) -> [(&'static str, &'static str); 2] {
         [("accessKeyID", ACCESS_KEY), ("secretAccessKey", SECRET_KEY)]
@@ -104,6 +109,14 @@ impl Bucket {
     /// # Errors
     /// When it does not listen in time.
     pub async fn serve(&mut self, own: &Own) -> Outcome {
+        self.serve_in(own.process).await
+    }
+
+    /// Starts the server in the network of this process, which has the address.
+    ///
+    /// # Errors
+    /// When it does not listen in time.
+    pub async fn serve_in(&mut self, network: FirstProcess) -> Outcome {
         let place = |name: &str| self.folder.path().join(name);
         let mut command = Command::new(&self.program);
         command.args(["--port", &format!("{NODE_ADDRESS}:{}", self.port), "--quiet"]);
@@ -112,9 +125,9 @@ impl Bucket {
         command.arg("posix").arg("--sidecar").arg(place("sidecar")).arg(place("data"));
         command.env("ROOT_ACCESS_KEY_ID", ACCESS_KEY).env("ROOT_SECRET_ACCESS_KEY", SECRET_KEY);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.server = Some(in_network_of(own, move || command.spawn())?);
+        self.server = Some(in_network_of(network, move || command.spawn())?);
         let address = SocketAddr::from(self.address());
-        let answers = async || in_network_of(own, || TcpStream::connect(address)).map(drop);
+        let answers = async || in_network_of(network, || TcpStream::connect(address)).map(drop);
         Ok(wait::ask("the S3 server to listen", LIMIT, answers).await?)
     }
 
@@ -123,7 +136,7 @@ impl Bucket {
     /// # Errors
     /// When the node does not take it.
     pub fn neighbour(own: &Own) -> Outcome<(TcpListener, u16)> {
-        let listener = in_network_of(own, || TcpListener::bind((NODE_ADDRESS, 0)))?;
+        let listener = in_network_of(own.process, || TcpListener::bind((NODE_ADDRESS, 0)))?;
         let port = listener.local_addr()?.port();
         Ok((listener, port))
     }
@@ -164,17 +177,4 @@ impl Drop for Bucket {
     fn drop(&mut self) {
         let _ = self.end();
     }
-}
-
-/// Does something as if on the node: a thread has a network of its own, and what it begins has it as well.
-fn in_network_of<T: Send>(own: &Own, act: impl FnOnce() -> io::Result<T> + Send) -> Outcome<T> {
-    let network = File::open(format!("/proc/{}/ns/net", own.process.pid))?;
-    let acted = std::thread::scope(|scope| {
-        let thread = scope.spawn(move || {
-            setns(network, CloneFlags::CLONE_NEWNET)?;
-            act()
-        });
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread on the node panicked")))
-    });
-    Ok(acted?)
 }

@@ -85,7 +85,7 @@ impl Resolver for At {
 impl Door {
     /// The door of this host. Any certificate will do.
     pub fn new(site: &Site, host: &str) -> Self {
-        Self::with(site, host, TlsConfig::builder().disable_verification(true).build())
+        Self::with(site.ingress, host, TlsConfig::builder().disable_verification(true).build())
     }
 
     /// The door of this host, whose certificate must be this one or signed by it.
@@ -94,10 +94,15 @@ impl Door {
     /// When it is no certificate.
     pub fn trusting(site: &Site, host: &str, certificate: &str) -> Outcome<Self> {
         let root = Certificate::from_pem(certificate.as_bytes())?;
-        Ok(Self::with(site, host, TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).build()))
+        Ok(Self::with(site.ingress, host, TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).build()))
     }
 
-    fn with(site: &Site, host: &str, tls: TlsConfig) -> Self {
+    /// Of a DHIS2 that answers at this address itself, plain.
+    pub fn at(address: SocketAddr) -> Self {
+        Self::with([address; 2], &address.ip().to_string(), TlsConfig::default())
+    }
+
+    fn with(addresses: [SocketAddr; 2], host: &str, tls: TlsConfig) -> Self {
         let config = Agent::config_builder()
             .max_redirects(0)
             .http_status_as_error(false)
@@ -106,7 +111,7 @@ impl Door {
             .tls_config(tls)
             .build();
         let agent = |address| (Agent::with_parts(config.clone(), DefaultConnector::default(), At(address)), address);
-        let [plain, encrypted] = site.ingress.map(agent);
+        let [plain, encrypted] = addresses.map(agent);
         Self { host: host.to_owned(), plain, encrypted }
     }
 

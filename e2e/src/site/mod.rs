@@ -17,6 +17,7 @@ pub mod given;
 pub mod helm;
 pub mod inside;
 pub mod instance;
+pub mod machine;
 pub mod memory;
 pub mod objects;
 pub mod operator;

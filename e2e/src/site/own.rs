@@ -45,6 +45,14 @@ impl Own {
         node::name_too(self.process, &self.programs, image, name)
     }
 
+    /// Writes an image of the node to an OCI archive, for somebody else to load.
+    ///
+    /// # Errors
+    /// When the node has no such image.
+    pub fn save(&self, image: &str, archive: &Path) -> Result<(), node::Error> {
+        node::save(self.process, &self.programs, image, archive)
+    }
+
     /// Has the kubelet evict pods while less than so many percent of the memory are free.
     ///
     /// # Errors

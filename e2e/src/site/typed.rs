@@ -4,7 +4,31 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Outcome, Story};
-use crate::cluster::run;
+use crate::cluster::cache::Cache;
+use crate::cluster::programs::Program;
+use crate::cluster::{build, run};
+
+/// The commands that a document prints, of a part of it.
+pub fn commands(text: &str) -> String {
+    let blocks = text.split("\n```sh\n").skip(1);
+    blocks.filter_map(|part| part.split_once("```").map(|(block, _)| block)).collect()
+}
+
+/// The folder of restic, plain as its makers publish it.
+///
+/// # Errors
+/// When it can't be built.
+pub fn restic() -> Outcome<PathBuf> {
+    let program = Program::named("restic").ok_or("no module builds restic")?;
+    Ok(build::program(&Cache::locate()?, program)?)
+}
+
+/// The first number that follows these words.
+pub fn number_after(text: &str, words: &str) -> Option<u64> {
+    let (_, rest) = text.split_once(words)?;
+    let digits: String = rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
 
 impl Story {
     /// Runs commands in this folder, with kubectl and what is in `programs` on the search path.

@@ -20,6 +20,7 @@ mod drift;
 mod examples;
 mod failed_start;
 mod full;
+mod handover;
 mod hanging;
 mod helm;
 mod import;

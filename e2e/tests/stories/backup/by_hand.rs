@@ -1,15 +1,13 @@
 //! The documentation of a restore by hand, and what comes of it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use dhis2_e2e::cluster::build;
-use dhis2_e2e::cluster::cache::Cache;
-use dhis2_e2e::cluster::programs::Program;
 use dhis2_e2e::site::data::{self, Data};
 use dhis2_e2e::site::door::Door;
 use dhis2_e2e::site::instance::Instance;
+use dhis2_e2e::site::typed::{commands, number_after, restic};
 use dhis2_e2e::site::{Outcome, Story, checkout};
 
 use super::disaster;
@@ -49,10 +47,6 @@ pub async fn restore(story: &Story, instance: &Instance, door: &Door, data: &Dat
 fn parts(text: &str) -> [String; 3] {
     let begins = |title: &str| text.find(title).unwrap_or_else(|| panic!("docs/backup-by-hand.md lacks {title:?}"));
     let (back, farewell) = (begins("\n## 8. Back into an instance"), begins("\n## 9. Leave no trace"));
-    let commands = |text: &str| -> String {
-        let blocks = text.split("\n```sh\n").skip(1);
-        blocks.filter_map(|part| part.split_once("```").map(|(block, _)| block)).collect()
-    };
     let [out, back, farewell] = [&text[..back], &text[back..farewell], &text[farewell..]].map(commands);
     let known = |line: &&str| line.starts_with("by_hand()") || line.starts_with("IMAGE=");
     let known: Vec<&str> = out.lines().filter(known).collect();
@@ -64,19 +58,6 @@ fn parts(text: &str) -> [String; 3] {
 /// Runs commands of the documentation.
 fn shell(story: &Story, folder: &Path, script: &str) -> Outcome<String> {
     story.types(folder, &[restic()?], script)
-}
-
-/// The folder of restic, plain as its makers publish it.
-fn restic() -> Outcome<PathBuf> {
-    let program = Program::named("restic").ok_or("no module builds restic")?;
-    Ok(build::program(&Cache::locate()?, program)?)
-}
-
-/// The first number that follows these words.
-fn number_after(text: &str, words: &str) -> Option<u64> {
-    let (_, rest) = text.split_once(words)?;
-    let digits: String = rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
 }
 
 /// Rows, files, versions, digest of the key.
