@@ -70,6 +70,10 @@ e2e: ## every story on our own cluster, or on yours: KUBECONFIG=… DHIS2_IMAGE=
 e2e-long: ## stories that take long, on clusters of their own
 	cargo test --workspace --test stories -- --ignored --test-threads 1
 
+.PHONY: drill
+drill: ## lose everything but the bucket, and have it back: by the recovery sheet from the repository, from a copy, and without Kubernetes
+	cargo test --workspace --test stories -- --test-threads 3 --exact s3::s3 copies::copies handover::handover
+
 .PHONY: faults
 faults: ## kill the operator between any two of its writes, in every flow; FLOW=create POINT='1 POST secrets/play-admin' runs one
 	@$(RUN) dhis2-faults -- $(if $(FLOW),--flow $(FLOW)) $(if $(POINT),--point '$(POINT)')

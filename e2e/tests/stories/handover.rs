@@ -65,7 +65,7 @@ fn handover() {
         is_configured(&machine, &instance).await?;
         serves(&machine, &admin, &kept).await?;
         bucket.end()?;
-        survives_a_power_cut(&mut machine).await?;
+        survives_a_power_cut(&mut machine)?;
         serves(&machine, &admin, &kept).await?;
         machine.types(&[], &format!("cd /srv/dhis2\n{}", page.afterwards))?;
         let dump = fs::read(machine.disk("srv/dhis2/dhis2.dump"))?;
@@ -175,7 +175,7 @@ async fn serves(machine: &Machine, admin: &Account, kept: &Data) -> Outcome {
 }
 
 /// The machine loses its power while people work, and starts again, as systemd starts it.
-async fn survives_a_power_cut(machine: &mut Machine) -> Outcome {
+fn survives_a_power_cut(machine: &mut Machine) -> Outcome {
     let unit = fs::read_to_string(UNIT)?;
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).ok_or_else(|| format!("{UNIT} starts nothing"))?;
     machine.power_off()?;

@@ -123,6 +123,6 @@ fn without_kubernetes(page: &mut String, places: &[Place]) {
     let ca = if word(&place.s3, "/caSecretName").is_empty() { "" } else { " --cacert ca.crt" };
     let _ = write!(
         page,
-        "\nWITHOUT KUBERNETES\n\nWith restic and PostgreSQL alone; docs/backup-by-hand.md goes on from here.\n\n    export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… RESTIC_PASSWORD_FILE=key\n    restic --repo {address}{lookup}{ca} --no-lock dump --tag part=manifest latest /manifest.json > manifest.json\n"
+        "\nWITHOUT KUBERNETES\n\nOn one Linux server with restic, PostgreSQL and podman; docs/without-kubernetes.md goes on from here.\n\n    export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… RESTIC_PASSWORD_FILE=key\n    restic --repo {address}{lookup}{ca} --no-lock dump --tag part=manifest latest /manifest.json > manifest.json\n"
     );
 }
