@@ -198,11 +198,14 @@ fn restores() -> Vec<Flow> {
     let ask = || Act::Ask("back", json!({ "set": "play-backup-first" }));
     let restored = || [ready(json!({})), vec![ask(), Act::Until(Goal::Restore("back", "Done"))]].concat();
     let revert = || Act::Edit("Dhis2Restore", "back", json!({ "spec": { "revert": true } }));
+    let bucket = json!({ "bucket": "sets", "endpoint": "https://s3.example.org", "credentials": { "secretName": "other-s3" } });
+    let from = json!({ "from": { "repository": { "s3": bucket }, "passwordSecretName": "other-backup" } });
     let stuck = vec![Act::Ask("back", json!({ "set": STUCK })), Act::Until(Goal::Restore("back", "Building"))];
     let under_way = [ready(json!({})), stuck].concat();
     let gone = || vec![Act::Delete, Act::Until(Goal::Gone)];
     vec![
         flow("restore", ready(json!({})), vec![ask()]).to(Goal::Restore("back", "Done")),
+        flow("restore-from", ready(json!({})), vec![Act::Ask("back", from)]).to(Goal::Restore("back", "Done")),
         flow("restore-upgrade", ready(json!({})), vec![ask(), Act::Upgrade("OPERATOR_IMAGE", "dhis2-operator:next")])
             .to(Goal::Restore("back", "Done")),
         flow("restore-adopt", [restored(), gone()].concat(), vec![Act::Create(json!({ "adopt": true }))]),
