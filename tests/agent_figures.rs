@@ -105,12 +105,11 @@ fn backed_up_by_hand(pod: &Pod) {
 }
 
 fn restored_by_hand(from: &Pod, to: &Pod) {
-    // The new volume has what the operator notes of itself already, and so has the dump.
-    to.superuser().batch_execute("DROP SCHEMA dhis2_operator CASCADE").unwrap();
+    to.superuser().batch_execute("CREATE DATABASE by_hand OWNER dhis").unwrap();
     let mut dump = restic(from).args(["dump", "--path", "/dhis2.dump", "latest", "/dhis2.dump"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut pg_restore = Command::new(pod::postgresql("pg_restore"));
-    pg_restore.env("PGPASSWORD", pod::OWNER_PASSWORD).args(["--exit-on-error", "--no-owner", "--no-acl", "--host", &to.address]);
-    pg_restore.args(["--username", layout::OWNER_ROLE, "--dbname", layout::DATABASE]).stdin(dump.stdout.take().unwrap());
+    pg_restore.args(["--exit-on-error", "--no-privileges", "--dbname", "by_hand", "--username", layout::SUPERUSER, "--host"]);
+    pg_restore.arg(to.path(layout::SOCKETS)).stdin(dump.stdout.take().unwrap());
     output(&mut pg_restore);
     assert!(dump.wait().unwrap().success());
     let place = from.path(layout::FILES);

@@ -37,7 +37,7 @@ pub fn watches(namespace: Option<&str>) -> Vec<String> {
 }
 
 /// What shapes other objects is known before those are compared: the size of a volume, and whose Job is at work.
-pub const FIRST: [Kind; 3] = [Kind::PersistentVolumeClaim, Kind::Dhis2Backup, Kind::Dhis2RestoreTest];
+pub const FIRST: [Kind; 4] = [Kind::PersistentVolumeClaim, Kind::Dhis2Restore, Kind::Dhis2Backup, Kind::Dhis2RestoreTest];
 
 fn watch_name(kind: &str, namespace: Option<&str>) -> String {
     namespace.map_or_else(|| kind.to_owned(), |namespace| format!("{kind} in {namespace}"))

@@ -19,11 +19,8 @@ const NEEDED: &[(&str, &str)] = &[
 ];
 
 /// What tests without a cluster need: a PostgreSQL with PostGIS of the machine's own Debian, and what signs requests to an S3 server.
-const TESTED_WITH: &[(&str, &str)] = &[
-    ("curl", "/usr/bin/curl"),
-    ("postgresql", "/usr/share/doc/postgresql"),
-    ("postgresql-postgis", "/usr/share/doc/postgresql-postgis"),
-];
+const TESTED_WITH: &[(&str, &str)] =
+    &[("curl", "/usr/bin/curl"), ("postgresql", "/usr/share/doc/postgresql"), ("postgresql-postgis", "/usr/share/doc/postgresql-postgis")];
 
 /// podman, and what it needs beside it to have pods and ports; runc in place of crun, which takes no control groups of both versions at once.
 const PODMAN: &[(&str, &str)] = &[
