@@ -290,13 +290,16 @@ mod tests {
 
     #[test]
     fn what_watches_and_can_not_end_is_told_from_a_server_that_does_not_answer() {
-        let silence = |server: bool, watch: bool| {
+        let told = |server: bool, watch: bool, spec: Value| {
             let container = |name: &str, ready: bool| json!({"name": name, "started": true, "ready": ready, "state": {"running": {"startedAt": "2026-01-01T00:00:10Z"}}});
-            silence(&json!({"status": {
+            silence(&json!({"spec": spec, "status": {
                 "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:05:00Z"}],
                 "containerStatuses": [container("database", server), container("watch", watch)]
             }}))
         };
+        let silence = |server: bool, watch: bool| told(server, watch, json!({}));
+        let gates = json!({"readinessGates": [{"conditionType": "target-health.example.org/play"}]});
+        assert_eq!(told(true, true, gates), Some(Silence::Server), "who balances loads keeps it from being ready");
         assert_eq!(silence(true, true), Some(Silence::Node), "the kubelet would have told who is not ready");
         assert_eq!(silence(true, false), Some(Silence::Watch));
         assert_eq!(silence(false, false), Some(Silence::Server));

@@ -362,6 +362,13 @@ mod tests {
         assert_eq!(OURS, format!("app.kubernetes.io/managed-by={MANAGER}"));
     }
 
+    /// The Job of a restore was made a second time by a start that had not heard of the request.
+    #[test]
+    fn what_people_ask_for_is_known_before_what_it_shapes() {
+        let mut asked = <Kind as strum::IntoEnumIterator>::iter().filter(|kind| kind.of_people());
+        assert!(asked.all(|kind| crate::operator::controller::FIRST.contains(&kind)));
+    }
+
     #[test]
     fn what_a_start_finds_at_any_stage_is_known_as_wanted() {
         let stages = fixture::STAGES.map(|stage| Instance { stage, ..fixture::plain() });
