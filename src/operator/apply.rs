@@ -355,10 +355,10 @@ impl Writer<'_> {
     fn learn(&self, wish: &Wanted, object: &DynamicObject, written: bool) -> Brought {
         let satisfied: Option<Arc<str>> = wish.is_satisfied_by(object).then(|| wish.digest().into());
         let slot: Slot = slot::reduce(wish.kind, object, satisfied.clone());
-        let uid = slot.uid.clone();
+        let (uid, version) = (slot.uid.clone(), slot.version);
         let known = !self.world.put(self.key, wish.kind, &wish.name, slot);
         if let Some(digest) = satisfied.filter(|_| known) {
-            self.world.satisfied(self.key, wish.kind, &wish.name, &digest);
+            self.world.satisfied(self.key, wish.kind, &wish.name, (&uid, version), &digest);
         }
         Brought { written, made: recorded(wish.kind, &wish.name, &uid) }
     }

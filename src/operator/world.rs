@@ -89,9 +89,12 @@ impl World {
         }
     }
 
-    /// Records that an object with this content satisfies a wish, although the object did not change.
-    pub fn satisfied(&self, key: &Key, kind: Kind, name: &str, digest: &str) {
-        if let Some(slot) = self.lock().get_mut(key).and_then(|known| known.children.get_mut(kind, name)) {
+    /// Records that an object satisfies a wish as it was at this version, although it did not change. Of one that has changed since, that
+    /// says nothing.
+    pub fn satisfied(&self, key: &Key, kind: Kind, name: &str, (uid, version): (&str, u64), digest: &str) {
+        let mut instances = self.lock();
+        let known = instances.get_mut(key).and_then(|known| known.children.get_mut(kind, name));
+        if let Some(slot) = known.filter(|slot| &*slot.uid == uid && slot.version == version) {
             slot.satisfied = Some(digest.into());
         }
     }

@@ -186,6 +186,11 @@ impl Connection {
                 tokio::time::sleep(time).await;
                 self.let_in(request, &asked).await
             }
+            Fall::Late(time) => {
+                let answer = whole_answer(self.let_in(request, &asked).await?).await?;
+                tokio::time::sleep(time).await;
+                Ok(answer)
+            }
             Fall::Silence => {
                 self.silent.store(true, Ordering::Relaxed);
                 std::future::pending().await

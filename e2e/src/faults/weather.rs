@@ -130,6 +130,8 @@ pub enum Fall {
     Pass,
     /// It takes so much longer.
     Slow(Duration),
+    /// It is carried out at once, and its answer takes so much longer.
+    Late(Duration),
     /// It is accepted and never answered.
     Silence,
     /// The connection breaks before it is sent on.

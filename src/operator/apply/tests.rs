@@ -57,23 +57,34 @@ fn service() -> Wanted {
 }
 
 /// Brings the Service `play` about where this is there and that is known. Returns what went wrong, the requests, the world.
-async fn bring(there: Option<Value>, observed: Observed) -> (Option<Error>, Vec<String>, World) {
-    bring_until(there, observed, usize::MAX).await
+async fn bring(there: Option<Value>, observed: Observed) -> (Option<Error>, Vec<String>, Arc<World>) {
+    bring_while(there, observed, Leadership::until_told().1, |_, _| ()).await
 }
 
 /// The same by somebody who leads until so many requests were sent.
-async fn bring_until(there: Option<Value>, observed: Observed, last: usize) -> (Option<Error>, Vec<String>, World) {
-    let store: Store = Arc::new(Mutex::new((there, Vec::new())));
+async fn bring_until(there: Option<Value>, observed: Observed, last: usize) -> (Option<Error>, Vec<String>, Arc<World>) {
     let (term, leadership) = Leadership::until_told();
-    let leads_until = move |sent: usize| {
+    let leads_until = move |sent: usize, _: &World| {
         if sent == last {
             term.send_replace(None);
         }
     };
-    leads_until(0);
+    bring_while(there, observed, leadership, leads_until).await
+}
+
+/// The same, while something happens after so many requests, before the answer of the last one is taken in.
+async fn bring_while(
+    there: Option<Value>,
+    observed: Observed,
+    leadership: Leadership,
+    happens: impl Fn(usize, &World) + Send + Sync + 'static,
+) -> (Option<Error>, Vec<String>, Arc<World>) {
+    let store: Store = Arc::new(Mutex::new((there, Vec::new())));
+    let (world, secrets, contests) = (Arc::new(World::default()), Secrets::default(), Contests::default());
+    happens(0, &world);
     let client = {
-        let store = store.clone();
-        let answered = Arc::new(leads_until);
+        let (store, world) = (store.clone(), world.clone());
+        let answered = Arc::new(move |sent: usize| happens(sent, &world));
         let server = tower::service_fn(move |request| {
             let (store, answered) = (store.clone(), answered.clone());
             async move {
@@ -84,7 +95,6 @@ async fn bring_until(there: Option<Value>, observed: Observed, last: usize) -> (
         });
         Client::new(server, "demo")
     };
-    let (world, secrets, contests) = (World::default(), Secrets::default(), Contests::default());
     let key = Key { namespace: "demo".into(), name: "play".into() };
     for (kind, name, slot) in observed.children.iter() {
         world.put(&key, kind, name, slot.clone());
@@ -123,6 +133,29 @@ async fn an_object_that_lost_its_label_is_repaired_where_it_is_met() {
     let children = world.children(&key);
     let slot = children.get(Kind::Service, "play").unwrap();
     assert_eq!(slot.satisfied.as_deref(), Some(&*service().digest()));
+}
+
+/// A rival's change of an object, told by the watch before the answer to our own write was taken in, passed for ours.
+#[tokio::test]
+async fn an_answer_does_not_speak_for_what_came_after_it() {
+    let key = Key { namespace: "demo".into(), name: "play".into() };
+    let rival = |version| {
+        let key = key.clone();
+        move |sent: usize, world: &World| {
+            if sent == 4 {
+                world.put(&key, Kind::Service, "play", Slot { version, ..owned("uid-of-service", "uid-1", Facts::Plain) });
+            }
+        }
+    };
+    // The write of ours is of version 9.
+    for (version, satisfied) in [(8, true), (9, true), (10, false)] {
+        let leadership = Leadership::until_told().1;
+        let (error, requests, world) = bring_while(Some(edited()), Observed::default(), leadership, rival(version)).await;
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(requests.len(), 4);
+        let known = world.children(&key).get(Kind::Service, "play").unwrap().satisfied.is_some();
+        assert_eq!(known, satisfied, "when a change of version {version} is known");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::play::{self, Sky};
 use super::report::Report;
 use super::sky::{self, Entry};
 use super::stage::Stage;
-use super::{beside, election, namespace, past, server};
+use super::{beside, election, namespace, overtaken, past, server};
 use crate::site::{Outcome, chain};
 
 /// A storm.
@@ -41,8 +41,9 @@ pub enum How {
 /// All storms.
 pub fn all() -> Vec<Storm> {
     let requests = [sky::requests(), sky::refusals(), sky::watches(), sky::silences()].concat();
-    let told: [(_, _, _, Scripted); 10] = [
+    let told: [(_, _, _, Scripted); 11] = [
         ("silent-one", "F11", "what is asked about one instance is never answered; told is when another one is done", beside::silent),
+        ("overtaken", "F2", "what was repaired is changed again before the answer to the repair is back", overtaken::by_somebody),
         ("past-change", "F9", "after a start lists are as before a change that is done", past::before_change),
         ("past-create", "F9", "after a start lists are as before a step that is done", past::before_steps),
         ("past-delete", "F9", "after a start lists have an instance that is gone", past::before_delete),

@@ -5,6 +5,7 @@ pub mod all;
 pub mod beside;
 pub mod election;
 pub mod namespace;
+pub mod overtaken;
 pub mod past;
 pub mod play;
 pub mod replica;

@@ -167,6 +167,13 @@ impl<'s> Scene<'s> {
         self.stage.ground.ledger.object(&self.namespace, kind, name)
     }
 
+    /// When an object was told to have changed in the part with the storm.
+    pub fn changes(&self, kind: &str, name: &str) -> Vec<Instant> {
+        let records = self.stage.ground.ledger.records(&self.namespace);
+        let of_it = records.iter().skip(self.from).filter(|record| record.kind == kind && record.object.name_any() == name);
+        of_it.map(|record| record.at).collect()
+    }
+
     fn quiet_for(&self) -> Duration {
         let writers = self.replicas.iter().map(|replica| replica.proxy.gate.quiet_for().min(replica.awake_for()));
         writers.chain([self.stage.ground.ledger.quiet_for(&self.namespace)]).min().unwrap_or_default()
