@@ -12,6 +12,9 @@ use crate::cluster::cache::hex;
 /// Name of the organisation unit.
 pub const UNIT: &str = "Clínica São João 診療所";
 
+/// How long the ingress controller may take to see that DHIS2 is there again.
+const OPEN: Duration = Duration::from_secs(30);
+
 /// How long DHIS2 may take to store an upload that it has accepted.
 const STORED: Duration = Duration::from_mins(1);
 
@@ -31,6 +34,7 @@ pub struct Data {
 /// # Errors
 /// When DHIS2 does not take it.
 pub async fn put(door: &Door, admin: &Account) -> Outcome<Data> {
+    door.opens(Scheme::Http, OPEN).await?;
     let (door, admin) = (door.clone(), admin.clone());
     let data = tokio::task::spawn_blocking({
         let (door, admin) = (door.clone(), admin.clone());
@@ -56,6 +60,16 @@ fn create(door: &Door, admin: &Account) -> Outcome<Data> {
 fn uid(body: &str, pointer: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).ok()?;
     body.pointer(pointer)?.as_str().map(str::to_owned)
+}
+
+/// The door opens, and DHIS2 gives it back.
+///
+/// # Errors
+/// What it says instead.
+pub async fn is_there(door: &Door, admin: &Account, data: &Data) -> Outcome {
+    door.opens(Scheme::Http, OPEN).await?;
+    let (door, admin, data) = (door.clone(), admin.clone(), data.clone());
+    Ok(tokio::task::spawn_blocking(move || check(&door, &admin, &data)).await??)
 }
 
 /// Whether DHIS2 still gives it back.

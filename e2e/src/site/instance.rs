@@ -112,9 +112,9 @@ impl Story {
 }
 
 impl Story {
-    /// The same where a story has several instances, or DHIS2 twice for a while: the stand-in takes less of the node's memory.
+    /// The same for one of several that share the node: the stand-in asks for less of it.
     pub fn small_manifest(&self, name: &str, more: &Value) -> Value {
-        let mut spec = if self.site.is_stand_in() { json!({ "resources": { "memory": "1Gi" } }) } else { json!({}) };
+        let mut spec = if self.site.is_stand_in() { json!({ "resources": { "memory": "1Gi", "cpu": "50m" } }) } else { json!({}) };
         merge(&mut spec, more);
         self.manifest(name, &spec)
     }

@@ -30,8 +30,10 @@ pub struct Story {
     pub began: Instant,
 }
 
-/// Runs a story in namespaces of its own. They go when it ends well; when it fails, what is in them is
-/// collected first, and they stay until the next run.
+/// With it the namespaces of a story that failed stay until the next run. They take of the node what others ask for.
+const KEEP: &str = "E2E_KEEP";
+
+/// Runs a story in namespaces of its own, which go with it; when it fails, what is in them is collected first.
 ///
 /// # Errors
 /// What the story says.
@@ -57,6 +59,11 @@ where
             }
             Err(error) => {
                 let folder = collect::collect(&story);
+                if std::env::var_os(KEEP).is_none()
+                    && let Err(error) = story.end().await
+                {
+                    story.tell(&format!("its namespaces did not go: {}", chain(error.as_ref())));
+                }
                 Err(format!("story {name} failed after {seconds:.1} s: {error}\n  what was seen is in {}", folder.display()))
             }
         }

@@ -84,8 +84,7 @@ impl Play<'_> {
     /// What people had is there; what came after the set is there or not.
     async fn is_there(&self, later: bool) -> Outcome {
         self.door.opens(Scheme::Http, BACK).await?;
-        let (door, admin, data) = (self.door.clone(), self.admin.clone(), self.data.clone());
-        tokio::task::spawn_blocking(move || data::check(&door, &admin, &data)).await??;
+        data::is_there(&self.door, &self.admin, &self.data).await?;
         assert_eq!(data::has_later(self.story, "play")?, later, "what was entered after the set");
         Ok(())
     }
@@ -148,8 +147,6 @@ impl Play<'_> {
         wait::until(&copy.api, "copy", "the copy to be settled", 2 * BACK, settled).await?;
         let door = Door::new(&self.story.site, &copy.host);
         door.opens(Scheme::Http, BACK).await?;
-        let (admin, data) = (self.admin.clone(), self.data.clone());
-        tokio::task::spawn_blocking(move || data::check(&door, &admin, &data)).await??;
-        Ok(())
+        data::is_there(&door, &self.admin, &self.data).await
     }
 }

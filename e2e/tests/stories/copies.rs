@@ -8,7 +8,7 @@ use std::time::Duration;
 use dhis2_e2e::cluster::run;
 use dhis2_e2e::site::bucket::Bucket;
 use dhis2_e2e::site::data;
-use dhis2_e2e::site::door::{Door, Scheme};
+use dhis2_e2e::site::door::Door;
 use dhis2_e2e::site::drill;
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
@@ -56,7 +56,6 @@ fn copies() {
         is_told(&instance, "Recoverable", "NotVerifiedYet", "").await?;
 
         let door = Door::new(&story.site, &instance.host);
-        door.opens(Scheme::Http, Duration::from_secs(30)).await?;
         let admin = instance.admin().await?;
         back_by_the_copy(&story, &instance, &last.set).await?;
         let kept = data::put(&door, &admin).await?;
@@ -65,8 +64,7 @@ fn copies() {
         let safe = drill::Safe::of(&story, &bucket, "COPY AWAY", "secret/play-backup secret/away-key secret/s3-ca")?;
         drill::everything_is_lost(&story).await?;
         drill::the_sheet_brings_it_back(&story, &safe, &instance).await?;
-        door.opens(Scheme::Http, Duration::from_secs(30)).await?;
-        tokio::task::spawn_blocking(move || data::check(&door, &admin, &kept)).await??;
+        data::is_there(&door, &admin, &kept).await?;
         goes_on_behind_another_repository(&story, &instance, "after-drill").await?;
 
         instance.change(&json!({ "backup": { "copies": null } })).await?;

@@ -92,10 +92,8 @@ async fn full_files(story: &Story, instance: &Instance, door: &Door, admin: &Acc
     wait::ask("uploads to be refused", SOON, refused).await?;
     instance.change(&size("files", "800Mi")).await?;
     instance.settled().await?;
-    door.opens(Scheme::Http, LIMIT).await?;
     let now = data::put(door, admin).await?;
-    let (door, admin) = (door.clone(), admin.clone());
-    Ok(tokio::task::spawn_blocking(move || data::check(&door, &admin, &now)).await??)
+    data::is_there(door, admin, &now).await
 }
 
 /// As after an error of the disk below it.

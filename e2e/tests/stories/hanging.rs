@@ -93,10 +93,7 @@ impl<'a> Upgrade<'a> {
             holds(seen, "Ready") && running == Some(version)
         };
         self.until(&format!("{version} to serve"), serves).await?;
-        self.door.opens(Scheme::Http, Duration::from_secs(30)).await?;
-        let (door, admin, data) = (self.door.clone(), self.admin.clone(), self.data.clone());
-        tokio::task::spawn_blocking(move || data::check(&door, &admin, &data)).await??;
-        Ok(())
+        data::is_there(&self.door, &self.admin, &self.data).await
     }
 
     async fn holds(&self, newest: &str) -> Outcome {

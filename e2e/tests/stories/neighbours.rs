@@ -215,8 +215,7 @@ async fn nobody_opens_anothers(residents: &[Resident]) -> Outcome {
         for (there, other) in residents.iter().enumerate() {
             assert_eq!(home.door.lets_in(Scheme::Http, &other.account).await, Ok(here == there), "password of {there} at door {here}");
         }
-        let (door, account, data) = (home.door.clone(), home.account.clone(), home.data.clone());
-        tokio::task::spawn_blocking(move || data::check(&door, &account, &data)).await??;
+        data::is_there(&home.door, &home.account, &home.data).await?;
         let (door, account, data) = (home.door.clone(), home.account.clone(), residents[(here + 1) % residents.len()].data.clone());
         let foreign = tokio::task::spawn_blocking(move || data::check(&door, &account, &data)).await?;
         assert!(foreign.is_err(), "what was put into one instance is in another");

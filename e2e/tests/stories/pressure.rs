@@ -36,8 +36,7 @@ fn pressure() {
         story.tell(&format!("told {:.1} s after the eviction", after.as_secs_f32()));
         own.evict_below(1)?;
         instance.settled().await?;
-        door.opens(Scheme::Http, BACK).await?;
-        Ok(tokio::task::spawn_blocking(move || data::check(&door, &admin, &before)).await??)
+        data::is_there(&door, &admin, &before).await
     });
 }
 

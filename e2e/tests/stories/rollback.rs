@@ -53,9 +53,9 @@ fn rollback() {
         a_volume_that_is_too_small(&story, &instance, &newest).await?;
         rehearsed_in_vain(&story, &instance, &newest).await?;
         rolled_back(&story, &instance, &older, &newest).await?;
-        crate::upgrade::is_there(&door, &admin, &data).await?;
+        data::is_there(&door, &admin, &data).await?;
         mended(&story, &instance, &older, &newest).await?;
-        crate::upgrade::is_there(&door, &admin, &data).await
+        data::is_there(&door, &admin, &data).await
     });
 }
 

@@ -52,20 +52,14 @@ fn s3() {
         is_proven(&story, &instance).await?;
         reaches_the_bucket_only(&story, &own, &bucket).await?;
         restored(&story, &instance).await?;
-        door.opens(Scheme::Http, Duration::from_secs(30)).await?;
-        let check = {
-            let (door, admin) = (door.clone(), admin.clone());
-            move || data::check(&door, &admin, &kept)
-        };
-        tokio::task::spawn_blocking(check.clone()).await??;
+        data::is_there(&door, &admin, &kept).await?;
 
         let safe = drill::Safe::of(&story, &bucket, "REPOSITORY", "secret/play-backup secret/s3-ca")?;
         safe.is_told(&story, &instance).await?;
         is_held_against_what_was_asked(&story, &instance).await?;
         drill::everything_is_lost(&story).await?;
         drill::the_sheet_brings_it_back(&story, &safe, &instance).await?;
-        door.opens(Scheme::Http, Duration::from_secs(30)).await?;
-        tokio::task::spawn_blocking(check).await??;
+        data::is_there(&door, &admin, &kept).await?;
         let password = |account: &Account| account.basic();
         assert_eq!(password(&instance.admin().await?), password(&admin), "another password is told");
         drill::backups_go_on(&story, &instance).await

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use dhis2_e2e::site::data::{self, Data};
-use dhis2_e2e::site::door::{Account, Door, Scheme};
+use dhis2_e2e::site::data;
+use dhis2_e2e::site::door::{Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
@@ -39,9 +39,9 @@ fn upgrade() {
         let admin = instance.admin().await?;
         let data = data::put(&door, &admin).await?;
         let set = backed_up_and_upgraded(&story, &instance, newest).await?;
-        is_there(&door, &admin, &data).await?;
+        data::is_there(&door, &admin, &data).await?;
         back_to_the_old_version(&story, &instance, older, &set).await?;
-        is_there(&door, &admin, &data).await?;
+        data::is_there(&door, &admin, &data).await?;
         Box::pin(blocked_without_a_backup(&story, &instance, newest)).await
     });
 }
@@ -49,13 +49,6 @@ fn upgrade() {
 /// As the operator writes it: a hotfix of none is left out.
 pub fn as_told(version: &str) -> String {
     version.parse::<Version>().map_or_else(|_| version.to_owned(), |version| version.to_string())
-}
-
-/// The organisation unit and the file are there.
-pub async fn is_there(door: &Door, admin: &Account, data: &Data) -> Outcome {
-    door.opens(Scheme::Http, Duration::from_secs(30)).await?;
-    let (door, admin, data) = (door.clone(), admin.clone(), data.clone());
-    Ok(tokio::task::spawn_blocking(move || data::check(&door, &admin, &data)).await??)
 }
 
 fn running(seen: &Dhis2Instance) -> Option<&str> {
