@@ -59,7 +59,8 @@ check: ## find what make generate would change in crds/ and docs/reference.md; a
 .PHONY: unit
 unit: ## every test that needs no cluster, with a real PostgreSQL, restic and Helm
 	@$(DHIS2_CLUSTER) tools
-	cargo test --workspace -- --test-threads 4
+	@# Those of the agent wait more than they work.
+	cargo test --workspace -- --test-threads 6
 
 .PHONY: e2e
 e2e: ## every story on our own cluster, or on yours: KUBECONFIG=… DHIS2_IMAGE=… OPERATOR_IMAGE=… E2E_HTTP=… E2E_HTTPS=…
@@ -102,7 +103,7 @@ bench-quick: ## what a hundred instances cost, in a minute; fails when that is m
 .PHONY: figures
 figures: ## what backups and restores cost beside the same by hand, with 2 GiB of rows; takes half an hour (FIGURES_MIB=200)
 	@$(DHIS2_CLUSTER) tools
-	cargo test --release --test agent_figures -- --ignored --nocapture
+	cargo test --release --test agent figures -- --ignored --nocapture
 
 .PHONY: soak
 soak: ## two hours with a thousand instances, a change a second, cut connections and other leaders (SOAK="--instances 100 --time 300 --term 60")

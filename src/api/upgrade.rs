@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 )]
 pub struct Upgrade {
     /// `true`: before anything is stopped the image is looked at, whether it is there and holds that version, the volume of the database, whether it
-    /// takes the largest table a second time, as some migrations need, and a backup set is made while the old version serves. What fails is tried
+    /// has room where a migration is known to copy a table (to 2.43: `event`), and a backup set is made while the old version serves. What fails is tried
     /// again every ten minutes and when the resource changes, and the old version serves on. `false`: the new version is started at once. Default true.
     #[serde(default = "yes")]
     pub backup: bool,

@@ -3,6 +3,7 @@
 pub mod conf;
 pub mod defects;
 pub mod derived;
+pub mod migrations;
 pub mod parameters;
 pub mod password;
 pub mod postgresql;

@@ -54,6 +54,11 @@ pub fn newer(used: Option<Version>, schema: Option<&str>, asked: Version) -> Opt
 }
 
 impl Line {
+    /// The line `2.<major>`.
+    pub const fn of(major: u16) -> Self {
+        Self(major)
+    }
+
     /// The line of a schema version of `flyway_schema_history`: DHIS2 numbers its migrations `2.<major>.<n>`
     /// (dhis2-core, `db/migration/2.42/V2_42_47__…`). `None` for a text of another shape.
     pub fn of_schema(version: &str) -> Option<Self> {

@@ -119,11 +119,11 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
             log.info("the set exists already");
             manifest::read(&repository, &snapshot.id)?
         }
-        None => match steps::make(&repository, &set, arguments, paths, log, reports) {
+        None => match steps::make((&repository, &snapshots), &set, arguments, paths, log, reports) {
             Err(error) if error.reason() == Some(Refusal::RepositoryFull) && !arguments.keep.append_only => {
                 log.warn(&format!("{}: removing old sets, then trying once more", told(&error)));
                 make_room(&repository, &snapshots, arguments, &pending, log);
-                steps::make(&repository, &set, arguments, paths, log, reports)?
+                steps::make((&repository, &repository.snapshots()?), &set, arguments, paths, log, reports)?
             }
             made => made?,
         },

@@ -31,6 +31,8 @@ const NAMED: usize = 10;
 /// What the steps have in common.
 struct Making<'a> {
     repository: &'a Repository,
+    /// What was there before.
+    earlier: &'a [Snapshot],
     label: Label<'a>,
     paths: &'a Paths,
     log: Log,
@@ -48,15 +50,22 @@ struct Dumped {
     without_file: Vec<String>,
 }
 
-/// Makes the set of this name.
-pub fn make(repository: &Repository, set: &str, arguments: &Backup, paths: &Paths, log: Log, reports: &Message) -> Result<Manifest, Error> {
+/// Makes the set of this name in a repository, which has these snapshots.
+pub fn make(
+    (repository, earlier): (&Repository, &[Snapshot]),
+    set: &str,
+    arguments: &Backup,
+    paths: &Paths,
+    log: Log,
+    reports: &Message,
+) -> Result<Manifest, Error> {
     let label = Label { set, instance: &arguments.instance, name: &arguments.name };
-    let mut making = Making { repository, label, paths, log, seconds: BTreeMap::new() };
+    let mut making = Making { repository, earlier, label, paths, log, seconds: BTreeMap::new() };
     let before = making.timed("files", |making| making.files(Part::Files))?;
     let dumped = making.timed("dump", |making| making.dump(arguments, reports))?;
     let after = making.timed("filesAgain", |making| making.files(Part::FilesAgain))?;
     let mut manifest = making.manifest(arguments, &before, dumped, &after)?;
-    manifest.shrunk = making.shrunk(arguments, &manifest)?;
+    manifest.shrunk = making.shrunk(arguments, &manifest);
     let text = serde_json::to_vec_pretty(&manifest).map_err(Error::Manifest)?;
     let build = |restic: &mut Command| {
         label.mark(restic, Part::Manifest);
@@ -177,9 +186,8 @@ impl Making<'_> {
     }
 
     /// Held against what the sets before it say.
-    fn shrunk(&self, arguments: &Backup, manifest: &Manifest) -> Result<Option<manifest::Shrunk>, Error> {
-        let snapshots = self.repository.snapshots()?;
-        let manifests = || snapshots.iter().filter(|snapshot| snapshot.is_manifest());
+    fn shrunk(&self, arguments: &Backup, manifest: &Manifest) -> Option<manifest::Shrunk> {
+        let manifests = || self.earlier.iter().filter(|snapshot| snapshot.is_manifest());
         // One that can't be read is the restore test's to tell.
         let read =
             |snapshot: &Snapshot| manifest::read(self.repository, &snapshot.id).inspect_err(|error| self.log.warn(&told(error))).ok();
@@ -189,7 +197,7 @@ impl Making<'_> {
             let names = [Some(shrunk.than.as_str()), accepted];
             known.extend(manifests().filter(|manifest| manifest.set().is_some() && names.contains(&manifest.set())).filter_map(read));
         }
-        Ok(sane::base(&known, accepted).and_then(|base| sane::shrunk(base, manifest)))
+        sane::base(&known, accepted).and_then(|base| sane::shrunk(base, manifest))
     }
 
     fn volumes(&self) -> Result<BTreeMap<String, volume::Space>, Error> {

@@ -70,7 +70,7 @@ pub fn check(arguments: &Check, paths: &Paths, log: Log, reports: &Message) -> R
     let key = secret::read_optional(&paths.of(layout::ENCRYPTION_PASSWORD))?;
     let mut client = reach::wait(&arguments.database, user.reveal(), &password, log, reports)?;
     let found = database::fits(&mut client, &arguments.instance, key.as_ref(), version)?;
-    arguments.volume_bytes.map_or(Ok(()), |volume| space::suffices(&mut client, volume, version))?;
+    arguments.volume_bytes.map_or(Ok(()), |volume| space::suffices(&mut client, volume, &found, version))?;
     if !arguments.only {
         identity::write_last_started(&mut client, version).map_err(database::Error::Write)?;
     }

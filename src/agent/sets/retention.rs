@@ -93,8 +93,10 @@ pub struct Kept {
 
 /// Removes what is not to be kept. Whatever becomes of it, the sets in the repository count.
 pub fn apply(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -> Result<Kept, restic::Error> {
-    let (retention, trouble) = match remove(repository, rules, pending, log) {
-        Ok(()) => (Retention::Done, None),
+    let before = repository.snapshots()?;
+    let (retention, trouble) = match remove(repository, &before, rules, pending, log) {
+        Ok(Removed::Nothing) => return Ok(of(&before, Retention::Done, None)),
+        Ok(Removed::Some) => (Retention::Done, None),
         Err(Error::Restic(restic::Error::Locked(_))) => {
             let trouble = "old sets are left for the next backup, since somebody else uses the repository".to_owned();
             (Retention::Postponed, Some(trouble))
@@ -120,52 +122,63 @@ pub fn leave(repository: &Repository) -> Result<Kept, restic::Error> {
 }
 
 fn kept(repository: &Repository, retention: Retention, trouble: Option<String>) -> Result<Kept, restic::Error> {
-    let snapshots = repository.snapshots()?;
+    Ok(of(&repository.snapshots()?, retention, trouble))
+}
+
+fn of(snapshots: &[Snapshot], retention: Retention, trouble: Option<String>) -> Kept {
     let manifests: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).collect();
     let oldest = manifests.iter().map(|manifest| manifest.time).min();
     let sets = manifests.iter().filter_map(|manifest| manifest.set()).collect::<BTreeSet<_>>().len();
-    Ok(Kept {
+    Kept {
         retention,
         trouble,
         sets: u64::try_from(sets).unwrap_or(u64::MAX),
         oldest: oldest.map(|time| format!("{time:.0}")).unwrap_or_default(),
-    })
+    }
 }
 
 /// Makes room for a set that found none: what is not to be kept goes, then every pack that nothing uses. No pack is written anew,
 /// which would take space itself.
 pub fn make_room(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -> Result<(), Error> {
-    forget_surplus(repository, rules, pending, log)?;
+    forget_surplus(repository, &repository.snapshots()?, rules, pending, log)?;
     let prune = |command: &mut Command| _ = command.args(["prune", "--max-repack-size=0"]);
     repository.run("free space in the full repository", prune, None, PATIENCE)?;
     Ok(())
 }
 
-fn remove(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -> Result<(), Error> {
-    forget_surplus(repository, rules, pending, log)?;
+/// Whether any snapshot went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    Nothing,
+    Some,
+}
+
+fn remove(repository: &Repository, snapshots: &[Snapshot], rules: Rules<'_>, pending: &Path, log: Log) -> Result<Removed, Error> {
+    let removed = forget_surplus(repository, snapshots, rules, pending, log)?;
     if pending.exists() {
         log.info("freeing space in the repository");
         repository.run("free space in the repository", |command| _ = command.arg("prune"), None, PATIENCE)?;
         fs::remove_file(pending).map_err(|error| Error::Note(pending.to_owned(), error))?;
     }
-    Ok(())
+    Ok(removed)
 }
 
-fn forget_surplus(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -> Result<(), Error> {
+fn forget_surplus(repository: &Repository, snapshots: &[Snapshot], rules: Rules<'_>, pending: &Path, log: Log) -> Result<Removed, Error> {
     if repository.keeps_locks() {
         return Err(Error::LocksStay);
     }
-    let (snapshots, now) = (repository.snapshots()?, Timestamp::now());
-    are_past(&snapshots, now)?;
-    let plan = plan(&snapshots, &surplus(repository, rules)?, rules, now);
-    if !plan.manifests.is_empty() || !plan.parts.is_empty() {
-        log.info(&format!("removing {} sets, {} snapshots of sets that are no more", plan.manifests.len(), plan.parts.len()));
-        // Written before anything is forgotten: a run that is killed before it has pruned leaves the note for the next one.
-        File::create(pending).and_then(|file| file.sync_all()).map_err(|error| Error::Note(pending.to_owned(), error))?;
-        forget(repository, "forget the manifests of old sets", &plan.manifests)?;
-        forget(repository, "forget the parts of old sets", &plan.parts)?;
+    let now = Timestamp::now();
+    are_past(snapshots, now)?;
+    let plan = plan(snapshots, &surplus(repository, rules)?, rules, now);
+    if plan.manifests.is_empty() && plan.parts.is_empty() {
+        return Ok(Removed::Nothing);
     }
-    Ok(())
+    log.info(&format!("removing {} sets, {} snapshots of sets that are no more", plan.manifests.len(), plan.parts.len()));
+    // Written before anything is forgotten: a run that is killed before it has pruned leaves the note for the next one.
+    File::create(pending).and_then(|file| file.sync_all()).map_err(|error| Error::Note(pending.to_owned(), error))?;
+    forget(repository, "forget the manifests of old sets", &plan.manifests)?;
+    forget(repository, "forget the parts of old sets", &plan.parts)?;
+    Ok(Removed::Some)
 }
 
 fn forget(repository: &Repository, step: &'static str, ids: &[String]) -> Result<(), Error> {

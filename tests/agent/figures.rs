@@ -1,18 +1,14 @@
 //! What backups and restores cost, beside the same by hand: `make figures`, in the docs under `docs/reliability.md`. Ratios of one run; nothing here is
 //! a test that can fail by its figures, since a machine that is shared tells them differently each time.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
-
-mod pod;
-
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::pod::sets::{SCHEMA, arguments, backed_up, manifest, output, ready};
+use crate::pod::{Pod, Running};
 use dhis2_operator::layout;
 use dhis2_operator::report::{Data, Report};
-use pod::sets::{SCHEMA, arguments, backed_up, manifest, output, ready};
-use pod::{Pod, Running};
 
 /// MiB of rows, unless `FIGURES_MIB` says otherwise.
 const ROWS_MIB: u64 = 2048;
@@ -98,8 +94,8 @@ fn restic(pod: &Pod) -> Command {
 fn backed_up_by_hand(pod: &Pod) {
     output(restic(pod).arg("init"));
     let mut dump = restic(pod);
-    dump.env("PGPASSWORD", pod::BACKUP_PASSWORD).args(["backup", "--stdin-filename", "dhis2.dump", "--stdin-from-command", "--"]);
-    dump.arg(pod::postgresql("pg_dump")).args(["--format=custom", "--compress=0", "--no-comments", "--host", &pod.address]);
+    dump.env("PGPASSWORD", crate::pod::BACKUP_PASSWORD).args(["backup", "--stdin-filename", "dhis2.dump", "--stdin-from-command", "--"]);
+    dump.arg(crate::pod::postgresql("pg_dump")).args(["--format=custom", "--compress=0", "--no-comments", "--host", &pod.address]);
     output(dump.args(["--username", layout::BACKUP_ROLE, layout::DATABASE]));
     output(restic(pod).arg("backup").arg(pod.path(layout::FILES)));
 }
@@ -107,7 +103,7 @@ fn backed_up_by_hand(pod: &Pod) {
 fn restored_by_hand(from: &Pod, to: &Pod) {
     to.superuser().batch_execute("CREATE DATABASE by_hand OWNER dhis").unwrap();
     let mut dump = restic(from).args(["dump", "--path", "/dhis2.dump", "latest", "/dhis2.dump"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut pg_restore = Command::new(pod::postgresql("pg_restore"));
+    let mut pg_restore = Command::new(crate::pod::postgresql("pg_restore"));
     pg_restore.args(["--exit-on-error", "--no-privileges", "--dbname", "by_hand", "--username", layout::SUPERUSER, "--host"]);
     pg_restore.arg(to.path(layout::SOCKETS)).stdin(dump.stdout.take().unwrap());
     output(&mut pg_restore);
@@ -117,7 +113,7 @@ fn restored_by_hand(from: &Pod, to: &Pod) {
 }
 
 fn restored(pod: &Pod) -> Report {
-    let major = pod::major().to_string();
+    let major = crate::pod::major().to_string();
     let ended = pod.agent(&["restore", "--instance", "uid-1", "--name", "demo/play", "--postgresql", &major, "--version", "2.42.4.1"]);
     ended.done()
 }
@@ -125,7 +121,7 @@ fn restored(pod: &Pod) -> Report {
 /// A new pod whose repository is the other's.
 fn target(source: &Pod) -> Pod {
     let pod = Pod::new();
-    pod.install(&pod::restic(), layout::RESTIC);
+    pod.install(&crate::pod::restic(), layout::RESTIC);
     let copied = Command::new("cp").arg("-a").arg(source.path(layout::REPOSITORY)).arg(pod.path(layout::REPOSITORY)).status();
     assert!(copied.unwrap().success());
     pod

@@ -1,23 +1,19 @@
 //! New volumes from a backup set, with a real PostgreSQL and a real restic: whole ones, interrupted ones, and those that are refused.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
-
-mod pod;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::pod::sets::forge;
+use crate::pod::source::{Source, source, target};
+use crate::pod::{Ended, Pod, await_that};
 use dhis2_operator::layout;
 use dhis2_operator::report::{Data, Refusal, Report, Restored};
-use pod::sets::forge;
-use pod::source::{Source, source, target};
-use pod::{Ended, Pod, await_that};
 use serde_json::{Value, json};
 
 fn arguments(instance: &str, more: &[&str]) -> Vec<String> {
-    let major = pod::major().to_string();
+    let major = crate::pod::major().to_string();
     let all = ["restore", "--instance", instance, "--name", "demo/play", "--postgresql", &major, "--version", "2.42.4"];
     all.iter().chain(more).map(|&argument| argument.to_owned()).collect()
 }
@@ -278,10 +274,10 @@ fn what_the_instance_cannot_go_on_with_is_refused_and_both_volumes_stay_as_they_
     is_refused("another key in the Secret", &set, Refusal::EncryptionKeyMismatch, "the one in the instance's Secret");
     fs::remove_file(pod.path(layout::ENCRYPTION_PASSWORD)).unwrap();
     is_refused("DHIS2's own key", &set, Refusal::EncryptionKeyMismatch, "the one in the instance's Secret");
-    pod.write(layout::ENCRYPTION_PASSWORD, pod::ENCRYPTION);
+    pod.write(layout::ENCRYPTION_PASSWORD, crate::pod::ENCRYPTION);
     pod.write(layout::BACKUP_PASSWORD, "Another-Key-1234");
     is_refused("another key of the repository", &set, Refusal::RepositoryKeyMismatch, "put the original Secret back");
-    pod.write(layout::BACKUP_PASSWORD, pod::REPOSITORY_PASSWORD);
+    pod.write(layout::BACKUP_PASSWORD, crate::pod::REPOSITORY_PASSWORD);
     for Case { of, change, refusal, words } in CASES {
         forge(&pod, &[], change);
         is_refused(of, &[], refusal, words);
@@ -337,8 +333,8 @@ fn one_key_prints_what_brings_the_instance_back() {
         .filter(|document: &Value| !document.is_null())
         .collect();
     let [database, encryption, .., instance] = printed.as_slice() else { panic!("{output}") };
-    assert_eq!(database["stringData"]["password"], pod::OWNER_PASSWORD);
-    assert_eq!(encryption["stringData"]["password"], pod::ENCRYPTION);
+    assert_eq!(database["stringData"]["password"], crate::pod::OWNER_PASSWORD);
+    assert_eq!(encryption["stringData"]["password"], crate::pod::ENCRYPTION);
     let instance: dhis2_operator::api::Dhis2Instance = serde_json::from_value(instance.clone()).unwrap();
     assert_eq!(instance.spec.bootstrap.unwrap().from_backup.unwrap().set.as_deref(), Some("forged"));
     // The resource of the other sets is that of a test, without a name.

@@ -1,17 +1,13 @@
 //! The database volume from its making to its serving, with a real PostgreSQL.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
-
-mod pod;
-
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::pod::{Pod, await_that};
 use dhis2_operator::layout;
 use dhis2_operator::report::{Built, Data, Refusal};
 use nix::sys::signal::Signal;
-use pod::{Pod, await_that};
 
 fn built(report: dhis2_operator::report::Report) -> Built {
     match report.data {
@@ -23,7 +19,7 @@ fn built(report: dhis2_operator::report::Report) -> Built {
 #[test]
 fn a_build_that_is_killed_again_and_again_ends_well() {
     let pod = Pod::new();
-    let major = pod::major().to_string();
+    let major = crate::pod::major().to_string();
     for milliseconds in [50, 300, 600, 900, 1200, 1600, 2000] {
         let running = pod.start(&["database", "build", "--instance", "uid-1", "--name", "demo/play", "--postgresql", &major]);
         std::thread::sleep(Duration::from_millis(milliseconds));
@@ -65,14 +61,14 @@ fn a_volume_is_taken_over_only_when_asked_and_with_its_key() {
     let pod = Pod::new();
     let first = built(pod.build(&[]).done());
     let as_other = |more: &[&str]| {
-        let major = pod::major().to_string();
+        let major = crate::pod::major().to_string();
         pod.agent(&[&["database", "build", "--instance", "uid-2", "--name", "demo/play", "--postgresql", &major], more].concat())
     };
     assert_eq!(as_other(&[]).refused(), Refusal::VolumeForeign);
     assert_eq!(pod.agent(&["database", "run", "--instance", "uid-2"]).refused(), Refusal::VolumeForeign);
     pod.write(layout::ENCRYPTION_PASSWORD, "Another-Secret-123456789012");
     assert_eq!(as_other(&["--adopt"]).refused(), Refusal::EncryptionKeyMismatch);
-    pod.write(layout::ENCRYPTION_PASSWORD, pod::ENCRYPTION);
+    pod.write(layout::ENCRYPTION_PASSWORD, crate::pod::ENCRYPTION);
     pod.write(layout::DATABASE_PASSWORD, "New-Owner-Secret-1");
     let adopted = built(as_other(&["--adopt"]).done());
     assert_eq!((adopted.instance.as_str(), &adopted.system_identifier), ("uid-2", &first.system_identifier));

@@ -1,19 +1,15 @@
 //! Backup sets in a bucket, with a real PostgreSQL, a real restic and a real S3 server: made, proven and restored; and what is told when
 //! the server is away, refuses, is another one, or has somebody else's repository.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
-
-mod pod;
-
 use std::fs;
 
+use crate::pod::bucket;
+use crate::pod::line::Line;
+use crate::pod::remote::{backup, backup_of, noise, reason, run, serving, verify, words};
+use crate::pod::sets::{backed_up, filled};
+use crate::pod::{Pod, await_that};
 use dhis2_operator::layout;
 use dhis2_operator::report::{Data, Outcome, Refusal, Report};
-use pod::bucket;
-use pod::line::Line;
-use pod::remote::{backup, backup_of, noise, reason, run, serving, verify, words};
-use pod::sets::{backed_up, filled};
-use pod::{Pod, await_that};
 
 #[test]
 fn a_set_in_a_bucket_is_made_proven_and_restored() {
@@ -34,13 +30,13 @@ fn a_set_in_a_bucket_is_made_proven_and_restored() {
     assert_eq!(proof.set, "set-1");
 
     let target = Pod::new();
-    target.install(&pod::restic(), layout::RESTIC);
+    target.install(&crate::pod::restic(), layout::RESTIC);
     server.let_in(&target);
     // By another instance, which writes nothing to it.
     let before = server.objects();
     let printed = target.output(&words("recover --read-only", &server.arguments()).iter().map(String::as_str).collect::<Vec<_>>());
-    assert!(printed.contains("prefix: demo/play") && printed.contains(pod::ENCRYPTION), "{printed}");
-    let restore = format!("restore --read-only --instance uid-2 --name demo/play --postgresql {} --version 2.42.4.1", pod::major());
+    assert!(printed.contains("prefix: demo/play") && printed.contains(crate::pod::ENCRYPTION), "{printed}");
+    let restore = format!("restore --read-only --instance uid-2 --name demo/play --postgresql {} --version 2.42.4.1", crate::pod::major());
     let Report { data: Some(Data::Restore(restored)), .. } = run(&target, &restore, &server.arguments()).done() else {
         panic!("nothing restored")
     };
@@ -115,7 +111,7 @@ fn nothing_is_written_to_the_repository_of_another_instance() {
     // With its own key.
     pod.write(layout::BACKUP_PASSWORD, "Another-Key-1234");
     foreign("uid-2", "demo/play", " --adopt");
-    pod.write(layout::BACKUP_PASSWORD, pod::REPOSITORY_PASSWORD);
+    pod.write(layout::BACKUP_PASSWORD, crate::pod::REPOSITORY_PASSWORD);
     backup(&pod, "set-2", &server).done();
 }
 
@@ -155,9 +151,9 @@ fn a_bucket_that_can_only_be_read_is_told_and_gives_its_sets_back() {
     assert!(message.contains("spec.backup.repository.s3.credentials"), "{message}");
     drop(running);
     let target = Pod::new();
-    target.install(&pod::restic(), layout::RESTIC);
+    target.install(&crate::pod::restic(), layout::RESTIC);
     server.let_in(&target);
-    let restore = format!("restore --instance uid-1 --name demo/play --postgresql {} --version 2.42.4.1", pod::major());
+    let restore = format!("restore --instance uid-1 --name demo/play --postgresql {} --version 2.42.4.1", crate::pod::major());
     run(&target, &restore, &server.arguments()).done();
     assert!(server.objects() == before, "something was written");
 }

@@ -1,20 +1,16 @@
 //! Backup sets that are restored to see whether they can be, with a real PostgreSQL and a real restic: whole ones, and ones that are
 //! damaged in every way that we could think of.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
-
-mod pod;
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::pod::sets::{SCHEMA, arguments, backed_up, backup, filled, forge, manifest, of_set, output, restic};
+use crate::pod::{Ended, Pod};
 use dhis2_operator::layout;
 use dhis2_operator::report::{Data, Refusal, Report, Verified};
 use nix::sys::signal::Signal;
-use pod::sets::{SCHEMA, arguments, backed_up, backup, filled, forge, manifest, of_set, output, restic};
-use pod::{Ended, Pod};
 use serde_json::{Value, json};
 
 const VERIFY: [&str; 5] = ["verify", "--instance", "uid-1", "--name", "demo/play"];

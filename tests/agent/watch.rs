@@ -1,18 +1,14 @@
 //! What is seen of a server from beside it, with a real PostgreSQL.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
-
-mod pod;
-
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
+use crate::pod::{Ended, Pod, Running, await_that};
 use dhis2_operator::layout;
 use dhis2_operator::report::Refusal;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pod::{Ended, Pod, Running, await_that};
 use postgres::{Client, NoTls};
 
 /// What watches, and its port.

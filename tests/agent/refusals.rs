@@ -1,19 +1,15 @@
 //! What a bucket refuses to some or to all, with a real S3 server: a key that is gone, a clock that is off, and sets that can't be removed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
-
-mod pod;
-
 use std::collections::BTreeSet;
 use std::fs;
 
+use crate::pod::bucket::{BUCKET, Server};
+use crate::pod::clock::Clock;
+use crate::pod::remote::{backup, backup_of, noise, reason, run, serving, serving_with, verify, words};
+use crate::pod::sets::{backed_up, filled};
+use crate::pod::signed::Request;
+use crate::pod::{Pod, await_that};
 use dhis2_operator::report::{BackedUp, Data, Outcome, Refusal, Report, Retention};
-use pod::bucket::{BUCKET, Server};
-use pod::clock::Clock;
-use pod::remote::{backup, backup_of, noise, reason, run, serving, serving_with, verify, words};
-use pod::sets::{backed_up, filled};
-use pod::signed::Request;
-use pod::{Pod, await_that};
 
 const KEY: (&str, &str) = ("Play-Key-1234", "Play-Secret-1234");
 /// As docs/backup.md has it.

@@ -1,21 +1,17 @@
 //! A new instance from a dump that people bring, with a real PostgreSQL: dumps as servers of DHIS2 have them, and those that are refused.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
-
-mod pod;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
 
+use crate::pod::sets::{SCHEMA, filled};
+use crate::pod::{Ended, Pod, await_that, postgresql};
 use dhis2_operator::layout;
 use dhis2_operator::report::{Data, Imported, Refusal};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pod::sets::{SCHEMA, filled};
-use pod::{Ended, Pod, await_that, postgresql};
 
 const DUMP: &str = "old/dhis2.sql";
 
@@ -24,7 +20,7 @@ fn import(pod: &Pod, dump: &str, more: &[&str]) -> Ended {
 }
 
 fn arguments(dump: &str, more: &[&str]) -> Vec<String> {
-    let major = pod::major().to_string();
+    let major = crate::pod::major().to_string();
     let all = ["import", "--instance", "uid-2", "--name", "demo/new", "--postgresql", &major, "--version", "2.42.4.1", "--dump", dump];
     all.iter().chain(more).map(|&argument| argument.to_owned()).collect()
 }

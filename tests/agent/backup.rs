@@ -1,21 +1,17 @@
 //! Backup sets with a real PostgreSQL and a real restic: made, interrupted, removed by age, and restored as the documentation says.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
-
-mod pod;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::pod::Pod;
+use crate::pod::sets::{SCHEMA, arguments, backed_up, backup, filled, forge, manifest, of_set, output, ready, restic, snapshots};
 use dhis2_operator::layout;
 use dhis2_operator::report::{Refusal, Retention};
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
-use pod::Pod;
-use pod::sets::{SCHEMA, arguments, backed_up, backup, filled, forge, manifest, of_set, output, ready, restic, snapshots};
 
 #[test]
 fn a_set_is_restored_with_restic_and_pg_restore_alone() {
@@ -30,7 +26,7 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
     assert_eq!((of_set(&pod, "set-1", "dump"), of_set(&pod, "set-1", "manifest")), (1, 1));
 
     let manifest = manifest(&pod, "set-1");
-    assert_eq!(manifest["secrets"]["encryption/password"], pod::ENCRYPTION);
+    assert_eq!(manifest["secrets"]["encryption/password"], crate::pod::ENCRYPTION);
     assert_eq!(manifest["files"]["withoutFile"], serde_json::json!(["dataValue/lost"]));
     assert_eq!(manifest["contents"]["rows"]["public.analyticstablehook"], 1);
     assert_eq!(manifest["dhis2"], serde_json::json!({ "version": "2.42.4.1", "schema": "2.42.47" }));
@@ -41,8 +37,8 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
     let _other_serving = other.serve();
     let dump = output_bytes(restic(&pod).args(["dump", manifest["dump"]["snapshot"].as_str().unwrap(), "/dhis2.dump"]));
     fs::write(other.path("/tmp/dhis2.dump"), dump).unwrap();
-    let mut pg_restore = Command::new(pod::postgresql("pg_restore"));
-    pg_restore.env("PGPASSWORD", pod::OWNER_PASSWORD).args(["--exit-on-error", "--no-owner", "--no-acl", "--host", &other.address]);
+    let mut pg_restore = Command::new(crate::pod::postgresql("pg_restore"));
+    pg_restore.env("PGPASSWORD", crate::pod::OWNER_PASSWORD).args(["--exit-on-error", "--no-owner", "--no-acl", "--host", &other.address]);
     output(pg_restore.args(["--username", "dhis", "--dbname", "dhis2"]).arg(other.path("/tmp/dhis2.dump")));
     let target = other.path("/opt/restored");
     fs::create_dir_all(&target).unwrap();
@@ -55,7 +51,7 @@ fn a_set_is_restored_with_restic_and_pg_restore_alone() {
 
     // The same verb tells what the restored database holds.
     backup(&other, "restored", "3").done();
-    assert_eq!(pod::sets::manifest(&other, "restored")["contents"], manifest["contents"]);
+    assert_eq!(crate::pod::sets::manifest(&other, "restored")["contents"], manifest["contents"]);
     let users: i64 = other.owner().query_one("SELECT users FROM _view_count", &[]).unwrap().get(0);
     let rows = |table: &str| -> i64 { other.owner().query_one(&format!("SELECT count(*) FROM {table}"), &[]).unwrap().get(0) };
     let derived = (rows("analytics"), rows("analytics_2026"));
@@ -115,7 +111,7 @@ fn a_request_to_end_leaves_no_lock_behind() {
     pod.owner().batch_execute(SCHEMA).unwrap();
     backup(&pod, "set-1", "3").done();
     let running = pod.start(&arguments(&pod, "set-2", "3"));
-    pod::await_that("restic holds its lock", || fs::read_dir(pod.path("/backups/repository/locks")).unwrap().count() > 0);
+    crate::pod::await_that("restic holds its lock", || fs::read_dir(pod.path("/backups/repository/locks")).unwrap().count() > 0);
     running.signal(Signal::SIGTERM);
     let ended = running.wait();
     assert!(matches!(ended.code, Some(1 | 143)), "{:?} {}", ended.code, ended.log);
@@ -132,7 +128,7 @@ fn old_sets_go_whole_unless_somebody_uses_the_repository() {
 
     // Somebody makes a snapshot of his own meanwhile, and takes his time.
     let mut own = restic(&pod).args(["backup", "--stdin", "--tag", "own"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    pod::await_that("restic holds its lock", || fs::read_dir(pod.path("/backups/repository/locks")).unwrap().count() > 0);
+    crate::pod::await_that("restic holds its lock", || fs::read_dir(pod.path("/backups/repository/locks")).unwrap().count() > 0);
     let third = backed_up(backup(&pod, "set-3", "2").done());
     assert_eq!((third.retention, third.sets_kept), (Retention::Postponed, 3));
     std::io::Write::write_all(&mut own.stdin.take().unwrap(), b"mine").unwrap();
@@ -168,18 +164,38 @@ fn a_set_that_lacks_files_pushes_out_no_whole_one() {
     assert_eq!((third.files_incomplete, third.retention, third.sets_kept), (false, Retention::Done, 1));
 }
 
-/// Makes restic find the repository full while `/tmp/full` is there; pruning removes it, if it is a file.
-fn limited(pod: &Pod) {
-    let (full, real) = (pod.path("/tmp/full"), pod.path("/agent/real-restic"));
+/// Puts this before restic, in the words of a shell.
+fn before_restic(pod: &Pod, script: &str) {
+    let real = pod.path("/agent/real-restic");
     fs::rename(pod.path(layout::RESTIC), &real).unwrap();
-    let script = format!(
-        "#!/bin/sh\nfor word; do case $word in\n  backup) [ ! -e {full} ] || {{ echo 'Fatal: no space left on device' >&2; exit 1; }} ;;\n  prune) rm -f {full} ;;\nesac; done\nexec {real} \"$@\"\n",
-        full = full.display(),
-        real = real.display()
-    );
-    pod.write("/tmp/restic", &script);
+    pod.write("/tmp/restic", &format!("#!/bin/sh\n{script}\nexec {} \"$@\"\n", real.display()));
     fs::set_permissions(pod.path("/tmp/restic"), fs::Permissions::from_mode(0o755)).unwrap();
     pod.install(&pod.path("/tmp/restic"), layout::RESTIC);
+}
+
+/// Makes restic find the repository full while `/tmp/full` is there; pruning removes it, if it is a file.
+fn limited(pod: &Pod) {
+    let full = pod.path("/tmp/full");
+    let script = format!(
+        "for word; do case $word in\n  backup) [ ! -e {full} ] || {{ echo 'Fatal: no space left on device' >&2; exit 1; }} ;;\n  prune) rm -f {full} ;;\nesac; done",
+        full = full.display(),
+    );
+    before_restic(pod, &script);
+}
+
+/// Each start derives the key anew, which restic makes take most of a second.
+#[test]
+fn restic_is_begun_no_more_often_than_a_set_needs() {
+    let pod = filled();
+    let _serving = pod.serve();
+    let starts = pod.path("/tmp/starts");
+    before_restic(&pod, &format!("echo \"$*\" >> {}", starts.display()));
+    backup(&pod, "set-1", "3").done();
+    fs::remove_file(&starts).unwrap();
+    backup(&pod, "set-2", "3").done();
+    let begun = fs::read_to_string(&starts).unwrap();
+    // Which sets there are, before and after; files, dump, files, manifest; the set before; which sets would go.
+    assert_eq!(begun.lines().count(), 8, "{begun}");
 }
 
 #[test]
@@ -211,7 +227,7 @@ fn what_cannot_be_opened_is_left_as_it_is() {
     backup(&pod, "set-1", "3").done();
     pod.write(layout::BACKUP_PASSWORD, "Another-Secret-1");
     assert_eq!(backup(&pod, "set-2", "3").refused(), Refusal::RepositoryKeyMismatch);
-    pod.write(layout::BACKUP_PASSWORD, pod::REPOSITORY_PASSWORD);
+    pod.write(layout::BACKUP_PASSWORD, crate::pod::REPOSITORY_PASSWORD);
     fs::remove_file(pod.path("/backups/repository/config")).unwrap();
     assert_eq!(backup(&pod, "set-2", "3").refused(), Refusal::RepositoryKeyMismatch);
     assert!(Path::new(&pod.path("/backups/repository/keys")).is_dir());

@@ -1,18 +1,14 @@
 //! Sets that are copied to a second repository, with a real PostgreSQL, a real restic and a real S3 server: all of a set or nothing,
 //! gone on with after a kill, restored from; nothing is written where somebody else's sets are.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
-
-mod pod;
-
 use std::fs;
 use std::process::Command;
 
+use crate::pod::bucket::{self, Server};
+use crate::pod::sets::{SCHEMA, backup, filled, of_set, output, restic};
+use crate::pod::{Ended, Pod, Running, await_that};
 use dhis2_operator::layout;
 use dhis2_operator::report::{Copied, Data, Outcome, Refusal, Report};
-use pod::bucket::{self, Server};
-use pod::sets::{SCHEMA, backup, filled, of_set, output, restic};
-use pod::{Ended, Pod, Running, await_that};
 
 const KEY: &str = "Copy-Secret-1234";
 
@@ -104,13 +100,13 @@ fn sets_are_copied_once_and_restored_from_the_copy() {
     assert!(server.objects() == objects, "a second run adds nothing");
 
     let target = Pod::new();
-    target.install(&pod::restic(), layout::RESTIC);
+    target.install(&crate::pod::restic(), layout::RESTIC);
     server.let_in(&target);
     target.write(layout::BACKUP_PASSWORD, KEY);
     let recover: Vec<String> = ["recover", "--read-only"].map(str::to_owned).into_iter().chain(server.arguments()).collect();
     let printed = target.output(&recover.iter().map(String::as_str).collect::<Vec<_>>());
-    assert!(printed.contains("name: play-copy") && printed.contains(KEY) && printed.contains(pod::REPOSITORY_PASSWORD), "{printed}");
-    let restore = format!("restore --read-only --instance uid-2 --name demo/play --postgresql {} --version 2.42.4.1", pod::major());
+    assert!(printed.contains("name: play-copy") && printed.contains(KEY) && printed.contains(crate::pod::REPOSITORY_PASSWORD), "{printed}");
+    let restore = format!("restore --read-only --instance uid-2 --name demo/play --postgresql {} --version 2.42.4.1", crate::pod::major());
     let restore: Vec<String> = restore.split(' ').map(str::to_owned).chain(server.arguments()).collect();
     let Report { data: Some(Data::Restore(restored)), .. } = run(&target, &restore).done() else { panic!("nothing restored") };
     assert_eq!((restored.set.as_str(), restored.rows, restored.files), ("set-2", 50_707, 3));
@@ -196,7 +192,7 @@ fn nothing_is_written_where_it_does_not_belong() {
     assert_eq!(reason, Some(Refusal::RepositoryForeign), "{message}");
     pod.write(layout::BACKUP_PASSWORD, "Another-Key-1234");
     assert_eq!(told(copy(&pod, &server)).0, Some(Refusal::RepositoryKeyMismatch));
-    pod.write(layout::BACKUP_PASSWORD, pod::REPOSITORY_PASSWORD);
+    pod.write(layout::BACKUP_PASSWORD, crate::pod::REPOSITORY_PASSWORD);
     assert!(server.objects() == objects, "something was written");
     copied(run(&pod, &words(&server, "uid-2", "--adopt")));
 

@@ -1,14 +1,11 @@
 //! A directory that stands for the pods of one instance, and the agent run in it as those pods would: another user, no privileges.
 
-#![allow(dead_code)] // each test program uses a part
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test's way to fail
-
 use std::fs;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use dhis2_operator::layout;
@@ -69,9 +66,9 @@ impl Ended {
 
 impl Pod {
     pub fn new() -> Self {
-        static NUMBER: AtomicU8 = AtomicU8::new(1);
-        let pid = std::process::id().to_be_bytes();
-        let address = format!("127.{}.{}.{}", 64 + pid[2] % 64, pid[3], NUMBER.fetch_add(1, Ordering::Relaxed));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let (number, pid) = (NUMBER.fetch_add(1, Ordering::Relaxed), std::process::id());
+        let address = format!("127.{}.{}.{}", 64 + (pid / 256 + number / 254) % 64, pid % 256, 1 + number % 254);
         let pod = Self { root: tempfile::tempdir().unwrap(), address };
         for directory in [
             "data",
