@@ -9,12 +9,13 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 
 /// Alternatives of what the examples show: they say so in a comment.
-const ALTERNATIVES: [&str; 7] = [
+const ALTERNATIVES: [&str; 8] = [
     "image.digest",
     "web.tls.upstream",
     "web.tls.none",
     "encryption.generated",
     "encryption.defaultKey",
+    "bootstrap.fromBackup.instance",
     "bootstrap.fromBackup.repository.volumeClaim",
     "bootstrap.fromBackup.before",
 ];

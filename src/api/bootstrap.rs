@@ -20,21 +20,33 @@ pub struct Bootstrap {
     pub from_dump: Option<FromDump>,
 }
 
-/// A backup set, from a repository that is only read. Without `set` and `before` it is the newest.
+/// A backup set of another instance, whose repository is only read. Without `set` and `before` it is the newest.
 ///
 /// The instance must have the encryption key that the set was written with (`encryption.secretName`), a `version` that
 /// is not below the set's, and a PostgreSQL that is not below it. What can't be restored is told in the condition
 /// `DatabaseReady`, and nothing is started on a part of it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.set) || !has(self.before)").message("a set has a name or a time: remove set or before"))]
+#[x_kube(
+    validation = Rule::new("!has(self.set) || !has(self.before)").message("a set has a name or a time: remove set or before"),
+    validation = Rule::new("has(self.instance) != has(self.repository)").message("exactly one of instance and repository must be set"),
+    validation = Rule::new("has(self.passwordSecretName) == has(self.repository)")
+        .message("name the Secret with the key of repository; that of an instance is known").field_path(".passwordSecretName"),
+)]
 pub struct FromBackup {
-    /// Where the sets are.
-    pub repository: SourceRepository,
-    /// A Secret of this namespace with the key of the repository under `password`: of an instance `old` it is
-    /// `old-backup`.
+    /// Name of another Dhis2Instance of this namespace: its sets are taken from where it has them now, with its key. One that is not there is
+    /// waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::object_name")]
-    pub password_secret_name: String,
+    pub instance: Option<String>,
+    /// Where the sets are, of an instance that is in another namespace or cluster, or gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<SourceRepository>,
+    /// A Secret of this namespace with the key of `repository` under `password`: of an instance `old` it is
+    /// `old-backup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::object_name")]
+    pub password_secret_name: Option<String>,
     /// Name of the set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::set_name")]

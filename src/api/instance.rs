@@ -42,6 +42,8 @@ use super::{
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be at most 40 characters, begin with a letter and hold only lower-case letters, digits and '-', since Services are named after it"),
+    validation = Rule::new("!has(self.spec.bootstrap) || !has(self.spec.bootstrap.fromBackup) || !has(self.spec.bootstrap.fromBackup.instance) || self.spec.bootstrap.fromBackup.instance != self.metadata.name")
+        .message("an instance can't begin with a set of its own: name another one").field_path(".spec.bootstrap.fromBackup.instance"),
     validation = Rule::new("!has(self.spec.backup) || !has(self.spec.backup.copies) || self.spec.backup.copies.all(c, size(c.name) + size(self.metadata.name) <= 46)")
         .message("spec.backup.copies: a copy's name and that of the instance must be at most 46 characters together, since a CronJob is named after both: write a shorter name"),
 )]

@@ -44,6 +44,8 @@ use super::bootstrap::SourceRepository;
         .message("a restore is of one set: make another Dhis2Restore").field_path(".before"),
     validation = Rule::new("has(self.from) == has(oldSelf.from) && (!has(self.from) || self.from == oldSelf.from)")
         .message("a restore is of one set: make another Dhis2Restore").field_path(".from"),
+    validation = Rule::new("!has(self.from) || !has(self.from.instance) || self.from.instance != self.instance")
+        .message("these are the instance's own sets: leave from out").field_path(".from"),
     validation = Rule::new("self.revert || !oldSelf.revert")
         .message("what was taken back stays so: make another Dhis2Restore").field_path(".revert"),
 )]
@@ -68,7 +70,7 @@ pub struct Dhis2RestoreSpec {
     pub revert: bool,
 }
 
-/// Another repository than that of the instance: exactly one of `copy` and `repository`. It is only read.
+/// Another repository than that of the instance: exactly one of `copy`, `instance` and `repository`. It is only read.
 ///
 /// With a set of another instance database, files and all accounts are that one's afterwards; Secret `<instance>-admin` does
 /// not hold its password. The instance must have the encryption key that the set was written with, a version that is not
@@ -76,16 +78,21 @@ pub struct Dhis2RestoreSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.copy) != has(self.repository)").message("exactly one of copy and repository must be set"),
+    validation = Rule::new("(has(self.copy) ? 1 : 0) + (has(self.instance) ? 1 : 0) + (has(self.repository) ? 1 : 0) == 1")
+        .message("exactly one of copy, instance and repository must be set"),
     validation = Rule::new("has(self.passwordSecretName) == has(self.repository)")
-        .message("name the Secret with the key of repository; that of a copy is known").field_path(".passwordSecretName"),
+        .message("name the Secret with the key of repository; those of a copy and of an instance are known").field_path(".passwordSecretName"),
 )]
 pub struct RestoreFrom {
     /// Name of a copy of the instance, one of its `spec.backup.copies`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::object_name")]
     pub copy: Option<String>,
-    /// A repository of another instance, or one that this instance had.
+    /// Name of another Dhis2Instance of this namespace: its sets are taken from where it has them now, with its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::object_name")]
+    pub instance: Option<String>,
+    /// A repository of an instance that is in another namespace or cluster, or gone, or one that this instance had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<SourceRepository>,
     /// A Secret of this namespace with the key of `repository` under `password`: of an instance `other` it is

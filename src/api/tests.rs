@@ -211,19 +211,29 @@ fn a_request_to_restore_names_one_set_and_stays_what_it_is() {
     let time = "2026-11-29T12:00:00Z";
     let other = json!({"from": {"repository": {"volumeClaim": "other-backups"}, "passwordSecretName": "other-backup"}});
     let copy = json!({"from": {"copy": "away"}});
-    for taken in
-        [json!({}), json!({"set": "play-backup-29405160"}), json!({"before": time}), json!({"revert": true}), other.clone(), copy.clone()]
-    {
+    let named = json!({"from": {"instance": "other"}});
+    for taken in [
+        json!({}),
+        json!({"set": "play-backup-29405160"}),
+        json!({"before": time}),
+        json!({"revert": true}),
+        other.clone(),
+        copy.clone(),
+        named,
+    ] {
         assert_eq!(verdict_on_restore(None, &taken), "", "{taken}");
     }
     for (refused, words) in [
         (json!({"set": "a", "before": time}), "not both"),
         (json!({"set": "a,b"}), "the name of a set"),
         (json!({"instance": "Play_1"}), "the name of an object"),
-        (json!({"from": {}}), "exactly one of copy and repository"),
+        (json!({"from": {}}), "exactly one of copy, instance and repository"),
+        (json!({"from": {"instance": "a", "copy": "b"}}), "exactly one of copy, instance and repository"),
+        (json!({"from": {"instance": "play"}}), "the instance's own sets"),
+        (json!({"from": {"instance": "a", "passwordSecretName": "c"}}), "name the Secret with the key"),
         (
             json!({"from": {"copy": "a", "repository": {"volumeClaim": "b"}, "passwordSecretName": "c"}}),
-            "exactly one of copy and repository",
+            "exactly one of copy, instance and repository",
         ),
         (json!({"from": {"repository": {"volumeClaim": "b"}}}), "name the Secret with the key"),
         (json!({"from": {"copy": "a", "passwordSecretName": "c"}}), "name the Secret with the key"),

@@ -9,7 +9,14 @@ use futures::{Stream, StreamExt, stream};
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::watch;
 
-use super::{addresses, arrived::Arrived, parse::Refusal, reconcile::key_of, world::Key};
+use super::{
+    addresses,
+    arrived::Arrived,
+    others::{self, Elsewhere},
+    parse::Refusal,
+    reconcile::key_of,
+    world::Key,
+};
 use crate::api::{Dhis2Instance, Reason};
 
 /// The resources of a scope as the reflector keeps them.
@@ -94,6 +101,12 @@ impl Fleet {
         for key in &keys {
             self.changed(key);
         }
+    }
+
+    /// The repository of another instance of a namespace.
+    pub fn repository_of(&self, namespace: &str, name: &str) -> Option<Elsewhere> {
+        let there = self.get(&Key { namespace: namespace.to_owned(), name: name.to_owned() })?;
+        there.0.as_ref().ok().map(others::repository_of)
     }
 
     /// Shows every resource that can be read.

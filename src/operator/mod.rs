@@ -30,6 +30,7 @@ mod missed;
 #[cfg(test)]
 mod model;
 pub mod observe;
+pub mod others;
 pub mod ownership;
 pub mod pace;
 pub mod parse;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::{
     children::Children,
     kind::Kind,
+    others::{self, Elsewhere, Others},
     parse::Refusal,
     slot::{self, Facts, Pod, Slot},
     watch::OURS,
@@ -53,8 +54,10 @@ pub struct Observed {
     pub secrets: BTreeMap<String, SecretSeen>,
     /// Why it does not get its address, if another instance has it.
     pub taken: Option<Refusal>,
-    /// The Secrets that the resource names, and that are not there, by the field that names them.
+    /// The Secrets and the instance that the resource names, and that are not there, by the field that names them.
     pub missing: BTreeMap<String, String>,
+    /// The repositories of other instances that the resource or a request names.
+    pub others: Others,
 }
 
 /// Something could not be asked for.
@@ -146,7 +149,14 @@ pub async fn standing(client: &Client, key: &Key, resource: &Dhis2Instance) -> R
 
 /// Looks at an instance. Reads only; asks the API server for nothing but Secrets, recorded ones and those it names, that were not
 /// looked at for a minute, or since the resource changed, and recorded volumes that no watch shows.
-pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Key, resource: &Dhis2Instance) -> Result<Observed, Error> {
+pub async fn observe(
+    client: &Client,
+    world: &World,
+    secrets: &Secrets,
+    find: impl Fn(&str) -> Option<Elsewhere>,
+    key: &Key,
+    resource: &Dhis2Instance,
+) -> Result<Observed, Error> {
     let mut children = world.children(key);
     for claim in unseen(resource, &children) {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &CLAIM.resource());
@@ -158,8 +168,11 @@ pub async fn observe(client: &Client, world: &World, secrets: &Secrets, key: &Ke
     if resource.spec.adopt && resource.status.as_ref().is_none_or(|status| status.claims.is_none()) {
         left_behind(client, key, &mut children).await?;
     }
-    let (secrets, missing) = look_at_secrets(client, secrets, key, resource).await?;
-    Ok(Observed { instance: resource.uid().unwrap_or_default(), children, secrets, taken: None, missing })
+    let others = others::named(resource, &children, find);
+    let (secrets, mut missing) = look_at_secrets(client, secrets, key, resource, &others).await?;
+    let unknown = others::by_bootstrap(resource).filter(|other| is_new(resource) && !others.contains_key(*other));
+    missing.extend(unknown.map(|other| (SOURCE_INSTANCE.to_owned(), other.to_owned())));
+    Ok(Observed { instance: resource.uid().unwrap_or_default(), children, secrets, taken: None, missing, others })
 }
 
 /// The claims that a deleted instance of this name left: they came before this one, when nobody asked for them.
@@ -183,6 +196,7 @@ async fn look_at_secrets(
     secrets: &Secrets,
     key: &Key,
     resource: &Dhis2Instance,
+    others: &Others,
 ) -> Result<(BTreeMap<String, SecretSeen>, BTreeMap<String, String>), Error> {
     let recorded = resource.status.iter().flat_map(|status| &status.secrets);
     let carried_out = is_carried_out(resource);
@@ -206,7 +220,7 @@ async fn look_at_secrets(
         found.extend(seen.map(|seen| (made.name.clone(), seen)));
     }
     let mut missing = BTreeMap::new();
-    for (field, name) in named(resource) {
+    for (field, name) in named(resource, others) {
         // Never taken for one of ours, whatever its name is.
         let theirs = format!("{field}/{name}");
         match known.as_ref().map(|known| known.get(&theirs)) {
@@ -234,6 +248,8 @@ pub const S3_CREDENTIALS: &str = "spec.backup.repository.s3.credentials.secretNa
 /// The field that names the authority of that server's certificate.
 pub const S3_CA: &str = "spec.backup.repository.s3.caSecretName";
 
+/// The field that names the instance with a set of which a new one begins.
+pub const SOURCE_INSTANCE: &str = "spec.bootstrap.fromBackup.instance";
 /// The field that names the key of the repository that a new instance begins with.
 pub const SOURCE_KEY: &str = "spec.bootstrap.fromBackup.passwordSecretName";
 /// The field that names the credentials of its server.
@@ -242,13 +258,13 @@ pub const SOURCE_CREDENTIALS: &str = "spec.bootstrap.fromBackup.repository.s3.cr
 pub const SOURCE_CA: &str = "spec.bootstrap.fromBackup.repository.s3.caSecretName";
 
 /// Secrets that the resource names and whose loss nothing else tells: a container that lacks one of `secretConfig` is refused by name.
-fn named(resource: &Dhis2Instance) -> impl Iterator<Item = (String, &str)> {
+fn named<'a>(resource: &'a Dhis2Instance, others: &'a Others) -> impl Iterator<Item = (String, &'a str)> {
     let certificate = resource.spec.web.tls.as_ref().and_then(|tls| tls.secret_name.as_deref());
     let key = resource.spec.encryption.secret_name.as_deref();
     let s3 = resource.spec.backup.repository.s3.as_ref();
     let (credentials, ca) = (s3.map(|s3| s3.credentials.secret_name.as_str()), s3.and_then(|s3| s3.ca_secret_name.as_deref()));
     let own = [(CERTIFICATE, certificate), (ENCRYPTION_KEY, key), (S3_CREDENTIALS, credentials), (S3_CA, ca)];
-    let fixed = own.into_iter().chain(of_source(resource)).map(|(field, name)| (field.to_owned(), name));
+    let fixed = own.into_iter().chain(of_source(resource, others)).map(|(field, name)| (field.to_owned(), name));
     fixed.chain(of_copies(resource)).filter_map(|(field, name)| Some((field, name?)))
 }
 
@@ -271,16 +287,22 @@ fn of_copies(resource: &Dhis2Instance) -> impl Iterator<Item = (String, Option<&
 }
 
 /// Those of what a new instance begins with, as long as it is new.
-fn of_source(resource: &Dhis2Instance) -> impl Iterator<Item = (&'static str, Option<&str>)> {
-    let new = resource.status.as_ref().is_none_or(|status| status.database.is_none());
-    let backup = resource.spec.bootstrap.as_ref().and_then(|bootstrap| bootstrap.from_backup.as_ref()).filter(|_| new);
-    let s3 = backup.and_then(|backup| backup.repository.s3.as_ref());
+fn of_source<'a>(resource: &'a Dhis2Instance, others: &'a Others) -> impl Iterator<Item = (&'static str, Option<&'a str>)> {
+    let backup = resource.spec.bootstrap.as_ref().and_then(|bootstrap| bootstrap.from_backup.as_ref()).filter(|_| is_new(resource));
+    let other = backup.and_then(|backup| others.get(backup.instance.as_ref()?));
+    let repository = other.map(|other| &other.repository).or(backup.and_then(|backup| backup.repository.as_ref()));
+    let s3 = repository.and_then(|repository| repository.s3.as_ref());
+    let key = other.map(|other| &other.password).or(backup.and_then(|backup| backup.password_secret_name.as_ref()));
     [
-        (SOURCE_KEY, backup.map(|backup| backup.password_secret_name.as_str())),
+        (SOURCE_KEY, key.map(String::as_str)),
         (SOURCE_CREDENTIALS, s3.map(|s3| s3.credentials.secret_name.as_str())),
         (SOURCE_CA, s3.and_then(|s3| s3.ca_secret_name.as_deref())),
     ]
     .into_iter()
+}
+
+fn is_new(resource: &Dhis2Instance) -> bool {
+    resource.status.as_ref().is_none_or(|status| status.database.is_none())
 }
 
 /// Recorded volumes that no watch shows: lost, or only without our label.
@@ -428,10 +450,35 @@ mod tests {
                 "spec": {"version": "2.42.4", "web": {"host": "play.example.org", "tls": {"secretName": name}}},
             }))
             .unwrap();
-            let observed = observe(&client, &World::default(), &Secrets::default(), &key(), &resource).await.unwrap();
+            let observed = observe(&client, &World::default(), &Secrets::default(), |_| None, &key(), &resource).await.unwrap();
             assert_eq!(observed.missing.get(CERTIFICATE).map(String::as_str), missing);
             assert_eq!(observed.secrets.get("play-database"), None);
         }
+    }
+
+    #[tokio::test]
+    async fn the_key_of_an_instance_that_is_named_is_looked_for_and_the_instance_waited_for() {
+        let resource: Dhis2Instance = serde_json::from_value(serde_json::json!({
+            "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Instance", "metadata": {"name": "play", "namespace": "ns"},
+            "spec": {"version": "2.42.4", "web": {"host": "play.example.org"}, "bootstrap": {"fromBackup": {"instance": "old"}}},
+        }))
+        .unwrap();
+        let elsewhere = || Elsewhere {
+            repository: crate::api::bootstrap::SourceRepository { volume_claim: Some("old-backups".into()), s3: None },
+            password: "old-backup".into(),
+        };
+        let nothing = || server("/nothing", serde_json::Value::Null);
+        let look = async |known: bool, resource: &Dhis2Instance| {
+            let find = |name: &str| (known && name == "old").then(elsewhere);
+            observe(&nothing(), &World::default(), &Secrets::default(), find, &key(), resource).await.unwrap().missing
+        };
+        let field = |missing: &BTreeMap<String, String>, field: &str| missing.get(field).cloned();
+        assert_eq!(field(&look(true, &resource).await, SOURCE_KEY).as_deref(), Some("old-backup"));
+        let unknown = look(false, &resource).await;
+        assert_eq!((field(&unknown, SOURCE_INSTANCE).as_deref(), field(&unknown, SOURCE_KEY)), (Some("old"), None));
+        let mut filled = resource;
+        filled.status = Some(serde_json::from_value(serde_json::json!({"database": {"systemIdentifier": "1"}})).unwrap());
+        assert!(look(false, &filled).await.is_empty(), "it needs the other one no more");
     }
 
     /// Somebody took the label away by which the watches select.
@@ -448,7 +495,7 @@ mod tests {
         }))
         .unwrap();
         let client = server("/persistentvolumeclaims/play-files", claim);
-        let observed = observe(&client, &World::default(), &Secrets::default(), &key(), &resource).await.unwrap();
+        let observed = observe(&client, &World::default(), &Secrets::default(), |_| None, &key(), &resource).await.unwrap();
         assert_eq!(observed.slot(CLAIM, "play-files").map(|slot| &*slot.uid), Some("claim-1"));
         assert_eq!(observed.slot(CLAIM, "play-backups"), None);
     }

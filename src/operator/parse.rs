@@ -86,7 +86,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         copies: copies::copies(resource)?,
         repository: repository::repository(resource, observed, &claims)?,
         claims,
-        source: source::source(resource)?,
+        source: source::source(resource, observed)?,
         restoring: restoring::restoring(resource, observed),
         preparing: upgrade::preparing(resource),
         errand: errands::under_way(observed).map(|asked| asked.to_do()),

@@ -189,7 +189,8 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
         let told = tell(resource, &key, context, &Observed { taken, ..watched(resource, &key, context) }, &Outcome::Paused).await?;
         return Ok(Action::requeue(told.revisit));
     }
-    let observed = match observe::observe(&context.client, &context.world, &context.secrets, &key, resource).await {
+    let find = |other: &str| context.fleet.repository_of(&key.namespace, other);
+    let observed = match observe::observe(&context.client, &context.world, &context.secrets, find, &key, resource).await {
         Ok(observed) => observed,
         Err(error) => {
             if let Some(refusal) = status::unseen(&error) {

@@ -23,10 +23,10 @@ impl Picture {
     /// Of an instance, what was recorded of it, and what was seen.
     pub fn of(instance: &Instance, recorded: Option<&Dhis2InstanceStatus>, observed: &Observed) -> Self {
         // Each field by name: a new one does not compile until it is thought of.
-        let Observed { instance: uid, children, secrets, taken, missing } = observed;
+        let Observed { instance: uid, children, secrets, taken, missing, others } = observed;
         let mut text = Hashed(DefaultHasher::new());
         // Derived, so that no field is left out. A hash takes every text.
-        let _ = write!(text, "{instance:?}{recorded:?}{uid:?}{secrets:?}{taken:?}{missing:?}");
+        let _ = write!(text, "{instance:?}{recorded:?}{uid:?}{secrets:?}{taken:?}{missing:?}{others:?}");
         Self { rest: text.0.finish(), children: children.clone() }
     }
 }

@@ -22,6 +22,7 @@ use super::{
     metrics::Metrics,
     missed,
     observe::Observed,
+    others,
     parse::assume,
     relist::Relist,
     serve::Readiness,
@@ -236,6 +237,10 @@ impl Arrival {
         let name = object.name_any();
         let mut observed = Observed { children: self.world.children(key), ..Observed::default() };
         observed.children.insert(kind, &name, slot.clone());
+        observed.others = others::named(resource, &observed.children, |other| {
+            let there = self.resources.get(&ObjectRef::new(other).within(&key.namespace))?;
+            there.0.as_ref().ok().map(others::repository_of)
+        });
         let instance = assume(resource, &observed, &self.settings).ok()?;
         let wish = wish(&instance, kind, &name)?;
         wish.is_satisfied_by(object).then(|| wish.digest().into())

@@ -47,6 +47,7 @@ fn handover() {
         let admin = instance.admin().await?;
         let kept = data::put(&door, &admin).await?;
         story.back_up(&instance, "kept").await?;
+        another_begins_with_it(&story, &admin, &kept).await?;
 
         let (address, _) = bucket.address();
         let mut machine = Machine::new(&own, address)?;
@@ -76,6 +77,20 @@ fn handover() {
 }
 
 /// The commands of the page: until DHIS2 serves, afterwards, and to remove it all.
+/// One for training, by the name of the other one, whose sets are in a bucket.
+async fn another_begins_with_it(story: &Story, admin: &Account, kept: &Data) -> Outcome {
+    let training = story.instance("training");
+    let spec = json!({
+        "bootstrap": { "fromBackup": { "instance": "play" } }, "encryption": { "secretName": "play-encryption" },
+        "backup": { "suspend": true }, "deletionPolicy": "Delete"
+    });
+    training.apply(&story.small_manifest("training", &spec)).await?;
+    training.settled().await?;
+    data::is_there(&Door::new(&story.site, &training.host), admin, kept).await?;
+    training.api.delete("training", &DeleteParams::default()).await?;
+    Ok(wait::gone(&training.api, "training", GONE).await?)
+}
+
 struct Page {
     back: String,
     afterwards: String,

@@ -111,10 +111,16 @@ async fn beside_the_old_one(story: &Story, admin: &Account, data: &Data) -> Outc
     let old = story.instance("old");
     story.back_up(&old, "whole").await?;
     let copy = story.instance("copy");
-    let backup =
-        json!({ "repository": { "volumeClaim": "old-backups" }, "passwordSecretName": "old-backup", "before": "2099-01-01T00:00:00Z" });
-    let spec = json!({ "bootstrap": { "fromBackup": backup }, "encryption": { "secretName": "old-encryption" } });
-    copy.apply(&story.small_manifest("copy", &spec)).await?;
+    let spec = |name: &str| {
+        let backup = json!({ "instance": name, "before": "2099-01-01T00:00:00Z" });
+        json!({ "bootstrap": { "fromBackup": backup }, "encryption": { "secretName": "old-encryption" } })
+    };
+    copy.apply(&story.small_manifest("copy", &spec("odl"))).await?;
+    let stalled = |seen: &Dhis2Instance| {
+        condition(seen, "Stalled").is_some_and(|told| told.status == "True" && told.message.contains("there is no Dhis2Instance odl"))
+    };
+    copy.when("the wrong name to be told", stalled).await?;
+    copy.change(&json!({ "bootstrap": { "fromBackup": { "instance": "old" } } })).await?;
     let seen = copy.settled().await?;
     let set = seen.status.as_ref().and_then(|status| status.bootstrap.as_ref()?.set.clone());
     assert_eq!((holds(&seen, "DataLoaded"), set.as_deref()), (true, Some("whole")));
@@ -132,7 +138,9 @@ async fn as_the_old_one_is_now(story: &Story, copy: &Instance) -> Outcome {
     let from = |key: &str| json!({ "from": { "repository": { "volumeClaim": "old-backups" }, "passwordSecretName": key } });
     let told = story.ask_for_restore("without-key", "copy", &from("nobody")).await?.comes_to("Failed").await?;
     assert!(told.message.clone().unwrap_or_default().contains("the Secret of spec.from.passwordSecretName does not exist"), "{told:?}");
-    let told = story.ask_for_restore("refresh", "copy", &from("old-backup")).await?.comes_to("Done").await?;
+    let told = story.ask_for_restore("nobodys", "copy", &json!({ "from": { "instance": "odl" } })).await?.comes_to("Failed").await?;
+    assert!(told.message.clone().unwrap_or_default().contains("there is no Dhis2Instance odl"), "{told:?}");
+    let told = story.ask_for_restore("refresh", "copy", &json!({ "from": { "instance": "old" } })).await?.comes_to("Done").await?;
     assert_eq!(told.set.as_deref(), Some("later"));
     copy.settled().await?;
     assert!(data::has_later(story, "copy")?, "what was entered in the old one is not there");

@@ -57,6 +57,8 @@ pub enum ReadFor {
     Restore,
     /// A request to restore, by the name of a copy of the instance.
     Copy,
+    /// Either, by the name of another instance.
+    Instance,
 }
 
 impl ReadFor {
@@ -65,6 +67,7 @@ impl ReadFor {
         match self {
             Self::Bootstrap => ["spec.bootstrap.fromBackup.repository.s3", "spec.bootstrap.fromBackup.passwordSecretName"],
             Self::Restore => ["spec.from.repository.s3", "spec.from.passwordSecretName"],
+            Self::Instance => ["the other instance's spec.backup.repository.s3", "the other instance, <name>-backup,"],
             Self::Copy => ["spec.backup.copies[].s3", "spec.backup.copies[].passwordSecretName"],
         }
     }

@@ -2,7 +2,10 @@
 
 use kube::ResourceExt;
 
-use super::{Refusal, copies, source};
+use super::{
+    Refusal, copies,
+    source::{self, Named},
+};
 use crate::{
     api::{
         Dhis2Instance, Reason,
@@ -38,25 +41,25 @@ fn from(resource: &Dhis2Instance, operation: &OperationStatus, observed: &Observ
         return Some(SetSource::Own);
     }
     let request = asked(observed).find(|asked| asked.uid == operation.uid)?;
-    set_source(resource, request.spec).ok()
+    set_source(resource, request.spec, observed).ok()
 }
 
 /// Where the set of a request is.
 ///
 /// # Errors
-/// `InvalidSpec` when the instance has no such copy, or what is named is no address.
-pub fn set_source(resource: &Dhis2Instance, spec: &Dhis2RestoreSpec) -> Result<SetSource, Refusal> {
+/// `InvalidSpec` when the instance has no such copy, the other one is not there, or what is named is no address.
+pub fn set_source(resource: &Dhis2Instance, spec: &Dhis2RestoreSpec, observed: &Observed) -> Result<SetSource, Refusal> {
     let Some(from) = &spec.from else { return Ok(SetSource::Own) };
     let before = spec.before.as_ref().map(|time| time.0.to_string());
-    let (place, named_by, password) = place(resource, from)?;
+    let (place, named_by, password) = place(resource, from, observed)?;
     Ok(SetSource::Other(Box::new(Origin { place, named_by, password, set: spec.set.clone(), before })))
 }
 
-fn place(resource: &Dhis2Instance, from: &RestoreFrom) -> Result<(Place, &'static str, String), Refusal> {
-    if let (Some(repository), Some(password)) = (&from.repository, &from.password_secret_name)
-        && let Some(place) = source::place("from", repository, resource)?
-    {
-        return Ok((place, "restore", password.clone()));
+fn place(resource: &Dhis2Instance, from: &RestoreFrom, observed: &Observed) -> Result<(Place, &'static str, String), Refusal> {
+    let named =
+        Named { instance: from.instance.as_deref(), repository: from.repository.as_ref(), key: from.password_secret_name.as_deref() };
+    if let Some((place, password)) = source::place("from", named, resource, observed)? {
+        return Ok((place, named.by("restore"), password));
     }
     let name = from.copy.clone().unwrap_or_default();
     let copy = copies::copies(resource)?.into_iter().find(|copy| copy.name == name).ok_or_else(|| {
@@ -82,6 +85,7 @@ mod tests {
         api::restore::Dhis2RestoreStatus,
         operator::{
             kind::Kind,
+            others::Elsewhere,
             slot::{Facts, Request, fixture::owned},
         },
     };
@@ -124,6 +128,23 @@ mod tests {
         assert_eq!(
             (origin.place, origin.named_by, origin.password.as_str()),
             (Place::Claim("other-backups".into()), "restore", "other-backup")
+        );
+    }
+
+    #[test]
+    fn an_instance_stands_for_its_repository_and_key() {
+        let resource = resource("Restore");
+        let mut observed = asking(&json!({"instance": "other"}));
+        assert_eq!(source(&resource, &observed), None, "it is not there");
+        let spec = asked(&observed).next().unwrap().spec.clone();
+        let refusal = set_source(&resource, &spec, &observed).unwrap_err();
+        assert!(refusal.message.starts_with("spec.from.instance: there is no Dhis2Instance other"), "{}", refusal.message);
+        let repository = serde_json::from_value(json!({"volumeClaim": "other-backups"})).unwrap();
+        observed.others.insert("other".into(), Elsewhere { repository, password: "other-backup".into() });
+        let Some(SetSource::Other(origin)) = source(&resource, &observed) else { panic!("not of the other one") };
+        assert_eq!(
+            (origin.place, origin.named_by, origin.password.as_str()),
+            (Place::Claim("other-backups".into()), "instance", "other-backup")
         );
     }
 

@@ -158,7 +158,7 @@ fn begin(status: &Dhis2InstanceStatus, view: &View<'_>, outcome: &Outcome) -> Op
     enter(&mut operation, Phase::Building, view.now);
     if asked.goes_back() {
         go_back(&mut operation, status, view.now);
-    } else if let Err(refusal) = set_source(view.resource, asked.spec) {
+    } else if let Err(refusal) = set_source(view.resource, asked.spec, view.observed) {
         let phase = failed(&mut operation, refusal.reason, refusal.message);
         enter(&mut operation, phase, view.now);
     }
@@ -188,7 +188,7 @@ fn step(
         return Some(Phase::Canceled);
     }
     match phase {
-        Phase::Building => match request.map(|asked| set_source(view.resource, asked.spec)) {
+        Phase::Building => match request.map(|asked| set_source(view.resource, asked.spec, view.observed)) {
             Some(Err(refusal)) => Some(failed(operation, refusal.reason, refusal.message)),
             _ => build(operation, view),
         },
