@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{
     children::Children,
     kind::Kind,
-    others::{self, Elsewhere, Others},
+    others::{self, Others},
     parse::Refusal,
     slot::{self, Facts, Pod, Slot},
     watch::OURS,
@@ -153,7 +153,7 @@ pub async fn observe(
     client: &Client,
     world: &World,
     secrets: &Secrets,
-    find: impl Fn(&str) -> Option<Elsewhere>,
+    others: Others,
     key: &Key,
     resource: &Dhis2Instance,
 ) -> Result<Observed, Error> {
@@ -168,7 +168,6 @@ pub async fn observe(
     if resource.spec.adopt && resource.status.as_ref().is_none_or(|status| status.claims.is_none()) {
         left_behind(client, key, &mut children).await?;
     }
-    let others = others::named(resource, &children, find);
     let (secrets, mut missing) = look_at_secrets(client, secrets, key, resource, &others).await?;
     let unknown = others::by_bootstrap(resource).filter(|other| is_new(resource) && !others.contains_key(*other));
     missing.extend(unknown.map(|other| (SOURCE_INSTANCE.to_owned(), other.to_owned())));
@@ -450,7 +449,7 @@ mod tests {
                 "spec": {"version": "2.42.4", "web": {"host": "play.example.org", "tls": {"secretName": name}}},
             }))
             .unwrap();
-            let observed = observe(&client, &World::default(), &Secrets::default(), |_| None, &key(), &resource).await.unwrap();
+            let observed = observe(&client, &World::default(), &Secrets::default(), Others::new(), &key(), &resource).await.unwrap();
             assert_eq!(observed.missing.get(CERTIFICATE).map(String::as_str), missing);
             assert_eq!(observed.secrets.get("play-database"), None);
         }
@@ -463,14 +462,14 @@ mod tests {
             "spec": {"version": "2.42.4", "web": {"host": "play.example.org"}, "bootstrap": {"fromBackup": {"instance": "old"}}},
         }))
         .unwrap();
-        let elsewhere = || Elsewhere {
+        let old = || others::Elsewhere {
             repository: crate::api::bootstrap::SourceRepository { volume_claim: Some("old-backups".into()), s3: None },
             password: "old-backup".into(),
         };
         let nothing = || server("/nothing", serde_json::Value::Null);
         let look = async |known: bool, resource: &Dhis2Instance| {
-            let find = |name: &str| (known && name == "old").then(elsewhere);
-            observe(&nothing(), &World::default(), &Secrets::default(), find, &key(), resource).await.unwrap().missing
+            let others = known.then(|| ("old".to_owned(), old())).into_iter().collect();
+            observe(&nothing(), &World::default(), &Secrets::default(), others, &key(), resource).await.unwrap().missing
         };
         let field = |missing: &BTreeMap<String, String>, field: &str| missing.get(field).cloned();
         assert_eq!(field(&look(true, &resource).await, SOURCE_KEY).as_deref(), Some("old-backup"));
@@ -495,7 +494,7 @@ mod tests {
         }))
         .unwrap();
         let client = server("/persistentvolumeclaims/play-files", claim);
-        let observed = observe(&client, &World::default(), &Secrets::default(), |_| None, &key(), &resource).await.unwrap();
+        let observed = observe(&client, &World::default(), &Secrets::default(), Others::new(), &key(), &resource).await.unwrap();
         assert_eq!(observed.slot(CLAIM, "play-files").map(|slot| &*slot.uid), Some("claim-1"));
         assert_eq!(observed.slot(CLAIM, "play-backups"), None);
     }

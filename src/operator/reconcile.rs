@@ -20,6 +20,7 @@ use super::{
     leader::Leadership,
     metrics::Metrics,
     observe::{self, Observed, Secrets, Standing},
+    others,
     parse::parse,
     patience::Patience,
     restart::{Restart, restart},
@@ -189,8 +190,8 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
         let told = tell(resource, &key, context, &Observed { taken, ..watched(resource, &key, context) }, &Outcome::Paused).await?;
         return Ok(Action::requeue(told.revisit));
     }
-    let find = |other: &str| context.fleet.repository_of(&key.namespace, other);
-    let observed = match observe::observe(&context.client, &context.world, &context.secrets, find, &key, resource).await {
+    let others = watched(resource, &key, context).others;
+    let observed = match observe::observe(&context.client, &context.world, &context.secrets, others, &key, resource).await {
         Ok(observed) => observed,
         Err(error) => {
             if let Some(refusal) = status::unseen(&error) {
@@ -224,7 +225,9 @@ struct Acted {
 
 /// What the watches alone tell.
 fn watched(resource: &Dhis2Instance, key: &Key, context: &Context) -> Observed {
-    Observed { instance: resource.uid().unwrap_or_default(), children: context.world.children(key), ..Observed::default() }
+    let children = context.world.children(key);
+    let others = others::named(resource, &children, |other| context.fleet.repository_of(&key.namespace, other));
+    Observed { instance: resource.uid().unwrap_or_default(), children, others, ..Observed::default() }
 }
 
 /// Is the resource still there? It is asked for when something made that doubtful, and then only before something is written.

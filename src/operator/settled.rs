@@ -68,9 +68,11 @@ impl Settled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::bootstrap::SourceRepository;
     use crate::operator::{
         desired::fixture,
         kind::Kind,
+        others::Elsewhere,
         slot::{Facts, fixture::slot},
     };
 
@@ -87,12 +89,16 @@ mod tests {
         let mut grown = born.clone();
         grown.children.insert(Kind::Job, "play-bootstrap", slot("1", Facts::Job { finished: Some(true) }));
         assert_ne!(Picture::of(&instance, None, &born), Picture::of(&instance, None, &grown));
+        let repository = SourceRepository { volume_claim: Some("old-backups".to_owned()), s3: None };
+        let elsewhere = Elsewhere { repository, password: "old-backup".to_owned() };
+        let named = Observed { others: [("old".to_owned(), elsewhere)].into(), ..observed.clone() };
         let seen = Observed { missing: [("spec.web.tls.secretName".to_owned(), "cert".to_owned())].into(), ..observed.clone() };
         for another in [
             Picture::of(&other, Some(&status), &observed),
             Picture::of(&instance, Some(&recorded), &observed),
             Picture::of(&instance, None, &observed),
             Picture::of(&instance, Some(&status), &seen),
+            Picture::of(&instance, Some(&status), &named),
             Picture::of(&instance, Some(&status), &born),
         ] {
             assert_ne!(another, picture);
