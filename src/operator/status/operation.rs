@@ -27,6 +27,10 @@ use crate::{
     report::Data,
 };
 
+/// Whoever opens a dashboard after a restore sees an empty one, and must not take that for a loss.
+pub const DERIVED: &str =
+    "What DHIS2 makes itself is in no set: dashboards are empty until it has generated its analytics tables (app Data Administration).";
+
 /// What a step is decided on.
 pub struct View<'a> {
     /// The instance.
@@ -315,7 +319,8 @@ pub fn start(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> 
         return None;
     }
     let [database, files] = names(&view.name, operation);
-    operation.message = Some(format!("The instance is served from {database} and {files}."));
+    let empty = if operation.revert { String::new() } else { format!(" {DERIVED}") };
+    operation.message = Some(format!("The instance is served from {database} and {files}.{empty}"));
     Some(if operation.revert { Phase::Reverted } else { Phase::Done })
 }
 

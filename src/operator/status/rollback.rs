@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     conditions::Told,
-    operation::{View, build, enter, start, stop},
+    operation::{DERIVED, View, build, enter, start, stop},
     upgrade, volumes,
 };
 use crate::{
@@ -142,7 +142,12 @@ pub fn tell_done(conditions: &mut [Told], resource: &Dhis2Instance, status: &Dhi
         return;
     }
     let from = match set {
-        Some(set) => format!("with set {set}; what was entered between that and the stop is on the volumes in status.kept only"),
+        Some(set) => {
+            format!(
+                "with set {set}; what was entered between that and the stop is on the volumes in status.kept only. {}",
+                DERIVED.trim_end_matches('.')
+            )
+        }
         None => "on its database, which had not been touched yet".to_owned(),
     };
     let message = format!(
