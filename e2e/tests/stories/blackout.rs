@@ -8,11 +8,10 @@ use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds, settled};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
+use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::api::status::OperationStatus;
-use dhis2_operator::api::{Dhis2Instance, Dhis2Restore};
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
-use kube::api::PostParams;
 use serde_json::json;
 
 use crate::power::{BACK, cut};
@@ -92,13 +91,9 @@ impl Play<'_> {
     async fn restores(&self) -> Outcome {
         self.story.back_up(&self.instance, "kept").await?;
         data::enter_later(self.story, "play")?;
-        let api: Api<Dhis2Restore> = Api::namespaced(self.story.client.clone(), &self.story.namespace);
-        let spec = serde_json::from_value(json!({ "instance": "play", "set": "kept" }))?;
-        api.create(&PostParams::default(), &Dhis2Restore::new("dark", spec)).await?;
+        let request = self.story.ask_for_restore("dark", "play", &json!({ "set": "kept" })).await?;
         self.dark("Restore", &["Building", "BackingUp", "Stopping", "Starting"], Duration::ZERO).await?;
-        let over = |seen: &Dhis2Restore| seen.status.as_ref().is_some_and(|status| status.finished.is_some());
-        let seen = wait::until(&api, "dark", "the restore to be over", 2 * BACK, over).await?.status.unwrap_or_default();
-        assert_eq!(seen.phase.as_deref(), Some("Done"), "{:?}", seen.message);
+        request.comes_to("Done").await?;
         self.until("it to be settled", settled).await?;
         self.is_there(false).await
     }

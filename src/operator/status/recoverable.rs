@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::conditions::Told;
+use super::{conditions::Told, verify};
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceStatus, KEY_EXPORTED, Reason, backup::S3, status::BackupStatus},
     operator::parse::span,
@@ -64,7 +64,7 @@ fn missing(resource: &Dhis2Instance, backup: &BackupStatus, now: Timestamp) -> O
         return Some((Reason::KeyNotExported, not_exported(&resource.name_any(), &first.secret, exported.is_empty())));
     }
     if backup.last_verified.is_none() {
-        return Some((Reason::NotVerifiedYet, "No set was restored yet to see whether it can be.".to_owned()));
+        return Some((Reason::NotVerifiedYet, verify::not_yet(backup)));
     }
     missed(resource, backup, now).map(|message| (Reason::ObjectiveMissed, message))
 }

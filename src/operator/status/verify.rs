@@ -98,7 +98,7 @@ pub fn verified(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed
     match backup.last_verified {
         None if running => told(false, Reason::NotVerifiedYet, "The first restore test is running.".into()),
         None if late => told(false, Reason::VerifyOverdue, "The first restore test should have been made by now.".into()),
-        None => told(false, Reason::NotVerifiedYet, "No set was restored yet to see whether it can be.".into()),
+        None => told(false, Reason::NotVerifiedYet, not_yet(&backup)),
         Some(proof) if late && !running => told(
             false,
             Reason::VerifyOverdue,
@@ -110,6 +110,16 @@ pub fn verified(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed
             told(true, Reason::Done, format!("Set {} was restored in {seconds} s, and is as its manifest says{serves}.", proof.set))
         }
     }
+}
+
+/// That no set is proven, and what to do for whoever will not wait.
+pub fn not_yet(backup: &BackupStatus) -> String {
+    let schedule = backup.verify_schedule.as_ref().map(|known| {
+        let zone = known.time_zone.as_ref().map_or_else(String::new, |zone| format!(" ({zone})"));
+        format!(" The first test comes by its schedule, {:?}{zone}.", known.cron)
+    });
+    let schedule = schedule.unwrap_or_default();
+    format!("No set was restored yet to see whether it can be.{schedule} A Dhis2RestoreTest makes one now.")
 }
 
 /// How long until the last restore test counts as overdue; zero when it does.

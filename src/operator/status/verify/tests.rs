@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::status::SetStatus,
+    api::status::{ScheduleStatus, SetStatus},
     operator::{
         kind::Kind,
         slot::{Facts, Pod, fixture::owned},
@@ -148,4 +148,12 @@ fn a_proof_that_only_the_repository_knows_is_told_by_the_next_backup() {
 #[test]
 fn switched_off_tests_are_told() {
     assert_eq!(told(&mut resource(&json!({"suspend": true})), &[], "2026-12-24T01:00:00Z"), (false, Reason::VerifySuspended));
+}
+
+#[test]
+fn whoever_will_not_wait_for_the_first_test_is_told_how() {
+    let schedule = ScheduleStatus { cron: "30 7 * * 6".to_owned(), time_zone: Some("Africa/Kigali".to_owned()), since: None };
+    let backup = BackupStatus { verify_schedule: Some(schedule), ..BackupStatus::default() };
+    let told = not_yet(&backup);
+    assert!(told.contains("its schedule, \"30 7 * * 6\" (Africa/Kigali). A Dhis2RestoreTest makes one now."), "{told}");
 }
