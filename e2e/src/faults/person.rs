@@ -59,6 +59,8 @@ impl Person {
                 Api::<Secret>::namespaced(self.client.clone(), &self.namespace)
                     .create(&PostParams::default(), &serde_json::from_value(secret)?)
                     .await?;
+                // Told late, it would count as made while faults were injected.
+                self.ledger.until(&self.namespace, LIMIT, || self.ledger.object(&self.namespace, "Secret", name).is_some()).await;
             }
             Act::Delete => drop(instances.delete(NAME, &DeleteParams::default()).await?),
             Act::Edit(kind, name, patch) => {
