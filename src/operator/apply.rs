@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
+    blocked::Obstacle,
     contest::Contests,
     desired::{Policy, Wanted},
     fields,
@@ -45,15 +46,8 @@ pub enum Error {
         source: kube::Error,
     },
     /// An object of this name belongs to somebody else.
-    #[error("{} {name} exists and is not this instance's", kind.name())]
-    Conflict {
-        /// Kind of the object.
-        kind: Kind,
-        /// Name of the object.
-        name: String,
-        /// Did a deleted instance of the same name leave it?
-        retained: bool,
-    },
+    #[error("{} {} exists and is not this instance's", .0.kind.name(), .0.name)]
+    Conflict(Obstacle),
     /// No random bytes.
     #[error("generate a password")]
     Random(#[source] getrandom::Error),
@@ -67,7 +61,7 @@ impl Error {
     pub fn passes(&self) -> bool {
         match self {
             Self::Api { source: kube::Error::Api(status), .. } => matches!(status.code, 404 | 409 | 429 | 500..),
-            Self::Api { source: kube::Error::SerdeError(_), .. } | Self::Conflict { .. } => false,
+            Self::Api { source: kube::Error::SerdeError(_), .. } | Self::Conflict(_) => false,
             Self::Api { .. } | Self::Random(_) | Self::Fenced => true,
         }
     }
@@ -187,7 +181,7 @@ impl Writer<'_> {
         match ownership::of(slot, wish, self.instance) {
             Ownership::Ours => {}
             Ownership::Retained if self.instance.adopt => {}
-            other => return Err(conflict(wish, other)),
+            other => return Err(conflict(wish, other, slot)),
         }
         if slot.deleting {
             return Ok(Brought::NOTHING);
@@ -233,10 +227,11 @@ impl Writer<'_> {
             other => {
                 // What a deleted instance of the same name leaves to be collected is in the way for a moment: that it is gone asks for a
                 // pass once it is known. The watch tells that of what bears our label only.
+                let error = conflict(wish, other, &slot);
                 if watch::tells_of(&there, self.key) {
                     self.world.put(self.key, wish.kind, &wish.name, slot);
                 }
-                return Err(conflict(wish, other));
+                return Err(error);
             }
         }
         let brought = self.learn(wish, &there, false);
@@ -376,8 +371,9 @@ pub(super) fn failed(verb: &'static str, wish: &Wanted, source: kube::Error) -> 
     Error::Api { verb, kind: wish.kind, name: wish.name.clone(), source }
 }
 
-pub(super) fn conflict(wish: &Wanted, ownership: Ownership) -> Error {
-    Error::Conflict { kind: wish.kind, name: wish.name.clone(), retained: ownership == Ownership::Retained }
+pub(super) fn conflict(wish: &Wanted, ownership: Ownership, there: &Slot) -> Error {
+    let retained = ownership == Ownership::Retained;
+    Error::Conflict(Obstacle { kind: wish.kind, name: wish.name.clone(), uid: there.uid.clone(), version: there.version, retained })
 }
 
 /// The merge patch (RFC 7386) that turns one value into another.

@@ -7,6 +7,7 @@ pub mod args;
 pub mod arrived;
 pub mod ask;
 mod backlog;
+mod blocked;
 mod brief;
 mod census;
 pub mod children;

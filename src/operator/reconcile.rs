@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{
     apply::{self, Applied, Writer},
     arrived::Arrived,
+    blocked::Blocked,
     contest::Contests,
     desired::desired,
     events::Events,
@@ -39,6 +40,9 @@ pub enum Error {
     /// The cluster could not be looked at.
     #[error("observe")]
     Observe(#[from] observe::Error),
+    /// Whether somebody else's object is still in the way could not be asked.
+    #[error("look for what is in the way")]
+    Obstacle(#[source] kube::Error),
     /// Whether the resource is still there could not be asked.
     #[error("look for the resource")]
     Resource(#[source] kube::Error),
@@ -87,6 +91,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Passes in a row that failed.
     pub patience: Patience,
+    /// Instances in whose way somebody else's object is.
+    pub blocked: Blocked,
 }
 
 impl Context {
@@ -111,6 +117,7 @@ impl Context {
             leadership,
             metrics,
             patience: Patience::default(),
+            blocked: Blocked::default(),
         }
     }
 
@@ -121,6 +128,7 @@ impl Context {
         self.contests.forget(key);
         self.settled.forget(key);
         self.patience.forget(key);
+        self.blocked.forget(key);
     }
 
     /// Takes in what the watch of the resources tells.
@@ -158,6 +166,7 @@ pub async fn reconcile(resource: Arc<Arrived>, context: Arc<Context>) -> Result<
     context.metrics.pass(result.as_ref().map_or_else(Into::into, |_| "ok"), began.elapsed());
     if result.is_ok() {
         context.patience.forget(&key_of(resource));
+        context.blocked.forget(&key_of(resource));
     }
     result
 }
@@ -190,7 +199,13 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
         let told = tell(resource, &key, context, &Observed { taken, ..watched(resource, &key, context) }, &Outcome::Paused).await?;
         return Ok(Action::requeue(told.revisit));
     }
-    let others = watched(resource, &key, context).others;
+    let seen = Observed { taken: taken.clone(), ..watched(resource, &key, context) };
+    if let Some(obstacle) = context.blocked.by(&key, resource.metadata.resource_version.as_deref(), &seen)
+        && obstacle.stands(&context.client, &key.namespace).await.map_err(Error::Obstacle)?
+    {
+        return Err(apply::Error::Conflict(obstacle).into());
+    }
+    let others = seen.others;
     let observed = match observe::observe(&context.client, &context.world, &context.secrets, others, &key, resource).await {
         Ok(observed) => observed,
         Err(error) => {
@@ -200,14 +215,22 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
             return Err(error.into());
         }
     };
-    let Some(acted) = act(resource, &key, context, Observed { taken, ..observed }).await? else { return Ok(Action::await_change()) };
+    let Some(acted) = act(resource, &key, context, Observed { taken: taken.clone(), ..observed }).await? else {
+        return Ok(Action::await_change());
+    };
     let Acted { outcome, now, errors, idle } = acted;
     let Told { revisit, written } = tell(resource, &key, context, &now, &outcome).await?;
     if let Some(picture) = idle.filter(|_| !written) {
         context.settled.found(&key, picture);
     }
     match errors.into_iter().next() {
-        Some(error) => Err(error.into()),
+        Some(error) => {
+            if let apply::Error::Conflict(obstacle) = &error {
+                let seen = Observed { taken, ..watched(resource, &key, context) };
+                context.blocked.found(&key, resource.resource_version(), seen, obstacle.clone());
+            }
+            Err(error.into())
+        }
         None => Ok(Action::requeue(outcome.again().unwrap_or(revisit).min(revisit).min(visit(resource)))),
     }
 }

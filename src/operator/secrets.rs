@@ -57,7 +57,7 @@ impl Writer<'_> {
         let uid = there.uid.unwrap_or_default();
         let slot = Slot {
             uid: uid.as_str().into(),
-            version: 0,
+            version: there.resource_version.and_then(|version| version.parse().ok()).unwrap_or_default(),
             owner,
             maker,
             applied: None,
@@ -72,7 +72,7 @@ impl Writer<'_> {
                 self.mark("adopt", wish, &uid).await?;
                 Ok(self.remember(wish, &uid, true))
             }
-            other => Err(conflict(wish, other)),
+            other => Err(conflict(wish, other, &slot)),
         }
     }
 

@@ -28,6 +28,7 @@ pub use volumes::{Superseded, superseded};
 
 use super::{
     apply,
+    blocked::Obstacle,
     contest::Contested,
     instance::Instance,
     kind::Kind,
@@ -120,14 +121,14 @@ fn search(status: &Dhis2InstanceStatus, observed: &Observed, now: Timestamp) -> 
 /// What a failed write means for a person; none when it is not to be told, as after losing leadership.
 pub fn told(error: &apply::Error) -> Option<Refusal> {
     match error {
-        apply::Error::Conflict { kind, name, retained: true } => Some(Refusal::new(
+        apply::Error::Conflict(Obstacle { kind, name, retained: true, .. }) => Some(Refusal::new(
             Reason::RetainedDataFound,
             format!(
                 "{} {name} was left behind by a deleted instance of this name. Set spec.adopt: true to take over its data, or delete it, or use another name.",
                 kind.name()
             ),
         )),
-        apply::Error::Conflict { kind, name, .. } => Some(Refusal::new(
+        apply::Error::Conflict(Obstacle { kind, name, .. }) => Some(Refusal::new(
             Reason::NameConflict,
             format!(
                 "{} {name} exists and belongs to somebody else. Was an instance of this name deleted a moment ago, its objects go by themselves: wait. Otherwise use another name, or delete what is there if nobody needs it.",

@@ -204,7 +204,7 @@ async fn what_a_former_instance_leaves_to_be_collected_is_known_so_that_its_end_
     foreign["metadata"]["labels"].as_object_mut().unwrap().remove("app.kubernetes.io/managed-by");
     for (there, heard) in [(there, true), (foreign, false)] {
         let (error, requests, world) = bring(Some(there), Observed::default()).await;
-        assert!(matches!(error, Some(Error::Conflict { retained: false, .. })), "{error:?}");
+        assert!(matches!(error, Some(Error::Conflict(Obstacle { retained: false, .. }))), "{error:?}");
         assert_eq!(requests, ["POST", "GET"], "nothing of it is touched");
         assert_eq!(world.remove(&key, Kind::Service, "play", "uid-of-former"), heard);
     }
