@@ -103,7 +103,9 @@ fn carry(story: &Story) -> Outcome {
         if written.success() && reading.wait()?.success() { Ok(()) } else { Err(format!("{read} did not come").into()) }
     };
     carried("old-database-0", "pg_dump --username postgres --no-password dhis2 | gzip", "cat > /brought/dhis2.sql.gz")?;
-    carried("reader", "tar --create --directory / --transform s/old-files/files/ old-files", "tar --extract --directory /brought")
+    // What is in the directory, not the directory: that changes while the old one looks whether it can write to it.
+    let read = "cd /old-files && tar --create --exclude lost+found --transform s,^,files/, *";
+    carried("reader", read, "tar --extract --directory /brought")
 }
 
 /// A copy that begins with a set of the old server, which is an instance itself and goes on.
