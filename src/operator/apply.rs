@@ -363,6 +363,16 @@ impl Writer<'_> {
     }
 }
 
+/// What is in the way, where nothing else went wrong: whatever else did has to be tried again as a whole.
+pub fn obstacle(errors: &[Error]) -> Option<&Obstacle> {
+    let mut obstacles = errors.iter().map(|error| match error {
+        Error::Conflict(obstacle) => Some(obstacle),
+        _ => None,
+    });
+    let first = obstacles.next()??;
+    obstacles.all(|other| other.is_some()).then_some(first)
+}
+
 fn recorded(kind: Kind, name: &str, uid: &str) -> Option<(Kind, Made)> {
     (kind == Kind::PersistentVolumeClaim).then(|| (kind, Made { name: name.to_owned(), uid: uid.to_owned() }))
 }

@@ -71,7 +71,7 @@ impl Blocked {
         Some(last.obstacle.clone())
     }
 
-    /// Something is in the way.
+    /// Something is in the way, and was found in a pass that began with this version and this view.
     pub fn found(&self, key: &Key, version: Option<String>, seen: Observed, obstacle: Obstacle) {
         self.lock().insert(key.clone(), Try { at: Instant::now(), version, seen, obstacle });
     }

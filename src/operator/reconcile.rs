@@ -205,7 +205,7 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
     {
         return Err(apply::Error::Conflict(obstacle).into());
     }
-    let others = seen.others;
+    let others = seen.others.clone();
     let observed = match observe::observe(&context.client, &context.world, &context.secrets, others, &key, resource).await {
         Ok(observed) => observed,
         Err(error) => {
@@ -223,14 +223,12 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
     if let Some(picture) = idle.filter(|_| !written) {
         context.settled.found(&key, picture);
     }
+    if let Some(obstacle) = apply::obstacle(&errors) {
+        // As it was before the pass: what has changed since was not acted upon.
+        context.blocked.found(&key, resource.resource_version(), seen, obstacle.clone());
+    }
     match errors.into_iter().next() {
-        Some(error) => {
-            if let apply::Error::Conflict(obstacle) = &error {
-                let seen = Observed { taken, ..watched(resource, &key, context) };
-                context.blocked.found(&key, resource.resource_version(), seen, obstacle.clone());
-            }
-            Err(error.into())
-        }
+        Some(error) => Err(error.into()),
         None => Ok(Action::requeue(outcome.again().unwrap_or(revisit).min(revisit).min(visit(resource)))),
     }
 }

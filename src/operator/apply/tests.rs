@@ -210,6 +210,17 @@ async fn what_a_former_instance_leaves_to_be_collected_is_known_so_that_its_end_
     }
 }
 
+/// Something that failed beside it would not be tried again before the hour is over.
+#[test]
+fn an_instance_is_blocked_only_where_nothing_else_went_wrong() {
+    let conflict = || conflict(&service(), Ownership::Foreign, &owned("theirs", "uid-0", Facts::Plain));
+    let passing = || Error::Fenced;
+    assert_eq!(obstacle(&[conflict(), conflict()]).map(|obstacle| obstacle.uid.to_string()).as_deref(), Some("theirs"));
+    for errors in [vec![], vec![passing()], vec![conflict(), passing()], vec![passing(), conflict()]] {
+        assert_eq!(obstacle(&errors), None);
+    }
+}
+
 /// All that is wanted is there and as it is wanted.
 fn complete(wanted: &[Wanted]) -> Observed {
     let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
