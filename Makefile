@@ -76,7 +76,7 @@ drill: ## lose everything but the bucket, and have it back: by the recovery shee
 	cargo test --workspace --test stories -- --test-threads 3 --exact s3::s3 copies::copies handover::handover
 
 .PHONY: faults
-faults: ## kill the operator between any two of its writes, in every flow; FLOW=create POINT='1 POST secrets/play-admin' runs one
+faults: ## kill the operator between any two of its writes, in every flow; FLOW=create,drift runs these; FLOW=create POINT='1 POST secrets/play-admin' runs one
 	@$(RUN) dhis2-faults -- $(if $(FLOW),--flow $(FLOW)) $(if $(POINT),--point '$(POINT)')
 
 .PHONY: storms

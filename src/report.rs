@@ -69,6 +69,8 @@ pub enum Verb {
     Copy,
     /// Waits for a DHIS2 on a copy of the database.
     Rehearse,
+    /// Has DHIS2 generate its analytics tables.
+    Analytics,
 }
 
 /// How a verb ended.

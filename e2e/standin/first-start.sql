@@ -4,8 +4,8 @@ insert into userroleauthorities select 51, unnest(array['ALL', 'F_SYSTEM_SETTING
 insert into categorycombo values (52, 'bjDvmb4bfuf', 'default', 'DISAGGREGATION');
 insert into categoryoptioncombo values (53, 'HllvX50cXC0', 'default', 52);
 insert into periodtype select nextval('hibernate_sequence') + 100, unnest(array['Daily', 'Weekly', 'Monthly', 'Quarterly', 'Yearly']);
-insert into jobconfiguration (jobconfigurationid, uid, name, jobtype, cronexpression, jobstatus)
-select nextval('hibernate_sequence') + 100, uid, name, jobtype, cron, 'SCHEDULED' from (values
+insert into jobconfiguration (jobconfigurationid, uid, created, lastupdated, name, jobtype, cronexpression, jobstatus, lastexecutedstatus, enabled)
+select nextval('hibernate_sequence') + 100, uid, now(), now(), name, jobtype, cron, 'SCHEDULED', 'NOT_STARTED', true from (values
     ('sHMedQF7VYa', 'Housekeeping', 'HOUSEKEEPING', '0 0 2 ? * *'),
     ('pd6O228pqr0', 'File resource clean up', 'FILE_RESOURCE_CLEANUP', '0 0 2 ? * *'),
     ('BFa3jDsbtdO', 'Data statistics', 'DATA_STATISTICS', '0 0 2 ? * *'),

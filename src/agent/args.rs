@@ -66,6 +66,8 @@ pub enum Command {
     RecoverySheet,
     /// Wait until a DHIS2 on a copy of the database serves, and tell how long that took or why it does not (beside it, in one pod)
     Rehearse(Rehearse),
+    /// Have DHIS2 generate its analytics tables where they are missing, and wait for the end of that
+    Analytics(Analytics),
 }
 
 /// What can be done with the database.
@@ -171,6 +173,23 @@ pub struct Bootstrap {
     /// Version that must be running
     #[arg(long)]
     pub version: Version,
+}
+
+/// Arguments of `analytics`.
+#[derive(Debug, Args)]
+pub struct Analytics {
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: DatabaseAddress,
+    /// By which DHIS2 knows the run: eleven letters and digits, the first a letter
+    #[arg(long, value_name = "UID", value_parser = uid)]
+    pub run: String,
+    /// Generate all of them, though they are there
+    #[arg(long)]
+    pub all: bool,
+    /// Seconds after which DHIS2 should have begun
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    pub taken_up_within: u64,
 }
 
 /// Arguments of `backup`.
@@ -394,4 +413,10 @@ fn set_id(text: &str) -> Result<String, String> {
         return Err("use letters, digits, - and .".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// What DHIS2 takes for a uid (dhis2-core, `CodeGenerator`).
+fn uid(text: &str) -> Result<String, String> {
+    let fits = text.len() == 11 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(|c| c.is_ascii_alphanumeric());
+    if fits { Ok(text.to_owned()) } else { Err("use eleven letters and digits, the first a letter".to_owned()) }
 }

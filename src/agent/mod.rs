@@ -3,6 +3,7 @@
 //! It runs inside the images of others, without access to Kubernetes, and ends with a [`Report`] in the
 //! termination message of its container. Every verb may be killed at any moment and run again.
 
+mod analytics;
 pub mod args;
 mod backup;
 mod bootstrap;
@@ -91,6 +92,7 @@ fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Me
         Command::Rehearse(rehearse) => rehearse::rehearse(rehearse, paths, log, reports)?,
         Command::Import(import) => import::import(import, paths, log, reports)?,
         Command::Copy(copying) => copy::copy(copying, paths, log, reports)?,
+        Command::Analytics(arguments) => analytics::analytics(arguments, paths, log, reports)?,
     })
 }
 
@@ -114,6 +116,7 @@ impl Command {
             Self::RecoverySheet => Verb::RecoverySheet,
             Self::Rehearse(_) => Verb::Rehearse,
             Self::Copy(_) => Verb::Copy,
+            Self::Analytics(_) => Verb::Analytics,
         }
     }
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    analytics::Analytics,
     backup::Backup,
     bootstrap::Bootstrap,
     database::{Database, Files},
@@ -136,6 +137,10 @@ pub struct Dhis2InstanceSpec {
     /// How another version of DHIS2 is started on the database, from which there is no way back but a set.
     #[serde(default)]
     pub upgrade: Upgrade,
+
+    /// The analytics tables, which no backup set holds.
+    #[serde(default)]
+    pub analytics: Analytics,
 
     /// What the instance begins with. Default: an empty database. Read while the database is made, without
     /// effect afterwards.

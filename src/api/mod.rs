@@ -5,6 +5,7 @@
 
 #![allow(clippy::doc_markdown, reason = "these comments are printed as plain text by kubectl explain")]
 
+pub mod analytics;
 pub mod backup;
 pub mod bootstrap;
 pub mod database;

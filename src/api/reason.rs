@@ -63,6 +63,10 @@ pub enum Reason {
     RollingBack,
     /// An upgrade that failed can't be rolled back.
     RollbackFailed,
+    /// DHIS2 is asked to generate its analytics tables, which were lost.
+    GeneratingAnalytics,
+    /// Analytics tables were lost, and DHIS2 has not generated them.
+    AnalyticsFailed,
     /// A volume is growing.
     GrowingVolume,
     /// No backup was made yet.
@@ -230,6 +234,7 @@ impl Reason {
                 | Self::SecuringAdmin
                 | Self::Restarting
                 | Self::GrowingVolume
+                | Self::GeneratingAnalytics
                 | Self::Restoring
                 | Self::RestoreWaiting
                 | Self::RequestWaiting

@@ -1,5 +1,6 @@
 //! What the operator tells about an instance.
 
+mod analytics;
 mod backup;
 mod operation;
 
@@ -7,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+pub use analytics::*;
 pub use backup::*;
 pub use operation::*;
 
@@ -19,7 +21,7 @@ pub struct Dhis2InstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`, `Paused`, `DatabaseReady`, `ApplicationReady`, `AdminPasswordSet`,
-    /// `Exposed`, `BackupHealthy`, `ContentSane`, `RestoreVerified`, `CapacitySufficient`, `DataLoaded`, `BackupCopied`, `Recoverable`: each with a reason that docs/operate.md explains.
+    /// `Exposed`, `BackupHealthy`, `ContentSane`, `RestoreVerified`, `CapacitySufficient`, `DataLoaded`, `BackupCopied`, `Recoverable`, `AnalyticsFresh`: each with a reason that docs/operate.md explains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -54,6 +56,9 @@ pub struct Dhis2InstanceStatus {
     /// The restore, the upgrade or the rollback that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Box<OperationStatus>>,
+    /// The analytics tables, since a restore, a rollback, an upgrade to another line, or a start with other data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analytics: Option<Box<AnalyticsStatus>>,
     /// The volumes that the instance had before a restore, newest first. They go when a set that was made after the
     /// restore is proven.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -47,6 +47,8 @@ pub struct Instance {
     pub restoring: Option<Restoring>,
     /// What comes before an upgrade.
     pub preparing: Option<Preparing>,
+    /// The analytics tables that DHIS2 is to generate.
+    pub analytics: Option<Analytics>,
     /// What is asked for beside the schedules, and under way.
     pub errand: Option<Errand>,
     /// The version that ran last.
@@ -227,6 +229,15 @@ pub struct Preparing {
     pub phase: Phase,
     /// The generation of the spec that asked for it.
     pub generation: i64,
+}
+
+/// A run that generates analytics tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Analytics {
+    /// By which DHIS2 knows it.
+    pub run: String,
+    /// All of them, though some are there.
+    pub all: bool,
 }
 
 /// A backup or a restore test that a person asked for.

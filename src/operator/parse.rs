@@ -18,13 +18,13 @@ use serde_json::json;
 
 use super::{
     errands,
-    instance::{EncryptionKey, Images, Instance, Stage},
+    instance::{Analytics, EncryptionKey, Images, Instance, Stage},
     kind::Kind,
     observe::{ENCRYPTION_KEY, Observed},
     settings::Settings,
 };
 use crate::{
-    api::{Dhis2Instance, Reason, instance::DeletionPolicy},
+    api::{Dhis2Instance, Reason, analytics::Generate, instance::DeletionPolicy},
     dhis2::version::Version,
 };
 
@@ -89,6 +89,7 @@ pub fn assume(resource: &Dhis2Instance, observed: &Observed, settings: &Settings
         source: source::source(resource, observed)?,
         restoring: restoring::restoring(resource, observed),
         preparing: upgrade::preparing(resource),
+        analytics: analytics(resource),
         errand: errands::under_way(observed).map(|asked| asked.to_do()),
         running: upgrade::running(resource),
         patience: upgrade::timeout(resource).as_secs(),
@@ -142,6 +143,13 @@ fn encryption(resource: &Dhis2Instance) -> EncryptionKey {
         (None, Some(true)) => EncryptionKey::Default,
         (None, _) => EncryptionKey::Secret { name: format!("{}-encryption", resource.name_any()), generated: true },
     }
+}
+
+/// The run that has not ended.
+fn analytics(resource: &Dhis2Instance) -> Option<Analytics> {
+    let analytics = resource.status.as_ref()?.analytics.as_deref()?;
+    let due = analytics.finished.is_none() && resource.spec.analytics.generate == Generate::WhenMissing;
+    due.then(|| Analytics { run: analytics.run.clone(), all: analytics.all })
 }
 
 /// A Secret that was made once is never made again: what it opened could not be opened any more. Whether

@@ -1,5 +1,6 @@
 //! What is told about an instance. Pure; computed once a pass, from data; no other place makes a status.
 
+mod analytics;
 mod backup;
 mod bootstrap;
 mod capacity;
@@ -103,6 +104,7 @@ pub fn revisit(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed:
         verify::overdue_in(status, now),
         copies::overdue_in(status, now),
         recoverable::overdue_in(resource, status, now),
+        analytics::again_in(status, now),
     ];
     let overdue = overdue.into_iter().flatten().filter(|wait| !wait.is_zero());
     overdue.chain(search(status, observed, now)).chain(operation::again(status)).fold(DAY, Duration::min)

@@ -15,7 +15,7 @@ use crate::api::WANTED;
 /// Containers that run the agent's own image. It is left out of comparisons of pods that run: they keep the agent that
 /// they were rolled out with, so that a new version of the operator restarts nothing. What a CronJob makes next takes
 /// the new one: no pod restarts for it, and the old image may be gone some day.
-const AGENT_CONTAINERS: [&str; 2] = ["install", "bootstrap"];
+const AGENT_CONTAINERS: [&str; 3] = ["install", "bootstrap", "analytics"];
 
 impl Wanted {
     /// The object as it is sent: with the digest of the wish.

@@ -26,6 +26,8 @@ pub enum Data {
     Copy(Copied),
     /// Of `rehearse`.
     Rehearse(Rehearsed),
+    /// Of `analytics`.
+    Analytics(Generated),
 }
 
 impl Data {
@@ -35,7 +37,13 @@ impl Data {
             Self::DatabaseBuild(built) => Some((&built.built_at, &built.system_identifier)),
             Self::Restore(restored) => Some((&restored.built_at, &restored.system_identifier)),
             Self::Import(imported) => Some((&imported.built_at, &imported.system_identifier)),
-            Self::Check(_) | Self::Bootstrap(_) | Self::Backup(_) | Self::Verify(_) | Self::Rehearse(_) | Self::Copy(_) => None,
+            Self::Check(_)
+            | Self::Bootstrap(_)
+            | Self::Backup(_)
+            | Self::Verify(_)
+            | Self::Rehearse(_)
+            | Self::Copy(_)
+            | Self::Analytics(_) => None,
         }
     }
 }
@@ -127,6 +135,29 @@ pub struct Rehearsed {
     pub version: Version,
     /// From its start until it served, in seconds, migrations included.
     pub seconds: u64,
+}
+
+/// What became of the analytics tables; the message says why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Generated {
+    /// What came of it.
+    pub outcome: Generation,
+    /// How long DHIS2 took, in seconds.
+    pub seconds: u64,
+}
+
+/// What came of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, strum::EnumString)]
+pub enum Generation {
+    /// All were generated.
+    Generated,
+    /// There was nothing to generate.
+    NotNeeded,
+    /// This DHIS2 is not asked for them in its database.
+    ByHand,
+    /// They were not, or not all.
+    Failed,
 }
 
 /// Sets that are in a second repository.

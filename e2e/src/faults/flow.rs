@@ -153,6 +153,7 @@ fn changes() -> Vec<Flow> {
         change("size", json!({ "size": "medium" })),
         change("pod", json!({ "pod": { "labels": { "team": "north" }, "nodeSelector": { "disk": "fast" } } })),
         change("version", json!({ "version": "2.42.5" })),
+        change("line", json!({ "version": "2.43.1" })),
         flow("rehearsal", ready(json!({ "upgrade": { "rehearse": true } })), vec![Act::Change(json!({ "version": "2.42.5" }))]),
         flow("rollback", ready(json!({ "upgrade": { "onFailure": "Rollback" } })), vec![Act::Change(json!({ "version": FAILING }))]),
         change("schedule", json!({ "backup": { "schedule": "5 1 * * *", "retention": { "daily": 3 } } })),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::report::{
-    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Imported, Outcome as Ending, Refusal, Rehearsed,
-    Report, Restored, Retention, Verb, Verified,
+    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Generated, Generation, Imported, Outcome as Ending,
+    Refusal, Rehearsed, Report, Restored, Retention, Verb, Verified,
 };
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -317,6 +317,7 @@ fn report(container: &Container, pod: &Pod) -> Option<Report> {
         "restore" => (Verb::Restore, Data::Restore(restored(after)?)),
         "import" => (Verb::Import, Data::Import(imported(after))),
         "rehearse" => (Verb::Rehearse, Data::Rehearse(Rehearsed { version: after("--version").parse().ok()?, seconds: 1 })),
+        "analytics" => (Verb::Analytics, Data::Analytics(Generated { outcome: Generation::Generated, seconds: 1 })),
         "verify" if is_broken(container) => {
             let (outcome, reason) = (Ending::Refused, Some(Refusal::SetUnknown));
             return Some(Report { verb: Verb::Verify, outcome, reason, message: "played".to_owned(), data: None });

@@ -1,6 +1,7 @@
 //! Where stories run: our own test cluster, or any cluster that a kubeconfig names; and what they do there
 //! that is no part of what they tell: install an operator, wait, ask through the Ingress, collect logs.
 
+pub mod analytics;
 pub mod audit;
 pub mod bucket;
 pub mod by_hand;

@@ -50,6 +50,14 @@ impl Runs {
         change(self.runs.lock().unwrap_or_else(PoisonError::into_inner).entry(uid.to_owned()).or_default());
     }
 
+    fn progress(&self, uid: &str) -> Value {
+        let run = self.get(uid);
+        if run.stages.is_empty() {
+            return json!({ "sequence": [] });
+        }
+        json!({ "sequence": [{ "description": "Analytics table update process", "stages": run.stages }] })
+    }
+
     fn get(&self, uid: &str) -> Run {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned().unwrap_or_default()
     }
@@ -68,10 +76,13 @@ pub fn routes() -> Router<Arc<Dhis2>> {
 async fn ask(State(dhis2): Shared, Login(account): Login) -> Result<Json<Value>, Refusal> {
     account.require("F_PERFORM_MAINTENANCE")?;
     let uid = dhis2::uid();
-    let insert = "insert into jobconfiguration (jobconfigurationid, uid, name, jobtype, jobstatus, schedulingtype)
-        values (nextval('hibernate_sequence'), $1, $2, 'ANALYTICS_TABLE', 'SCHEDULED', 'ONCE_ASAP')";
+    let insert =
+        "insert into jobconfiguration (jobconfigurationid, uid, created, lastupdated, name, jobtype, jobstatus, lastexecutedstatus,
+            schedulingtype, enabled, jsonbjobparameters)
+        values (nextval('hibernate_sequence'), $1, now(), now(), $2, 'ANALYTICS_TABLE', 'SCHEDULED', 'NOT_STARTED', 'ONCE_ASAP', true,
+            jsonb_build_array($3::text, '{}'::jsonb))";
     let name = format!("ANALYTICS_TABLE ({uid})");
-    dhis2.client().await?.execute(insert, &[&uid, &name]).await?;
+    dhis2.client().await?.execute(insert, &[&uid, &name, &PARAMETERS]).await?;
     Ok(Json(json!({
         "httpStatus": "OK", "httpStatusCode": 200, "status": "OK", "message": "Initiated ANALYTICS_TABLE",
         "response": {
@@ -87,11 +98,7 @@ async fn notes(State(dhis2): Shared, _: Login, Path(uid): Path<String>) -> Json<
 }
 
 async fn progress(State(dhis2): Shared, _: Login, Path(uid): Path<String>) -> Json<Value> {
-    let run = dhis2.runs.get(&uid);
-    if run.stages.is_empty() {
-        return Json(json!({ "sequence": [] }));
-    }
-    Json(json!({ "sequence": [{ "description": "Analytics table update process", "stages": run.stages }] }))
+    Json(dhis2.runs.progress(&uid))
 }
 
 async fn list(State(dhis2): Shared, _: Login) -> Result<Json<Value>, Refusal> {
@@ -115,26 +122,47 @@ async fn revert(State(dhis2): Shared, Login(account): Login, Path(uid): Path<Str
     }
 }
 
-/// Looks for runs that were asked for and does them, one after the other; ends with the process.
+/// The class of a run's parameters, by which they are read.
+const PARAMETERS: &str = "org.hisp.dhis.scheduling.parameters.AnalyticsJobParameters";
+
+/// Looks for runs that were asked for, by whomever, and does them, one after the other; ends with the process.
 pub async fn work(dhis2: Arc<Dhis2>) {
     loop {
         sleep(dhis2.timing.analytics_wait).await;
         // Without a database there is nothing to find; `outage` tells of it.
-        while let Ok(Some(uid)) = claim(&dhis2).await {
-            run(&dhis2, &uid).await;
+        while let Ok(Some((uid, class))) = claim(&dhis2).await {
+            if class.as_deref() == Some(PARAMETERS) {
+                run(&dhis2, &uid).await;
+            } else {
+                let why = format!("Job failed: '{uid}': its parameters are {class:?}");
+                dhis2.log.error("DefaultJobSchedulerLoopService", &why);
+                // Whoever waits for it sees that it is not over.
+                let _ = finish(&dhis2, &uid, "FAILED").await;
+            }
         }
     }
 }
 
-/// The oldest waiting run, unless another one is running and has shown a sign of life.
-async fn claim(dhis2: &Arc<Dhis2>) -> Result<Option<String>, Error> {
-    let update = "update jobconfiguration set jobstatus = 'RUNNING', lastexecuted = now(), lastalive = now()
-        where jobconfigurationid = (select min(jobconfigurationid) from jobconfiguration where jobtype = 'ANALYTICS_TABLE' and jobstatus = 'SCHEDULED')
-        and not exists (select 1 from jobconfiguration where jobtype = 'ANALYTICS_TABLE' and jobstatus = 'RUNNING'
-            and lastalive > now() - make_interval(secs => $1))
-        returning uid";
+/// The end of a run that is made once.
+async fn finish(dhis2: &Arc<Dhis2>, uid: &str, status: &str) -> Result<(), Error> {
+    let update = "update jobconfiguration set jobstatus = 'DISABLED', lastexecutedstatus = $2, enabled = false, lastfinished = now(), lastalive = null
+        where uid = $1";
+    dhis2.client().await?.execute(update, &[&uid, &status]).await.map(drop)
+}
+
+/// The oldest waiting run and the class of its parameters, unless another one is running. One without a sign of life has failed.
+async fn claim(dhis2: &Arc<Dhis2>) -> Result<Option<(String, Option<String>)>, Error> {
+    let stale = "update jobconfiguration set jobstatus = 'DISABLED', lastexecutedstatus = 'FAILED', enabled = false, lastfinished = now(), lastalive = null
+        where jobtype = 'ANALYTICS_TABLE' and jobstatus = 'RUNNING' and lastalive <= now() - make_interval(secs => $1)";
+    let start = "update jobconfiguration set jobstatus = 'RUNNING', lastexecuted = now(), lastalive = now(), progress = null, cancel = false
+        where jobconfigurationid = (select jobconfigurationid from jobconfiguration where jobtype = 'ANALYTICS_TABLE' and jobstatus = 'SCHEDULED'
+            and enabled and schedulingtype = 'ONCE_ASAP' and queueposition is null order by created limit 1)
+        and not exists (select 1 from jobconfiguration where jobtype = 'ANALYTICS_TABLE' and jobstatus = 'RUNNING')
+        returning uid, jsonbjobparameters ->> 0";
     let dead = dhis2.timing.job_dead.as_secs_f64();
-    Ok(dhis2.client().await?.query_opt(update, &[&dead]).await?.map(|row| row.get(0)))
+    let client = dhis2.client().await?;
+    client.execute(stale, &[&dead]).await?;
+    Ok(client.query_opt(start, &[]).await?.map(|row| (row.get(0), row.get(1))))
 }
 
 async fn run(dhis2: &Arc<Dhis2>, uid: &str) {
@@ -156,16 +184,23 @@ async fn run(dhis2: &Arc<Dhis2>, uid: &str) {
         dhis2.runs.note(uid, description, false);
         let status = if error.is_some() { "ERROR" } else { "SUCCESS" };
         dhis2.runs.stage(uid, description, status, error.as_deref());
+        // Told late where the database is away just now.
+        let _ = tell(dhis2, uid).await;
     }
     let done = async {
         settings::store(dhis2, "keyLastSuccessfulAnalyticsTablesUpdate", &begun).await?;
-        let update =
-            "update jobconfiguration set jobstatus = 'COMPLETED', lastexecutedstatus = 'COMPLETED', lastfinished = now() where uid = $1";
-        dhis2.client().await?.execute(update, &[&uid]).await.map_err(Refusal::from)
+        finish(dhis2, uid, "COMPLETED").await.map_err(Refusal::from)
     };
     if done.await.is_ok() {
         dhis2.runs.note(uid, "Analytics tables updated", true);
     }
+}
+
+/// How far a run is, in its row.
+async fn tell(dhis2: &Arc<Dhis2>, uid: &str) -> Result<(), Error> {
+    let progress = dhis2.runs.progress(uid).to_string();
+    let update = "update jobconfiguration set progress = $2::text::jsonb, lastalive = now() where uid = $1";
+    dhis2.client().await?.execute(update, &[&uid, &progress]).await.map(drop)
 }
 
 /// Tables that are rebuilt from others, under the names that backups leave out.

@@ -185,14 +185,19 @@ create index in_datavalue_lastupdated on datavalue (lastupdated);
 create table jobconfiguration (
     jobconfigurationid bigint primary key,
     uid varchar(11) not null unique,
-    created timestamp not null default now(),
-    name varchar(230) not null,
+    created timestamp not null,
+    lastupdated timestamp not null,
+    name varchar(230) not null unique,
     jobtype varchar(120) not null,
     cronexpression varchar(255),
+    delay integer,
     jobstatus varchar(120) not null,
-    lastexecutedstatus varchar(120) not null default 'NOT_STARTED',
+    lastexecutedstatus varchar(120) not null,
     lastexecuted timestamp,
-    enabled boolean not null default true,
+    enabled boolean not null,
+    leaderonlyjob boolean not null default false,
+    queueposition integer,
+    executedby varchar(11),
     jsonbjobparameters jsonb
 );
 create table trackedentitytype (

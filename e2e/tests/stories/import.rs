@@ -4,6 +4,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dhis2_e2e::site::analytics;
 use dhis2_e2e::site::data::{self, Data};
 use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds};
@@ -39,6 +40,7 @@ fn import() {
         let door = Door::new(&story.site, &instance.host);
         door.opens(Scheme::Http, Duration::from_secs(30)).await?;
         is_the_same(&door, &admin, &data).await?;
+        analytics::told(&instance, "True", "after the start with other data: analytics tables have never been generated").await?;
         stays(&story, &instance).await?;
         Box::pin(beside_the_old_one(&story, &admin, &data)).await
     });

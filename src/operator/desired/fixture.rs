@@ -33,8 +33,8 @@ use crate::{
     dhis2::sizing::{heap_mib, preset},
     operator::{
         instance::{
-            Application, Backup, BackupCopy, Bucket, Claims, Database, EncryptionKey, Endpoint, Errand, Images, Instance, Origin, Place,
-            Preparing, Repository, Restoring, SetSource, Stage, Storage, Task, Web,
+            Analytics, Application, Backup, BackupCopy, Bucket, Claims, Database, EncryptionKey, Endpoint, Errand, Images, Instance,
+            Origin, Place, Preparing, Repository, Restoring, SetSource, Stage, Storage, Task, Web,
         },
         kind::Kind,
     },
@@ -138,6 +138,7 @@ pub fn plain() -> Instance {
         source: None,
         restoring: None,
         preparing: None,
+        analytics: None,
         defect: None,
         errand: None,
         running: None,
@@ -233,6 +234,11 @@ pub fn asked(instance: &Instance, task: Task, set: Option<&str>) -> Instance {
     Instance { errand: Some(errand), ..instance.clone() }
 }
 
+/// The instance while it lacks its analytics tables.
+pub fn generating(instance: &Instance) -> Instance {
+    Instance { analytics: Some(Analytics { run: "a0123456789".into(), all: false }), ..instance.clone() }
+}
+
 /// The object of this kind and name at the stage where everything runs.
 pub fn object(instance: &Instance, kind: Kind, name: &str) -> Value {
     find(&desired(instance), kind, name).unwrap_or_else(|| panic!("no {kind:?} {name}"))
@@ -260,7 +266,7 @@ pub fn at_all_stages(instance: &Instance) -> Vec<Wanted> {
     let stages = STAGES.into_iter().map(|stage| Instance { stage, ..instance.clone() });
     let errands = [asked(instance, Task::Backup, None), asked(instance, Task::RestoreTest, Some("kept"))];
     let upgrades = PREPARATIONS.map(|phase| upgrading(instance, phase));
-    let rare = PHASES.map(|phase| restoring(instance, phase)).into_iter().chain(upgrades).chain(errands);
+    let rare = PHASES.map(|phase| restoring(instance, phase)).into_iter().chain(upgrades).chain(errands).chain([generating(instance)]);
     for wanted in stages.chain(rare).flat_map(|instance| desired(&instance)) {
         if all.iter().all(|known| (known.kind, &known.name) != (wanted.kind, &wanted.name)) {
             all.push(wanted);

@@ -34,6 +34,8 @@ pub enum Part {
     Upgrade,
     /// What tries it on a copy.
     Rehearsal,
+    /// What asks DHIS2 for its analytics tables.
+    Analytics,
 }
 
 /// Labels of everything that belongs to a part.

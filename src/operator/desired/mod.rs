@@ -3,6 +3,7 @@
 
 pub mod metadata;
 
+pub mod analytics;
 mod application;
 pub mod backup;
 mod bootstrap;
@@ -61,7 +62,7 @@ pub fn of_kind(instance: &Instance, kind: Kind) -> impl Iterator<Item = Wanted> 
 /// What makes up the objects of a kind.
 type Part = (Kind, fn(&Instance) -> Vec<Wanted>);
 
-const PARTS: [Part; 20] = [
+const PARTS: [Part; 21] = [
     (Kind::NetworkPolicy, policies::policies),
     (Kind::Secret, secrets::secrets),
     (Kind::ConfigMap, configuration::configuration),
@@ -82,6 +83,7 @@ const PARTS: [Part; 20] = [
     (Kind::Job, |instance| Vec::from_iter(restore::build(instance))),
     (Kind::Job, |instance| Vec::from_iter(restore::safety_backup(instance))),
     (Kind::Job, |instance| Vec::from_iter(errand::job(instance))),
+    (Kind::Job, |instance| Vec::from_iter(analytics::analytics(instance))),
 ];
 
 /// An object that should exist, and how it is brought about.

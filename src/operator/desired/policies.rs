@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    Policy, Wanted, copies,
+    Policy, Wanted, analytics, copies,
     metadata::{Part, all_pods, owned, pods},
     repository,
     services::{HTTP, POSTGRESQL},
@@ -33,7 +33,7 @@ pub fn policies(instance: &Instance) -> Vec<Wanted> {
         return Vec::new();
     }
     let always = [deny(instance), database(instance), application(instance), bootstrap(instance), backup(instance)];
-    let always = always.into_iter().chain(upgrade(instance)).chain(readers(instance)).chain(copiers(instance));
+    let always = always.into_iter().chain(upgrade(instance)).chain(generator(instance)).chain(readers(instance)).chain(copiers(instance));
     always.chain(builder(instance)).chain(clients(instance)).collect()
 }
 
@@ -43,7 +43,7 @@ fn deny(instance: &Instance) -> Wanted {
 }
 
 fn database(instance: &Instance) -> Wanted {
-    let clients = [Part::Application, Part::Backup, Part::Upgrade].map(|part| peer(instance, part)).to_vec();
+    let clients = [Part::Application, Part::Backup, Part::Upgrade, Part::Analytics].map(|part| peer(instance, part)).to_vec();
     policy(instance, "database", Part::Database, pods(instance, Part::Database), vec![from(clients, POSTGRESQL)], Vec::new())
 }
 
@@ -80,6 +80,13 @@ fn upgrade(instance: &Instance) -> Option<Wanted> {
     let checks = instance.preparing.is_some_and(|preparing| preparing.phase == Phase::Checking);
     let egress = vec![dns(), to(peer(instance, Part::Database), POSTGRESQL)];
     checks.then(|| policy(instance, "upgrade", Part::Upgrade, pods(instance, Part::Upgrade), Vec::new(), egress))
+}
+
+/// What asks DHIS2 for its analytics tables does so in the database, as long as it asks.
+fn generator(instance: &Instance) -> Option<Wanted> {
+    let egress = vec![dns(), to(peer(instance, Part::Database), POSTGRESQL)];
+    analytics::due(instance)?;
+    Some(policy(instance, "analytics", Part::Analytics, pods(instance, Part::Analytics), Vec::new(), egress))
 }
 
 /// What reads sets has no need of any connection, unless they are in a bucket.

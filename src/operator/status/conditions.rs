@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Outcome, backup, bootstrap, capacity, copies, operation, recoverable, rollback, verify};
+use super::{Outcome, analytics, backup, bootstrap, capacity, copies, operation, recoverable, rollback, verify};
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceStatus, Reason},
     dhis2::defects::Defect,
@@ -70,6 +70,7 @@ pub fn conditions(
     told.extend(bootstrap::loaded(resource, status));
     told.extend(copies::copied(resource, status, observed, now));
     told.push(recoverable::recoverable(resource, status, now));
+    told.extend(analytics::fresh(resource, status, observed));
     told.into_iter().map(|told| written(told, resource, now)).collect()
 }
 

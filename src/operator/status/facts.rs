@@ -3,7 +3,7 @@
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
 
-use super::{Outcome, backup, bootstrap, capacity, operation};
+use super::{Outcome, analytics, backup, bootstrap, capacity, operation};
 use crate::{
     api::{
         Dhis2Instance, Dhis2InstanceStatus,
@@ -15,6 +15,15 @@ use crate::{
 
 /// Everything but the conditions.
 pub fn recorded(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, now: Timestamp) -> Dhis2InstanceStatus {
+    let mut status = seen(resource, observed, outcome, now);
+    if !matches!(outcome, Outcome::Paused) {
+        let before = resource.status.clone().unwrap_or_default();
+        analytics::advance(&before, &mut status, resource, observed, now);
+    }
+    status
+}
+
+fn seen(resource: &Dhis2Instance, observed: &Observed, outcome: &Outcome, now: Timestamp) -> Dhis2InstanceStatus {
     let name = resource.name_any();
     let mut status = resource.status.clone().unwrap_or_default();
     status.backup = backup::recorded(status.backup.take(), resource, observed, now);

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Outcome, conditions::Told, rollback, upgrade, volumes};
+use super::{Outcome, analytics::derived, conditions::Told, rollback, upgrade, volumes};
 use crate::{
     api::{
         Dhis2Instance, Dhis2InstanceStatus, Reason,
@@ -26,10 +26,6 @@ use crate::{
     },
     report::Data,
 };
-
-/// Whoever opens a dashboard after a restore sees an empty one, and must not take that for a loss.
-pub const DERIVED: &str =
-    "What DHIS2 makes itself is in no set: dashboards are empty until it has generated its analytics tables (app Data Administration).";
 
 /// What a step is decided on.
 pub struct View<'a> {
@@ -319,7 +315,7 @@ pub fn start(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> 
         return None;
     }
     let [database, files] = names(&view.name, operation);
-    let empty = if operation.revert { String::new() } else { format!(" {DERIVED}") };
+    let empty = if operation.revert { String::new() } else { format!(" {}", derived(view.resource)) };
     operation.message = Some(format!("The instance is served from {database} and {files}.{empty}"));
     Some(if operation.revert { Phase::Reverted } else { Phase::Done })
 }

@@ -4,8 +4,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
+    analytics::derived,
     conditions::Told,
-    operation::{DERIVED, View, build, enter, start, stop},
+    operation::{View, build, enter, start, stop},
     upgrade, volumes,
 };
 use crate::{
@@ -145,7 +146,7 @@ pub fn tell_done(conditions: &mut [Told], resource: &Dhis2Instance, status: &Dhi
         Some(set) => {
             format!(
                 "with set {set}; what was entered between that and the stop is on the volumes in status.kept only. {}",
-                DERIVED.trim_end_matches('.')
+                derived(resource).trim_end_matches('.')
             )
         }
         None => "on its database, which had not been touched yet".to_owned(),

@@ -262,7 +262,7 @@ fn what_is_done_is_told_and_never_done_again() {
     let mut scene = done();
     let (phase, message) = scene.told(REQUEST);
     assert_eq!(phase, "Done");
-    assert!(message.contains("play-database-2") && message.ends_with(DERIVED), "{message}");
+    assert!(message.contains("play-database-2") && message.ends_with(derived(&scene.resource)), "{message}");
     let before = scene.status().clone();
     assert_eq!(scene.pass(), None);
     assert_eq!(*scene.status(), before);
