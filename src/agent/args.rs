@@ -181,9 +181,12 @@ pub struct Analytics {
     /// Where the database is.
     #[command(flatten)]
     pub database: DatabaseAddress,
-    /// By which DHIS2 knows the run: eleven letters and digits, the first a letter
-    #[arg(long, value_name = "UID", value_parser = uid)]
-    pub run: String,
+    /// Uid of the instance
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+    /// Number of the run: the same one is asked for once
+    #[arg(long, value_name = "N")]
+    pub run: u64,
     /// Generate all of them, though they are there
     #[arg(long)]
     pub all: bool,
@@ -413,10 +416,4 @@ fn set_id(text: &str) -> Result<String, String> {
         return Err("use letters, digits, - and .".to_owned());
     }
     Ok(text.to_owned())
-}
-
-/// What DHIS2 takes for a uid (dhis2-core, `CodeGenerator`).
-fn uid(text: &str) -> Result<String, String> {
-    let fits = text.len() == 11 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(|c| c.is_ascii_alphanumeric());
-    if fits { Ok(text.to_owned()) } else { Err("use eleven letters and digits, the first a letter".to_owned()) }
 }

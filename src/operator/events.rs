@@ -12,7 +12,7 @@ use super::leader::Leadership;
 use crate::api::{Dhis2Instance, Dhis2InstanceStatus, Reason};
 
 /// Conditions whose transitions are events.
-const TOLD: [&str; 9] = [
+const TOLD: [&str; 10] = [
     "Ready",
     "Stalled",
     "AdminPasswordSet",
@@ -22,6 +22,7 @@ const TOLD: [&str; 9] = [
     "CapacitySufficient",
     "DataLoaded",
     "BackupCopied",
+    "AnalyticsFresh",
 ];
 
 /// A recorder keeps every event for minutes, to tell repetitions as such, and looks through all of them at each. After this many it is

@@ -234,8 +234,8 @@ pub struct Preparing {
 /// A run that generates analytics tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Analytics {
-    /// By which DHIS2 knows it.
-    pub run: String,
+    /// Its number.
+    pub run: i64,
     /// All of them, though some are there.
     pub all: bool,
 }

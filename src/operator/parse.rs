@@ -149,7 +149,7 @@ fn encryption(resource: &Dhis2Instance) -> EncryptionKey {
 fn analytics(resource: &Dhis2Instance) -> Option<Analytics> {
     let analytics = resource.status.as_ref()?.analytics.as_deref()?;
     let due = analytics.finished.is_none() && resource.spec.analytics.generate == Generate::WhenMissing;
-    due.then(|| Analytics { run: analytics.run.clone(), all: analytics.all })
+    due.then_some(Analytics { run: analytics.run, all: analytics.all })
 }
 
 /// A Secret that was made once is never made again: what it opened could not be opened any more. Whether

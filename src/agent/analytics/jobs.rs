@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use ::postgres::{Client, Error as SqlError};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// Everything, of all years; in the form in which DHIS2 keeps parameters (dhis2-core, `JsonJobParametersType`: the class, then its fields).
 const PARAMETERS: &str = r#"["org.hisp.dhis.scheduling.parameters.AnalyticsJobParameters", {"lastYears": null}]"#;
 
-/// Where DHIS2 notes when it last generated them (dhis2-core, `SystemSettings`).
+/// Where DHIS2 notes when it last generated them, later releases by kinds of tables (dhis2-core, `SystemSettings`).
 const LAST_SUCCESS: &str = "keyLastSuccessfulAnalyticsTablesUpdate";
 
 /// A table that each run makes first, and that has a row for each organisation unit (dhis2-core, `OrganisationUnitStructureResourceTable`).
@@ -49,7 +50,7 @@ pub enum State {
 /// Have analytics tables been generated in this database, or in the one that it is a copy of?
 pub fn were_generated(client: &mut Client) -> Result<bool, SqlError> {
     let known: bool = client.query_one("SELECT to_regclass('public.systemsetting') IS NOT NULL", &[])?.try_get(0)?;
-    let noted = "SELECT EXISTS (SELECT FROM public.systemsetting WHERE name = $1)";
+    let noted = "SELECT EXISTS (SELECT FROM public.systemsetting WHERE starts_with(name, $1))";
     Ok(known && client.query_one(noted, &[&LAST_SUCCESS])?.try_get(0)?)
 }
 
@@ -64,6 +65,14 @@ pub fn are_asked_for_in_the_database(client: &mut Client) -> Result<bool, SqlErr
     let column = "SELECT EXISTS (SELECT FROM information_schema.columns
          WHERE table_schema = 'public' AND table_name = 'jobconfiguration' AND column_name = 'schedulingtype')";
     client.query_one(column, &[])?.try_get(0)
+}
+
+/// By which DHIS2 knows a run: eleven letters and digits, the first a letter (dhis2-core, `CodeGenerator`). A set may hold the rows of runs
+/// that were made on another volume: theirs are other ones.
+pub fn name(client: &mut Client, instance: &str, run: u64) -> Result<String, SqlError> {
+    let volume: i64 = client.query_one("SELECT system_identifier FROM pg_control_system()", &[])?.try_get(0)?;
+    let digest = Sha256::digest(format!("{instance} {volume} {run}"));
+    Ok(digest.iter().take(5).fold("a".to_owned(), |name, byte| name + &format!("{byte:02x}")))
 }
 
 /// Asks for a run, once. Its key is below zero, where none of DHIS2's own ever is.

@@ -57,7 +57,7 @@ pub fn analytics(arguments: &args::Analytics, paths: &Paths, log: Log, reports: 
     let user = secret::read(&paths.of(layout::DATABASE_USERNAME))?;
     let password = secret::read(&paths.of(layout::DATABASE_PASSWORD))?;
     let mut client = reach::wait(&arguments.database, user.reveal(), &password, log, reports)?;
-    let run = &arguments.run;
+    let run = &jobs::name(&mut client, &arguments.instance, arguments.run)?;
     // One that was asked for is followed to its end: meanwhile some of the tables are there.
     if jobs::find(&mut client, run)?.is_none() {
         if let Some(ended) = needless(&mut client, arguments.all)? {
@@ -65,7 +65,7 @@ pub fn analytics(arguments: &args::Analytics, paths: &Paths, log: Log, reports: 
         }
         jobs::ask(&mut client, run)?;
     }
-    follow(&mut client, arguments, log, reports)
+    follow(&mut client, run, Duration::from_secs(arguments.taken_up_within), log, reports)
 }
 
 /// Why nothing is asked for.
@@ -86,12 +86,11 @@ fn ended(outcome: Generation, seconds: u64, message: String) -> Ended {
     (message, Some(Data::Analytics(Generated { outcome, seconds })))
 }
 
-fn follow(client: &mut Client, arguments: &args::Analytics, log: Log, reports: &Message) -> Result<Ended, Error> {
-    let (run, patience) = (&arguments.run, Duration::from_secs(arguments.taken_up_within));
+fn follow(client: &mut Client, run: &str, patience: Duration, log: Log, reports: &Message) -> Result<Ended, Error> {
     let mut told = String::new();
     let mut idle = Instant::now();
     loop {
-        let Found { state, stage } = jobs::find(client, run)?.ok_or_else(|| Error::Gone(run.clone()))?;
+        let Found { state, stage } = jobs::find(client, run)?.ok_or_else(|| Error::Gone(run.to_owned()))?;
         let now = match state {
             State::Done { seconds } => return Ok(ended(Generation::Generated, seconds, format!("generated in {seconds} s"))),
             State::Failed { seconds, why } => return Ok(ended(Generation::Failed, seconds, why)),

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct AnalyticsStatus {
     /// What they were lost by: `Restore`, `Rollback`, `Upgrade` or `Bootstrap`.
     pub after: String,
-    /// By which DHIS2 knows the run: the uid of its job, and part of the name of the Job that asks for it.
-    pub run: String,
+    /// Number of the run, which the Job that asks for it has in its name: one that failed is followed by another one.
+    pub run: i64,
     /// All of them are generated, though some are there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,

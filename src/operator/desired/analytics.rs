@@ -14,7 +14,7 @@ use crate::operator::instance::{Analytics, Instance};
 /// The run that is due; none while other data is on its way.
 pub fn analytics(instance: &Instance) -> Option<Wanted> {
     let run = due(instance)?;
-    let name = instance.child(&job_name(&run.run));
+    let name = instance.child(&job_name(run.run));
     Some(job(instance, &name, Part::Analytics, pod(instance, run), Retry::InPlace, Policy::Step))
 }
 
@@ -24,13 +24,14 @@ pub fn due(instance: &Instance) -> Option<&Analytics> {
 }
 
 /// Each run has a Job of its own.
-pub fn job_name(run: &str) -> String {
+pub fn job_name(run: i64) -> String {
     format!("analytics-{run}")
 }
 
 fn pod(instance: &Instance, run: &Analytics) -> PodSpec {
-    let host = instance.child("database");
-    let command = [AGENT_IN_IMAGE, "analytics", "--host", &host, "--run", &run.run].into_iter().chain(run.all.then_some("--all"));
+    let (host, number) = (instance.child("database"), run.run.to_string());
+    let command = [AGENT_IN_IMAGE, "analytics", "--host", &host, "--instance", &instance.uid, "--run", &number];
+    let command = command.into_iter().chain(run.all.then_some("--all"));
     let container = Container {
         resources: Some(resources::step(16, 64)),
         ..pod::container("analytics", &instance.images.agent, &instance.images.agent_pull_policy, command.map(str::to_owned).collect())
@@ -55,9 +56,9 @@ mod tests {
     fn dhis2_is_asked_once_it_is_open_and_no_other_data_is_on_its_way() {
         let instance = fixture::generating(&fixture::plain());
         let all = desired(&instance);
-        let job = fixture::find(&all, Kind::Job, "play-analytics-a0123456789").unwrap();
+        let job = fixture::find(&all, Kind::Job, "play-analytics-3").unwrap();
         let command = job["spec"]["template"]["spec"]["containers"][0]["command"].to_string();
-        assert!(command.ends_with(r#""--host","play-database","--run","a0123456789"]"#), "{command}");
+        assert!(command.ends_with(r#""--host","play-database","--instance","uid-1","--run","3"]"#), "{command}");
         assert!(fixture::find(&all, Kind::NetworkPolicy, "play-analytics").is_some());
         let plain = desired(&fixture::plain());
         assert!(fixture::find(&plain, Kind::NetworkPolicy, "play-analytics").is_none(), "it reaches nothing when there is nothing to do");

@@ -236,7 +236,7 @@ pub fn asked(instance: &Instance, task: Task, set: Option<&str>) -> Instance {
 
 /// The instance while it lacks its analytics tables.
 pub fn generating(instance: &Instance) -> Instance {
-    Instance { analytics: Some(Analytics { run: "a0123456789".into(), all: false }), ..instance.clone() }
+    Instance { analytics: Some(Analytics { run: 3, all: false }), ..instance.clone() }
 }
 
 /// The object of this kind and name at the stage where everything runs.

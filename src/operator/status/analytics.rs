@@ -7,7 +7,6 @@ use k8s_openapi::{
     jiff::{SignedDuration, Timestamp},
 };
 use kube::ResourceExt;
-use serde_json::json;
 
 use super::{conditions::Told, operation::ended};
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
         status::{AnalyticsStatus, Operation, OperationStatus},
     },
     dhis2::version::{Line, Version},
-    operator::{compare::digest, desired::analytics::job_name, kind::Kind, observe::Observed},
+    operator::{desired::analytics::job_name, kind::Kind, observe::Observed},
     report::{Data, Generation},
 };
 
@@ -45,22 +44,21 @@ pub fn advance(
     observed: &Observed,
     now: Timestamp,
 ) {
-    if resource.spec.analytics.generate == Generate::Never {
-        status.analytics = None;
-        return;
-    }
-    if let Some((after, all)) = lost(before, status, resource) {
+    let never = resource.spec.analytics.generate == Generate::Never;
+    if let Some((after, all)) = lost(before, status, resource).filter(|_| !never) {
         let (after, since) = (<&str>::from(after).to_owned(), Some(Time(now)));
-        let run = run(resource, now);
+        let run = status.analytics.as_ref().map_or(0, |analytics| analytics.run) + 1;
         status.analytics = Some(Box::new(AnalyticsStatus { after, run, all, since, ..AnalyticsStatus::default() }));
         return;
     }
     let Some(analytics) = status.analytics.as_deref_mut() else { return };
     match &analytics.finished {
+        None if never => end_with(analytics, Generation::NotNeeded, 0, "people generate them", now),
+        Some(_) if never => {}
         None => end(analytics, &resource.name_any(), observed, now),
         Some(finished) if failed(analytics) && now.duration_since(finished.0) >= AGAIN => {
             // What failed may have left some of them.
-            (analytics.all, analytics.run) = (true, run(resource, now));
+            (analytics.all, analytics.run) = (true, analytics.run + 1);
             (analytics.finished, analytics.outcome) = (None, None);
         }
         Some(_) => {}
@@ -104,19 +102,13 @@ fn is(operation: &OperationStatus, phase: Phase) -> bool {
     operation.phase == phase.as_str()
 }
 
-/// By which DHIS2 knows a run: eleven letters and digits.
-fn run(resource: &Dhis2Instance, now: Timestamp) -> String {
-    let digits = digest(&json!([resource.uid(), now.as_nanosecond().to_string()]));
-    "a".to_owned() + digits.get(..10).unwrap_or_default()
-}
-
 fn failed(analytics: &AnalyticsStatus) -> bool {
     let outcome = analytics.outcome.as_deref().and_then(|outcome| outcome.parse().ok());
     matches!(outcome, None | Some(Generation::Failed | Generation::ByHand))
 }
 
 fn end(analytics: &mut AnalyticsStatus, name: &str, observed: &Observed, now: Timestamp) {
-    let job = format!("{name}-{}", job_name(&analytics.run));
+    let job = format!("{name}-{}", job_name(analytics.run));
     let told = observed.result_of_step(&job).and_then(|report| match &report.data {
         Some(Data::Analytics(generated)) => Some((generated.outcome, generated.seconds, report.message.clone())),
         _ => None,
@@ -127,16 +119,20 @@ fn end(analytics: &mut AnalyticsStatus, name: &str, observed: &Observed, now: Ti
         untold.then(|| (Generation::Failed, 0, format!("what Job {job} reported went with its pod")))
     };
     if let Some((outcome, seconds, message)) = told.or_else(lost) {
-        analytics.outcome = Some(<&str>::from(outcome).to_owned());
-        (analytics.seconds, analytics.message) = (i64::try_from(seconds).ok(), Some(message));
-        analytics.finished = Some(Time(now));
+        end_with(analytics, outcome, seconds, &message, now);
     }
+}
+
+fn end_with(analytics: &mut AnalyticsStatus, outcome: Generation, seconds: u64, message: &str, now: Timestamp) {
+    analytics.outcome = Some(<&str>::from(outcome).to_owned());
+    (analytics.seconds, analytics.message) = (i64::try_from(seconds).ok(), Some(message.to_owned()));
+    analytics.finished = Some(Time(now));
 }
 
 /// The condition `AnalyticsFresh`; none where tables have not been lost.
 pub fn fresh(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &Observed) -> Option<Told> {
     const KIND: &str = "AnalyticsFresh";
-    let analytics = status.analytics.as_deref()?;
+    let analytics = status.analytics.as_deref().filter(|_| resource.spec.analytics.generate != Generate::Never)?;
     let after = match analytics.after.as_str() {
         "Restore" => "a restore",
         "Rollback" => "a rollback",
@@ -145,7 +141,7 @@ pub fn fresh(resource: &Dhis2Instance, status: &Dhis2InstanceStatus, observed: &
     };
     let why = analytics.message.as_deref().unwrap_or_default().trim_end_matches('.');
     if analytics.finished.is_none() {
-        let job = format!("{}-{}", resource.name_any(), job_name(&analytics.run));
+        let job = format!("{}-{}", resource.name_any(), job_name(analytics.run));
         if let Some(trouble) = observed.pod_of_step(&job).and_then(|pod| pod.trouble.as_ref()) {
             return Some(Told::new(KIND, false, trouble.reason, trouble.message.clone()));
         }
