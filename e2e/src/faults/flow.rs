@@ -51,6 +51,8 @@ pub enum Act {
 pub enum Goal {
     /// Ready, as it is asked for now, with nothing left to do.
     Ready,
+    /// This part of its status is there, or is not, and as `Ready` beside: what ends a flow in which `Ready` holds from the beginning.
+    Status(&'static str, bool),
     /// Gone, with all that goes with it.
     Gone,
     /// This `Dhis2Restore` in this phase: over, and as `Ready` beside, or with its step under way.
@@ -185,8 +187,8 @@ fn others() -> Vec<Flow> {
     ];
     let gone = gone.into_iter().map(|(kind, name)| Act::Remove(kind, name)).collect();
     vec![
-        flow("backup", ready(json!({})), vec![Act::Start("backup")]),
-        flow("verify", ready(json!({})), vec![Act::Start("verify")]),
+        flow("backup", ready(json!({})), vec![Act::Start("backup")]).to(Goal::Status("/backup/history/1", true)),
+        flow("verify", ready(json!({})), vec![Act::Start("verify")]).to(Goal::Status("/backup/lastVerified", true)),
         flow("drift", ready(json!({})), drift),
         flow("gone", ready(json!({})), gone),
         flow("upgrade", ready(json!({})), vec![Act::Upgrade("OPERATOR_IMAGE", "dhis2-operator:next")]),
@@ -214,7 +216,7 @@ fn restores() -> Vec<Flow> {
         flow("restore-revert", restored(), vec![revert()]).to(Goal::Restore("back", "Reverted")),
         Flow { discards: true, ..flow("restore-failed", ready(json!({})), vec![Act::Ask("back", json!({ "set": BROKEN }))]) }
             .to(Goal::Restore("back", "Failed")),
-        Flow { discards: true, ..flow("restore-proven", restored(), vec![Act::Start("verify")]) }.to(Goal::Restore("back", "Done")),
+        Flow { discards: true, ..flow("restore-proven", restored(), vec![Act::Start("verify")]) }.to(Goal::Status("/kept", false)),
     ]
 }
 

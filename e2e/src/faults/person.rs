@@ -119,7 +119,11 @@ impl Person {
     /// Is it so?
     pub fn is(&self, goal: Goal) -> bool {
         match goal {
-            Goal::Ready => self.instance().is_some_and(|instance| is_settled(&instance)) && !self.works(),
+            Goal::Ready => self.instance().is_some_and(|instance| is_settled(&instance) && !lacks_tables(&instance)) && !self.works(),
+            Goal::Status(part, there) => {
+                let told = self.instance().is_some_and(|instance| instance.data.pointer(&format!("/status{part}")).is_some());
+                told == there && self.is(Goal::Ready)
+            }
             Goal::Restore(name, phase) => {
                 let request = self.ledger.object(&self.namespace, Kind::Dhis2Restore.name(), name);
                 let told = request.as_ref().and_then(|request| request.data.pointer("/status/phase")?.as_str());
@@ -150,6 +154,11 @@ impl Person {
     fn instance(&self) -> Option<Arc<DynamicObject>> {
         self.ledger.object(&self.namespace, INSTANCE, NAME)
     }
+}
+
+/// Are its analytics tables still to be generated? It is ready meanwhile.
+fn lacks_tables(instance: &DynamicObject) -> bool {
+    instance.data.pointer("/status/analytics").is_some_and(|analytics| analytics.get("finished").is_none())
 }
 
 fn job(name: &str, schedule: CronJob) -> Job {
