@@ -86,9 +86,10 @@ pub fn ask(client: &mut Client, run: &str) -> Result<(), SqlError> {
     client.execute(insert, &[&run, &name, &PARAMETERS]).map(drop)
 }
 
-/// Takes a run back that DHIS2 has not begun.
-pub fn take_back(client: &mut Client, run: &str) -> Result<(), SqlError> {
-    client.execute("DELETE FROM public.jobconfiguration WHERE uid = $1 AND jobstatus = 'SCHEDULED'", &[&run]).map(drop)
+/// Takes a run back, if DHIS2 has not begun.
+pub fn take_back(client: &mut Client, run: &str) -> Result<bool, SqlError> {
+    let delete = "DELETE FROM public.jobconfiguration WHERE uid = $1 AND jobstatus = 'SCHEDULED'";
+    Ok(client.execute(delete, &[&run])? > 0)
 }
 
 /// DHIS2 makes one run after the other.

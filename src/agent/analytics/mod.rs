@@ -102,8 +102,8 @@ fn follow(client: &mut Client, run: &str, patience: Duration, log: Log, reports:
                 idle = Instant::now();
                 "waiting for another run of DHIS2's to end".to_owned()
             }
-            State::Waiting if idle.elapsed() >= patience => {
-                jobs::take_back(client, run)?;
+            // DHIS2 may begin at this very moment: then it is followed.
+            State::Waiting if idle.elapsed() >= patience && jobs::take_back(client, run)? => {
                 let why = format!("DHIS2 has not begun within {} minutes; its log may say why", patience.as_secs().div_ceil(60));
                 return Ok(ended(Generation::Failed, 0, why));
             }

@@ -57,7 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    // PROPTEST_CASES=100000 cargo test --release --lib model takes half an hour.
+    // PROPTEST_CASES=100000 cargo test --release --lib model takes hours.
     #![proptest_config(ProptestConfig { cases: cases(24), max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
