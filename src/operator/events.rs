@@ -118,6 +118,13 @@ mod tests {
     }
 
     #[test]
+    fn analytics_that_are_lost_and_not_generated_are_told() {
+        let told = |reason| of("AnalyticsFresh", "False", reason, "no space");
+        let events = transitions(Some(&told("GeneratingAnalytics")), &told("AnalyticsFailed"));
+        assert_eq!(events.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(), ["AnalyticsFailed"]);
+    }
+
+    #[test]
     fn one_event_a_transition_and_none_for_a_new_wording() {
         let old = status("False", "StartingDatabase", "a");
         assert_eq!(transitions(Some(&old), &status("False", "StartingDatabase", "b")).len(), 0);

@@ -1,8 +1,10 @@
 //! An upgrade that fails: an image that is not there stops nothing, nor does a volume without room for the migration, nor a version that does not serve on a copy; a migration that the data does
-//! not allow gives way to the old version, with the set of before, by itself; when the data is mended the same upgrade is rehearsed and goes through.
+//! not allow gives way to the old version, with the set of before, by itself; when the data is mended the same upgrade is rehearsed and goes through. Analytics
+//! tables that the rollback has lost are left to people where the resource says so.
 
 use std::time::{Duration, Instant};
 
+use dhis2_e2e::site::analytics;
 use dhis2_e2e::site::data;
 use dhis2_e2e::site::door::{Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds, settled};
@@ -39,7 +41,7 @@ fn rollback() {
         Operator::install(&story).await?;
         let instance = story.instance("play");
         let of = json!({
-            "version": older, "upgrade": { "onFailure": "Rollback" }, "database": { "bundled": { "storage": { "size": "1Gi" } } }
+            "version": older, "upgrade": { "onFailure": "Rollback" }, "analytics": { "generate": "Never" }, "database": { "bundled": { "storage": { "size": "1Gi" } } }
         });
         // The rehearsal takes it a second time, and other stories have theirs.
         instance.apply(&story.small_manifest("play", &of)).await?;
@@ -49,12 +51,15 @@ fn rollback() {
         door.opens(Scheme::Http, Duration::from_secs(20)).await?;
         let admin = instance.admin().await?;
         let data = data::put(&door, &admin).await?;
+        analytics::generate(&door, &admin).await?;
         story.sql("play", UNDATED)?;
         an_image_that_is_not_there(&story, &instance, &newest).await?;
         a_volume_that_is_too_small(&story, &instance, &newest).await?;
         rehearsed_in_vain(&story, &instance, &newest).await?;
         rolled_back(&story, &instance, &older, &newest).await?;
         data::is_there(&door, &admin, &data).await?;
+        let seen = instance.api.get("play").await?;
+        assert!(condition(&seen, "AnalyticsFresh").is_none() && analytics::rows(&story, "play")? == 0, "they are people's to generate");
         mended(&story, &instance, &older, &newest).await?;
         data::is_there(&door, &admin, &data).await
     });
@@ -130,7 +135,8 @@ async fn rolled_back(story: &Story, instance: &Instance, older: &str, newest: &s
 async fn mended(story: &Story, instance: &Instance, older: &str, newest: &str) -> Outcome {
     story.sql("play", "delete from event")?;
     story.back_up(instance, "mended").await?;
-    instance.change(&json!({ "version": older, "upgrade": { "rehearse": true } })).await?;
+    let change = json!({ "version": older, "upgrade": { "rehearse": true }, "analytics": { "generate": "WhenMissing" } });
+    instance.change(&change).await?;
     instance.when("nothing to be in the way", |seen| stalled(seen).0.is_empty() && settled(seen)).await?;
     instance.change(&json!({ "version": newest })).await?;
     let forecast = |seen: &Dhis2Instance| seen.status.as_ref()?.operation.as_ref()?.forecast_seconds;
@@ -138,5 +144,5 @@ async fn mended(story: &Story, instance: &Instance, older: &str, newest: &str) -
     story.tell(&format!("on a copy {newest} served after {} s", forecast(&seen).unwrap_or_default()));
     let running = |seen: &Dhis2Instance| seen.status.as_ref()?.version.as_ref()?.running.clone();
     instance.when(newest, |seen| running(seen).as_deref() == Some(newest) && settled(seen)).await?;
-    Ok(())
+    analytics::told(instance, "True", "after an upgrade to another line, in").await.map(drop)
 }

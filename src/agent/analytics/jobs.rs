@@ -8,6 +8,8 @@ use ::postgres::{Client, Error as SqlError};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::agent::postgres::said::without_data;
+
 /// Everything, of all years; in the form in which DHIS2 keeps parameters (dhis2-core, `JsonJobParametersType`: the class, then its fields).
 const PARAMETERS: &str = r#"["org.hisp.dhis.scheduling.parameters.AnalyticsJobParameters", {"lastYears": null}]"#;
 
@@ -100,9 +102,6 @@ pub fn is_another_running(client: &mut Client) -> Result<bool, SqlError> {
 
 /// The run, as DHIS2 tells it.
 pub fn find(client: &mut Client, run: &str) -> Result<Option<Found>, SqlError> {
-    if !are_asked_for_in_the_database(client)? {
-        return Ok(None);
-    }
     let select = "SELECT jobstatus::text, lastexecutedstatus::text, enabled, lastfinished IS NOT NULL,
              coalesce(extract(epoch FROM lastfinished - lastexecuted), 0)::float8, progress::text
          FROM public.jobconfiguration WHERE uid = $1";
@@ -150,7 +149,7 @@ impl Told {
     fn failed_stage(&self) -> Option<String> {
         let failed = self.stages().find(|stage| stage["status"] == "ERROR")?;
         let [stage, error] = ["description", "error"].map(|field| text(failed, field).unwrap_or_default());
-        Some(format!("{stage}: {}", error.lines().next().unwrap_or_default()))
+        Some(format!("{stage}: {}", without_data(&error)))
     }
 
     /// Of all processes of the run. Earlier releases write the list of processes itself.
@@ -175,8 +174,8 @@ mod tests {
 
     #[test]
     fn what_dhis2_calls_completed_is_done_only_when_no_stage_failed() {
-        let stages = |last: &str| json!([{ "stages": [{ "description": "one", "status": "SUCCESS" }, { "description": "two", "status": last, "error": "no room\nat all" }] }]);
-        let failed = State::Failed { seconds: 7, why: "two: no room".into() };
+        let stages = |last: &str| json!([{ "stages": [{ "description": "one", "status": "SUCCESS" }, { "description": "two", "status": last, "error": "no room for: \"Ana\"\nat all" }] }]);
+        let failed = State::Failed { seconds: 7, why: "two: no room for: …".into() };
         for shape in [|list: Value| json!({ "sequence": list }), |list: Value| list] {
             let state = |status: &str| told("DISABLED", "COMPLETED", true, shape(stages(status))).state();
             assert_eq!(state("SUCCESS"), State::Done { seconds: 7 });

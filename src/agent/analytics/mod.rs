@@ -58,9 +58,10 @@ pub fn analytics(arguments: &args::Analytics, paths: &Paths, log: Log, reports: 
     let password = secret::read(&paths.of(layout::DATABASE_PASSWORD))?;
     let mut client = reach::wait(&arguments.database, user.reveal(), &password, log, reports)?;
     let run = &jobs::name(&mut client, &arguments.instance, arguments.run)?;
+    let hears = jobs::are_asked_for_in_the_database(&mut client)?;
     // One that was asked for is followed to its end: meanwhile some of the tables are there.
-    if jobs::find(&mut client, run)?.is_none() {
-        if let Some(ended) = needless(&mut client, arguments.all)? {
+    if !hears || jobs::find(&mut client, run)?.is_none() {
+        if let Some(ended) = needless(&mut client, arguments.all, hears)? {
             return Ok(ended);
         }
         jobs::ask(&mut client, run)?;
@@ -68,13 +69,13 @@ pub fn analytics(arguments: &args::Analytics, paths: &Paths, log: Log, reports: 
     follow(&mut client, run, Duration::from_secs(arguments.taken_up_within), log, reports)
 }
 
-/// Why nothing is asked for.
-fn needless(client: &mut Client, all: bool) -> Result<Option<Ended>, SqlError> {
+/// Why nothing is asked for. `hears`: DHIS2 looks for jobs in its database.
+fn needless(client: &mut Client, all: bool, hears: bool) -> Result<Option<Ended>, SqlError> {
     Ok(if !jobs::were_generated(client)? {
         Some(ended(Generation::NotNeeded, 0, "analytics tables have never been generated in this database".to_owned()))
     } else if !all && jobs::are_there(client)? {
         Some(ended(Generation::NotNeeded, 0, "the analytics tables are there".to_owned()))
-    } else if !jobs::are_asked_for_in_the_database(client)? {
+    } else if !hears {
         let message = "DHIS2 before 2.41 is not asked for them by its database: generate them in the app Data Administration";
         Some(ended(Generation::ByHand, 0, message.to_owned()))
     } else {

@@ -5,6 +5,7 @@ pub mod lock_file;
 pub mod private;
 pub mod programs;
 pub mod reach;
+pub mod said;
 pub mod scram;
 
 use std::path::Path;

@@ -1,19 +1,16 @@
-//! What DHIS2's log says of a start that failed: the sentence of PostgreSQL or of its migrations, and no data of people. PostgreSQL puts what is in a row
-//! or a key into lines of their own, `Detail`, `Where` and the like, which are left out.
+//! What DHIS2's log says of a start that failed: the sentence of PostgreSQL or of its migrations, and no data of people.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::agent::postgres::said::without_data;
+
 /// So much of the end of the log is read.
 const TAIL: u64 = 256 << 10;
-/// Longest sentence that is told, in characters.
-const LONGEST: usize = 300;
 /// What a sentence of interest begins with: PostgreSQL's own errors; Flyway's (flyway-core, `FlywayMigrateException`, `DbMigrate`); the validation of
 /// migrations.
 const BEGINNINGS: [&str; 3] = ["ERROR: ", "Migration ", "Validate failed"];
-/// What follows in a sentence that data may stand in (PostgreSQL's JDBC driver, `ServerErrorMessage`).
-const WITH_DATA: [&str; 5] = ["Detail:", "DETAIL:", "Where:", "Hint:", "Call getNextException"];
 
 /// The cause as the end of a sentence; where none is found, where to look.
 pub fn told(log: &Path) -> String {
@@ -39,11 +36,9 @@ fn cause(log: &str) -> Option<String> {
 
 fn sentence(line: &str, beginning: &str) -> Option<String> {
     let from = line.find(beginning)?;
-    let text = line.get(from..)?;
-    let end = WITH_DATA.iter().filter_map(|word| text.find(word)).min().unwrap_or(text.len());
-    let text = text.get(..end)?.trim();
+    let text = without_data(line.get(from..)?);
     let failed = beginning != "Migration " || text.contains("failed");
-    (failed && text.len() > beginning.len()).then(|| text.chars().take(LONGEST).collect())
+    (failed && text.len() > beginning.len()).then_some(text)
 }
 
 #[cfg(test)]
