@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
-use super::Story;
+use super::{Outcome, Story, wait};
 use crate::cluster::files;
+
+/// How long nothing is asked by one that has come to rest.
+const QUIET: Duration = Duration::from_secs(3);
+/// How long it may take until it has.
+const AT_REST: Duration = Duration::from_secs(20);
 
 /// The log from a moment on.
 #[derive(Clone, Debug)]
@@ -167,6 +173,30 @@ impl Log {
         };
         read().map_err(|error| files::Error::new("read", &self.file, error))
     }
+}
+
+/// What this user asks in `time` once it has come to rest; none on clusters that are not ours. The status says that all is well
+/// a moment before what is done is tidied up, so the time does not begin with it; one that never is quiet never comes to rest.
+///
+/// # Errors
+/// When it does not come to rest, or the log can't be read.
+pub async fn idle(story: &Story, user: &str, time: Duration) -> Outcome<Option<BTreeMap<String, usize>>> {
+    let Some(mut log) = Log::from_now(story) else {
+        return Ok(None);
+    };
+    let mut since = Instant::now();
+    let quiet = async || {
+        let asked: Vec<Request> =
+            log.news().map_err(|error| error.to_string())?.into_iter().filter(|request| request.user() == user).collect();
+        if !asked.is_empty() {
+            since = Instant::now();
+        }
+        if since.elapsed() >= QUIET { Ok(()) } else { Err(format!("{:?}", count(&asked, Request::what))) }
+    };
+    wait::ask(&format!("{user} to come to rest"), AT_REST, quiet).await?;
+    // The time itself is what is measured.
+    tokio::time::sleep(time).await;
+    Ok(Some(count(&log.requests(user)?, Request::what)))
 }
 
 /// Numbers of requests by what `key` says of each.

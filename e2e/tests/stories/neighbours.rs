@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dhis2_e2e::site::audit::{self, Log};
+use dhis2_e2e::site::audit;
 use dhis2_e2e::site::data::{self, Data};
 use dhis2_e2e::site::door::{Account, Door, Scheme};
 use dhis2_e2e::site::instance::{self, Instance, condition, holds};
@@ -168,13 +168,10 @@ echo end"#;
     }
 
     async fn waiting_is_free(&self, operator: &Operator) -> Outcome {
-        let Some(log) = Log::from_now(self.story) else {
+        let Some(counts) = audit::idle(self.story, &operator.user(), IDLE).await? else {
             self.story.tell("left out: that waiting takes no requests needs our own cluster's audit log");
             return Ok(());
         };
-        // The time itself is what is measured.
-        tokio::time::sleep(IDLE).await;
-        let counts = audit::count(&log.requests(&operator.user())?, audit::Request::what);
         self.story.tell(&format!("requests in {} s while one waits for its address: {}", IDLE.as_secs(), audit::told(&counts)));
         assert!(counts.is_empty(), "waiting takes requests: {counts:?}");
         Ok(())

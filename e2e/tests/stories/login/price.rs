@@ -37,12 +37,9 @@ pub async fn memory(story: &Story, of: &Operator) -> Outcome {
 /// Idle means idle: nothing but watches and the lease.
 pub async fn idle(story: &Story, operator: &Operator) -> Outcome {
     let seconds = given::text("E2E_IDLE_SECONDS").map_or(Ok(60), |text| text.parse())?;
-    let Some(log) = Log::from_now(story) else {
+    let Some(counts) = audit::idle(story, &operator.user(), Duration::from_secs(seconds)).await? else {
         return Ok(());
     };
-    // The time itself is what is measured.
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let counts = audit::count(&log.requests(&operator.user())?, audit::Request::what);
     story.tell(&format!("requests in {seconds} idle seconds besides lease and watches: {}", audit::told(&counts)));
     assert!(counts.is_empty(), "the operator is not idle: {counts:?}");
     Ok(())
