@@ -9,8 +9,10 @@ use strum::{Display, IntoStaticStr};
 pub use data::*;
 pub use refusal::Refusal;
 
-/// Longest report in bytes. The kubelet keeps 4096 of one container's message and 12 kB of a pod's; the operator stores it in status.
-pub const MAX_BYTES: usize = 2000;
+/// Longest report in bytes. The kubelet keeps 4096 of one container's message and 12 kB of a pod's.
+pub const MAX_BYTES: usize = 4000;
+/// Bytes of a report that the list of sets may take.
+pub const MAX_LISTED: usize = 2000;
 
 /// The end of one verb, told to the operator. Never carries a secret.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +73,8 @@ pub enum Verb {
     Rehearse,
     /// Has DHIS2 generate its analytics tables.
     Analytics,
+    /// Removes a set.
+    Remove,
 }
 
 /// How a verb ended.
@@ -153,6 +157,7 @@ pub mod fixture {
             postgresql: None,
             verified: None,
             shrunk: None,
+            listed: Vec::new(),
         }
     }
 }

@@ -59,6 +59,8 @@ pub enum Command {
     Import(Import),
     /// Copy finished backup sets to a second repository, which has a key of its own, then remove sets by age there
     Copy(CopySets),
+    /// Remove one backup set from the repository, unless it is the newest one or the newest proven one, and free its space
+    Remove(Remove),
     /// Print the Secrets of an instance, and a resource that begins with its backup set: what one key brings back on an empty cluster
     Recover(Recover),
     /// Print what to keep in the safe of an instance: where its sets are, their keys, and how they bring it back. Standard input is the
@@ -249,6 +251,26 @@ pub struct CopySets {
     #[command(flatten)]
     pub repository: Address,
     /// Go on with a copy that another instance of this name has left
+    #[arg(long, requires = "s3")]
+    pub adopt: bool,
+}
+
+/// Arguments of `remove`.
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Name of the set
+    #[arg(long, value_name = "ID", value_parser = set_id)]
+    pub set: String,
+    /// Uid of the instance
+    #[arg(long, value_name = "UID")]
+    pub instance: String,
+    /// Namespace and name of the instance: the host of its snapshots
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub name: String,
+    /// Where the repository is.
+    #[command(flatten)]
+    pub repository: Address,
+    /// Go on with a repository in S3 that another instance of this name has left
     #[arg(long, requires = "s3")]
     pub adopt: bool,
 }

@@ -21,6 +21,7 @@ mod postgres;
 mod program;
 mod recover;
 mod rehearse;
+mod remove;
 mod restore;
 mod secret;
 mod sets;
@@ -92,6 +93,7 @@ fn perform(command: &Command, paths: &Paths, log: Log, reports: &termination::Me
         Command::Rehearse(rehearse) => rehearse::rehearse(rehearse, paths, log, reports)?,
         Command::Import(import) => import::import(import, paths, log, reports)?,
         Command::Copy(copying) => copy::copy(copying, paths, log, reports)?,
+        Command::Remove(removing) => remove::remove(removing, paths, log, reports)?,
         Command::Analytics(arguments) => analytics::analytics(arguments, paths, log, reports)?,
     })
 }
@@ -116,6 +118,7 @@ impl Command {
             Self::RecoverySheet => Verb::RecoverySheet,
             Self::Rehearse(_) => Verb::Rehearse,
             Self::Copy(_) => Verb::Copy,
+            Self::Remove(_) => Verb::Remove,
             Self::Analytics(_) => Verb::Analytics,
         }
     }

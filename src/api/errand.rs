@@ -2,15 +2,18 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::backup::VerifyLevel;
 
-/// Makes one backup set of an instance, now and whatever its schedule says. It is as good as a scheduled one, kept and
-/// removed by the same rules, and stays when this object is deleted. To delete the object while the backup is being made
-/// ends it; then there is no set.
+/// A backup set of an instance. One that a person makes asks for a set, now and whatever the schedule says; it is as good as a
+/// scheduled one, kept and removed by the same rules, and stays when this object is deleted, unless `deletionPolicy` says
+/// otherwise. To delete the object while the backup is being made ends it; then there is no set.
 /// It is carried out once, and not tried again after it failed: make another object. One that a tool makes anew after it
 /// was deleted is another request.
+/// For all other sets of the repository the operator makes objects, with `set`, after each backup: they are there to be listed
+/// and chosen from, go with their sets, and come back with the next backup at the latest when they are deleted.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[allow(clippy::duplicated_attributes, reason = "columns have types")]
 #[kube(
@@ -27,6 +30,7 @@ use super::backup::VerifyLevel;
     printcolumn(name = "Instance", type_ = "string", json_path = ".spec.instance"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Set", type_ = "string", json_path = ".status.set"),
+    printcolumn(name = "Taken", type_ = "date", json_path = ".status.setTime"),
     printcolumn(name = "Proven", type_ = "date", json_path = ".status.proven"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
@@ -37,11 +41,32 @@ use super::backup::VerifyLevel;
 #[x_kube(
     validation = Rule::new("self.instance == oldSelf.instance")
         .message("a backup is of one instance: make another Dhis2Backup").field_path(".instance"),
+    validation = Rule::new("has(self.set) == has(oldSelf.set) && (!has(self.set) || self.set == oldSelf.set)")
+        .message("a backup is one set: make another Dhis2Backup").field_path(".set"),
 )]
 pub struct Dhis2BackupSpec {
     /// Name of the Dhis2Instance, in the same namespace.
     #[schemars(schema_with = "super::schema::instance_name")]
     pub instance: String,
+    /// Name of a set that is there: the object stands for it, and asks for none. It is told of at the next backup. Default: a set is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::set_name")]
+    pub set: Option<String>,
+    /// What becomes of the set when this object is deleted. With `Delete` the object stays, being deleted, until its set is removed;
+    /// where that can't be, or is not wanted any more, set it to `Retain`. The newest set and the newest proven one stay in any case, and
+    /// copies keep it by their own rules. With its instance or its namespace only the object goes. Default `Retain`.
+    #[serde(default)]
+    pub deletion_policy: SetDeletionPolicy,
+}
+
+/// What becomes of a set when its object is deleted.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SetDeletionPolicy {
+    /// It stays, and goes by `retention` like all others.
+    #[default]
+    Retain,
+    /// It is removed from the repository, for good.
+    Delete,
 }
 
 /// How far a backup is, and what it made.
@@ -78,9 +103,15 @@ pub struct Dhis2BackupStatus {
     /// The version of PostgreSQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgresql: Option<String>,
+    /// Namespace and name of the instance that made it: another one where the repository was taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// When a restore test proved this set, scheduled or asked for. None: no test has restored it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven: Option<Time>,
+    /// When it was seen that the set is not in the repository any more. None: it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Time>,
 }
 
 /// Restores one backup set of an instance on scratch space, compares it with what was counted when it was made, and takes
@@ -169,6 +200,7 @@ pub struct Progress {
     #[schemars(schema_with = "super::schema::conditions")]
     pub conditions: Vec<Condition>,
     /// `Waiting`: it has not begun, and the message says why. `Running`: its Job is at work. `Done`, `Failed`: it is over.
+    /// `Removing`: the object is being deleted, and its set is to go first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// What it waits for, what it came to, and what to do.
@@ -193,6 +225,8 @@ pub enum Phase {
     Done,
     /// It came to nothing.
     Failed,
+    /// It is being deleted, and its set goes first.
+    Removing,
 }
 
 impl Phase {

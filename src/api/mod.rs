@@ -53,6 +53,9 @@ pub const BUILDING: &str = "building";
 /// Value of [`CLAIM`]: the volume that an instance had before a restore.
 pub const REPLACED: &str = "replaced";
 
+/// Finalizer of a `Dhis2Backup` with `deletionPolicy: Delete`: its set is removed first.
+pub const SET_FINALIZER: &str = "dhis2.hosting/set";
+
 /// Label on the pods that copy backup sets: name of the copy.
 pub const COPY: &str = "dhis2.hosting/copy";
 

@@ -95,6 +95,12 @@ pub enum Reason {
     RepositoryDamaged,
     /// The repository has no set of the name that is asked for.
     SetUnknown,
+    /// A set that is to be removed is needed: it is the newest one, the newest proven one, or no set may be removed.
+    SetNeeded,
+    /// A set is being removed.
+    RemovingSet,
+    /// A set could not be removed.
+    RemovalFailed,
     /// A set lacks one of its parts.
     SetIncomplete,
     /// A set was made by a newer release of the operator.
@@ -243,6 +249,7 @@ impl Reason {
                 | Self::NoBackupYet
                 | Self::BackupRunning
                 | Self::RestoreTestRunning
+                | Self::RemovingSet
                 | Self::BackupSuspended
                 | Self::NotVerifiedYet
                 | Self::NotCopiedYet

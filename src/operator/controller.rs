@@ -99,6 +99,10 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
         hearing.hear(heard);
         if let Heard::Gone(key) = heard {
             forgetful.forget(key);
+            // What people made stays, and some of it waits for a word.
+            if !hearing.world.children(key).is_empty() {
+                forgetful.ask(key.clone());
+            }
         }
     };
     tasks.spawn(forward(watch::resources(reflected, hear, progress(RESOURCE)), asks.clone()));

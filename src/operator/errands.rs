@@ -1,4 +1,4 @@
-//! Requests for a backup or a restore test, as people made them.
+//! Requests for a backup or a restore test, as people made them, and sets that go with them.
 
 use super::{
     instance::{Errand, Task},
@@ -21,23 +21,48 @@ pub struct Asked<'a> {
     pub errand: &'a slot::Errand,
 }
 
-/// All requests of an instance that are not being deleted.
+/// All requests of an instance that are not being deleted. An object that stands for a set asks for nothing.
 pub fn asked(observed: &Observed) -> impl Iterator<Item = Asked<'_>> {
     [Task::Backup, Task::RestoreTest].into_iter().flat_map(move |task| {
         let slots = observed.slots(task.kind()).filter(|(_, slot)| !slot.deleting);
-        slots.filter_map(move |(name, slot)| Some(Asked { task, name, uid: &slot.uid, errand: slot.errand()? }))
+        slots.filter_map(move |(name, slot)| {
+            Some(Asked { task, name, uid: &slot.uid, errand: slot.errand().filter(|errand| !errand.mirror)? })
+        })
     })
+}
+
+/// Objects that stand for a set and tell of it already: nothing is carried out for them, but they may have news.
+pub fn mirrors(observed: &Observed) -> impl Iterator<Item = Asked<'_>> {
+    let told = |errand: &&slot::Errand| errand.mirror && errand.progress.phase.is_some();
+    let slots = observed.slots(Kind::Dhis2Backup).filter(|(_, slot)| !slot.deleting);
+    slots.filter_map(move |(name, slot)| Some(Asked { task: Task::Backup, name, uid: &slot.uid, errand: slot.errand().filter(told)? }))
+}
+
+/// The sets that are to go before the objects that are being deleted.
+pub fn removals(observed: &Observed) -> impl Iterator<Item = Asked<'_>> {
+    let slots = observed.slots(Kind::Dhis2Backup).filter(|(_, slot)| slot.deleting);
+    let goes = |errand: &&slot::Errand| errand.held && errand.deletes && errand.set.is_some();
+    slots.filter_map(move |(name, slot)| Some(Asked { task: Task::Removal, name, uid: &slot.uid, errand: slot.errand().filter(goes)? }))
 }
 
 /// The one that is carried out: of an instance only one is at a time.
 pub fn under_way(observed: &Observed) -> Option<Asked<'_>> {
-    asked(observed).filter(|asked| asked.phase() == Some(Phase::Running)).min_by_key(Asked::age)
+    asked(observed).chain(removals(observed)).filter(Asked::is_at_work).min_by_key(Asked::age)
 }
 
 impl<'a> Asked<'a> {
     /// How far it is, as far as this release understands it.
     pub fn phase(&self) -> Option<Phase> {
         self.errand.progress.phase.as_ref().map_or(Some(Phase::Waiting), |phase| phase.parse().ok())
+    }
+
+    /// Is its Job at work?
+    pub fn is_at_work(&self) -> bool {
+        let progress = &self.errand.progress;
+        match self.task {
+            Task::Backup | Task::RestoreTest => self.phase() == Some(Phase::Running),
+            Task::Removal => self.phase() == Some(Phase::Removing) && progress.started.is_some() && progress.finished.is_none(),
+        }
     }
 
     /// What comes first is carried out first.
@@ -47,7 +72,7 @@ impl<'a> Asked<'a> {
 
     /// What its Job is made from.
     pub fn to_do(&self) -> Errand {
-        let set = if self.task == Task::RestoreTest { self.errand.set.as_deref().map(str::to_owned) } else { None };
+        let set = self.errand.set.as_deref().filter(|_| self.task != Task::Backup).map(str::to_owned);
         Errand { task: self.task, uid: self.uid.to_owned(), set, level: self.errand.level }
     }
 }
@@ -56,7 +81,7 @@ impl Task {
     /// The kind by which it is asked for.
     pub fn kind(self) -> Kind {
         match self {
-            Self::Backup => Kind::Dhis2Backup,
+            Self::Backup | Self::Removal => Kind::Dhis2Backup,
             Self::RestoreTest => Kind::Dhis2RestoreTest,
         }
     }

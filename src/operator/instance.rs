@@ -240,14 +240,14 @@ pub struct Analytics {
     pub all: bool,
 }
 
-/// A backup or a restore test that a person asked for.
+/// A backup, a restore test or the removal of a set that a person asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errand {
-    /// Which of the two.
+    /// Which of them.
     pub task: Task,
     /// Uid of the request.
     pub uid: String,
-    /// The set that is tested; none for the newest.
+    /// The set that is tested, none for the newest; the set that is removed.
     pub set: Option<String>,
     /// How far the test goes, unless as far as the scheduled ones.
     pub level: Option<VerifyLevel>,
@@ -260,6 +260,8 @@ pub enum Task {
     Backup,
     /// By a `Dhis2RestoreTest`.
     RestoreTest,
+    /// By deleting a `Dhis2Backup` that says so.
+    Removal,
 }
 
 /// A volume.

@@ -28,7 +28,7 @@ use super::{
     settings::Settings,
     settled::{Picture, Settled},
     status::{self, Outcome, Superseded},
-    tell::{Told, tell},
+    tell::{Told, tell, tell_without_instance},
     watch::Heard,
     world::{Key, World},
 };
@@ -55,6 +55,9 @@ pub enum Error {
     /// The status could not be written.
     #[error("write the status")]
     Status(#[source] kube::Error),
+    /// The object of a backup set could not be made, kept or deleted.
+    #[error("make, keep or delete the Dhis2Backup of a set")]
+    Set(#[source] kube::Error),
     /// A request took too long.
     #[error("the API server did not answer within {} s", PASS_TIMEOUT.as_secs())]
     Timeout,
@@ -191,7 +194,12 @@ fn is_paused(resource: &Dhis2Instance) -> bool {
 async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Error> {
     let key = key_of(resource);
     let version = resource.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0);
-    if resource.metadata.deletion_timestamp.is_some() || context.world.is_stale(&key, version) || !context.leadership.still_leading() {
+    if context.world.is_stale(&key, version) || !context.leadership.still_leading() {
+        return Ok(Action::await_change());
+    }
+    if resource.metadata.deletion_timestamp.is_some() {
+        // It may wait itself for objects that wait for it.
+        tell_without_instance(&key, context).await?;
         return Ok(Action::await_change());
     }
     let taken = context.fleet.taken(resource);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::{
-        BUILDING, CLAIM, INSTANCE, MANAGER, REPLACED, RESTART, WANTED,
+        BUILDING, CLAIM, INSTANCE, MANAGER, REPLACED, RESTART, SET_FINALIZER, WANTED,
         backup::VerifyLevel,
         errand::{Phase, Progress},
         restore::{Dhis2RestoreSpec, Dhis2RestoreStatus},
@@ -93,9 +93,18 @@ pub struct Request {
 
 /// A request for a backup or a restore test. Those that are over may be many: little is kept of them.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each holds without regard to the others")]
 pub struct Errand {
-    /// The set that a restore test is asked for, none for the newest; the set that a backup made.
+    /// The set that a restore test is asked for, none for the newest; the set that a backup made or stands for.
     pub set: Option<Box<str>>,
+    /// Is it a backup that stands for a set, and asks for none?
+    pub mirror: bool,
+    /// Was it told that the set is gone?
+    pub removed: bool,
+    /// Is the set to go with a backup that is deleted?
+    pub deletes: bool,
+    /// Does it stay until that is done?
+    pub held: bool,
     /// How far a restore test is to go.
     pub level: Option<VerifyLevel>,
     /// Was it told when the set was proven?
@@ -104,7 +113,7 @@ pub struct Errand {
     pub generation: Option<i64>,
     /// When it was made.
     pub created: Option<Timestamp>,
-    /// What was told of it; the phase alone when it is over.
+    /// What was told of it; phase and generation alone when it is over.
     pub progress: Progress,
 }
 
@@ -186,7 +195,7 @@ fn facts(kind: Kind, object: &DynamicObject) -> Facts {
         Kind::Job => Facts::Job { finished: finished(data) },
         Kind::Pod => Facts::Pod(Box::new(pod(object))),
         Kind::Dhis2Restore => request(object).map_or(Facts::Plain, |request| Facts::Restore(Box::new(request))),
-        Kind::Dhis2Backup => errand(object, "/status/set").map_or(Facts::Plain, |errand| Facts::Errand(Box::new(errand))),
+        Kind::Dhis2Backup => backup(object).map_or(Facts::Plain, |errand| Facts::Errand(Box::new(errand))),
         Kind::Dhis2RestoreTest => errand(object, "/spec/set").map_or(Facts::Plain, |errand| Facts::Errand(Box::new(errand))),
         _ => Facts::Plain,
     }
@@ -210,6 +219,12 @@ fn request(object: &DynamicObject) -> Option<Request> {
     })
 }
 
+fn backup(object: &DynamicObject) -> Option<Errand> {
+    let stands_for: Option<Box<str>> = text(&object.data, "/spec/set").map(Into::into);
+    let errand = errand(object, "/status/set")?;
+    Some(Errand { mirror: stands_for.is_some(), set: errand.set.or(stands_for), ..errand })
+}
+
 /// `set`: where its set is named.
 fn errand(object: &DynamicObject, set: &str) -> Option<Errand> {
     let told = object.data.get("status").map_or(Some(Progress::default()), |status| serde_json::from_value(status.clone()).ok());
@@ -217,12 +232,20 @@ fn errand(object: &DynamicObject, set: &str) -> Option<Errand> {
     let over = progress.phase.as_ref().is_some_and(|phase| phase.parse().is_ok_and(Phase::is_over));
     Some(Errand {
         set: text(&object.data, set).map(Into::into),
+        mirror: false,
+        deletes: text(&object.data, "/spec/deletionPolicy").as_deref() == Some("Delete"),
+        held: object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == SET_FINALIZER),
+        removed: object.data.pointer("/status/removed").is_some(),
         level: object.data.pointer("/spec/level").and_then(|level| serde_json::from_value(level.clone()).ok()),
         proven: object.data.pointer("/status/proven").is_some(),
         generation: object.metadata.generation,
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
-        progress: if over { Progress { phase: progress.phase, ..Progress::default() } } else { progress },
+        progress: if over { brief(progress) } else { progress },
     })
+}
+
+fn brief(Progress { phase, observed_generation, .. }: Progress) -> Progress {
+    Progress { observed_generation, phase, ..Progress::default() }
 }
 
 fn finished(job: &Value) -> Option<bool> {

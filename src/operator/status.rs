@@ -8,6 +8,7 @@ mod conditions;
 mod copies;
 mod errand;
 mod facts;
+mod mirror;
 mod operation;
 mod recoverable;
 mod requested;
@@ -22,7 +23,8 @@ use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
-pub use errand::{Answer, Answers, View, answers};
+pub use errand::{Answer, Answers, Hold, View, answers};
+pub use mirror::{Mirror, Mirrors, mirrors};
 pub use restore::{News, news};
 pub use runbook::linked;
 pub use volumes::{Superseded, superseded};

@@ -289,6 +289,25 @@ pub struct BackedUp {
     /// The set that was restored last, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,
+    /// The sets of the repository, newest first; of very many, the newest ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listed: Vec<Listed>,
+}
+
+/// A set of the repository, as its snapshots tell without a look at its manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    /// Its name.
+    pub set: String,
+    /// About the moment of which it is, in seconds since 1970.
+    pub time: i64,
+    /// When it was proven last, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<i64>,
+    /// Namespace and name of the instance that made it, where that is not the one that asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 /// How full the volumes were when a set was made.

@@ -58,6 +58,8 @@ pub enum Refusal {
     RepositoryDamaged,
     /// The repository has no set of the name that is asked for.
     SetUnknown,
+    /// A set that is to be removed is the newest one, or the newest proven one.
+    SetNeeded,
     /// A set lacks one of its parts.
     SetIncomplete,
     /// A set was made by a newer release.

@@ -12,6 +12,7 @@ mod figures;
 mod import;
 mod pod;
 mod refusals;
+mod remove;
 mod restore;
 mod s3;
 mod verify;

@@ -15,6 +15,10 @@ No wildcard, no pods/exec, no listing or watching of Secrets, no custom resource
 - apiGroups: [dhis2.hosting]
   resources: [dhis2restores/status, dhis2backups/status, dhis2restoretests/status]
   verbs: [patch]
+# operator/tell: objects for the sets of a repository, which go with them; and the finalizer of those whose set goes first
+- apiGroups: [dhis2.hosting]
+  resources: [dhis2backups]
+  verbs: [create, patch, delete]
 # operator/secrets: makes passwords; asks for the metadata of those made, and of those that a resource names. RBAC can't grant metadata
 # alone: get lets it read a Secret whose name it knows. It can't find names: it neither lists nor watches.
 - apiGroups: [""]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::report::{
-    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Generated, Generation, Imported, Outcome as Ending,
-    Refusal, Rehearsed, Report, Restored, Retention, Verb, Verified,
+    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Generated, Generation, Imported, Listed,
+    Outcome as Ending, Refusal, Rehearsed, Report, Restored, Retention, Verb, Verified,
 };
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -379,9 +379,19 @@ fn imported<'a>(after: impl Fn(&str) -> &'a str) -> Imported {
 
 fn set(pod: &Pod) -> BackedUp {
     let now = Timestamp::now().to_string();
+    let name = pod.labels().get("batch.kubernetes.io/job-name").cloned().unwrap_or_default();
+    // The first one finds a set of somebody else in the repository, which is gone when the next one is made.
+    let listed = |set: &str, source: Option<&str>| Listed {
+        set: set.to_owned(),
+        time: 1_767_225_600,
+        proven: None,
+        source: source.map(str::to_owned),
+    };
+    let first = "play-backup-first";
+    let older = if name == first { listed("older", Some("elsewhere/lost")) } else { listed(first, None) };
     let filling = Filling { used: 1 << 29, free: Some(1 << 29), per_day: None };
     BackedUp {
-        set: pod.labels().get("batch.kubernetes.io/job-name").cloned().unwrap_or_default(),
+        set: name.clone(),
         created: now.clone(),
         bytes_added: 1,
         files: 1,
@@ -392,7 +402,7 @@ fn set(pod: &Pod) -> BackedUp {
         rows: 1,
         seconds: 1,
         retention: Retention::Done,
-        sets_kept: 1,
+        sets_kept: 2,
         oldest: now,
         key: String::new(),
         capacity: Capacity { database: Some(filling), files: Some(filling), repository: Some(filling) },
@@ -401,5 +411,6 @@ fn set(pod: &Pod) -> BackedUp {
         postgresql: Some("17.5".to_owned()),
         verified: None,
         shrunk: None,
+        listed: vec![listed(&name, None), older],
     }
 }

@@ -135,6 +135,8 @@ impl Person {
                 let told = self.ledger.object(&self.namespace, kind, name);
                 told.is_some_and(|order| order.data.pointer("/status/phase") == Some(&json!(phase))) && self.is(Goal::Ready)
             }
+            Goal::Held(kind, name) => self.ledger.object(&self.namespace, kind, name).is_some_and(|object| !object.finalizers().is_empty()),
+            Goal::Without(kind, name) => self.ledger.object(&self.namespace, kind, name).is_none() && self.is(Goal::Ready),
             Goal::Gone => {
                 let present = self.ledger.present(&self.namespace);
                 let owned = |object: &DynamicObject| !object.owner_references().is_empty();

@@ -170,7 +170,7 @@ fn describe(method: &Method, path: &str, body: &[u8]) -> String {
 fn stable(name: &str) -> String {
     let digits = |end: &str| [8, 12].contains(&end.len()) && end.chars().all(|c| c.is_ascii_hexdigit());
     match name.rsplit_once('-') {
-        Some((step, end)) if digits(end) && ["-asked", "-test", "-restore", "-before"].iter().any(|of| step.ends_with(of)) => {
+        Some((step, end)) if digits(end) && ["-asked", "-test", "-remove", "-restore", "-before"].iter().any(|of| step.ends_with(of)) => {
             format!("{step}-…")
         }
         _ => name.to_owned(),
@@ -328,6 +328,7 @@ mod tests {
     fn a_write_has_the_same_name_in_every_run() {
         for (name, known) in [
             ("jobs/play-asked-0123456789ab", "jobs/play-asked-…"),
+            ("jobs/play-remove-0123456789ab", "jobs/play-remove-…"),
             ("jobs/play-restore-01234567", "jobs/play-restore-…"),
             ("jobs/play-before-upgrade-2", "jobs/play-before-upgrade-2"),
             ("jobs/play-backup-first", "jobs/play-backup-first"),

@@ -39,6 +39,7 @@ mod rights;
 mod rollback;
 mod rotation;
 mod s3;
+mod sets;
 mod upgrade;
 mod vanishing;
 mod walls;

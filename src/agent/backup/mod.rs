@@ -34,11 +34,6 @@ use crate::report::{BackedUp, Data, Refusal};
 
 /// Two backups of one instance never run side by side; a second one waits for the first.
 const LOCK_PATIENCE: Duration = Duration::from_mins(30);
-/// A note on the volume that forgotten snapshots still take space.
-const PENDING_PRUNE: &str = "/backups/.prune-pending";
-/// The same where there is no such volume. It is gone with the pod: what one has left that was killed goes when the next set does.
-const PENDING_PRUNE_OF_POD: &str = ".prune-pending";
-
 /// A backup that did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -110,7 +105,7 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     let _lock = lock(arguments, paths, log)?;
     let owner = Owner { instance: &arguments.instance, name: &arguments.name, adopt: arguments.adopt };
     let repository = Repository::open(&arguments.repository, paths, &owner)?;
-    let pending = if repository.is_remote() { std::env::temp_dir().join(PENDING_PRUNE_OF_POD) } else { paths.of(PENDING_PRUNE) };
+    let pending = sets::pending_prune(&repository, paths);
     let snapshots = repository.snapshots()?;
     let set = set::name(&snapshots, &arguments.set, &arguments.instance);
     let made = snapshots.iter().find(|snapshot| snapshot.is_manifest() && snapshot.set() == Some(&set));
@@ -131,13 +126,14 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     // Before old sets go: the one that growth is measured from may be among them.
     let capacity = capacity::capacity(&manifest, earlier(&repository, &snapshots, &manifest, log).as_ref());
     let kept = match manifest.doubt() {
-        _ if arguments.keep.append_only => retention::leave(&repository)?,
+        _ if arguments.keep.append_only => retention::leave(&repository, &arguments.name)?,
         None => retention::apply(&repository, rules(&arguments.keep, arguments), &pending, log)?,
-        Some(doubt) => retention::postpone(&repository, doubt)?,
+        Some(doubt) => retention::postpone(&repository, &arguments.name, doubt)?,
     };
     let verified = proof::newest(&repository, &snapshots).inspect_err(|error| log.warn(&told(error))).unwrap_or_default();
     let report = manifest.report(kept.retention, kept.sets, kept.oldest, verified, capacity);
-    let report = BackedUp { key: sets::known_by(&secret::read(&paths.of(layout::BACKUP_PASSWORD))?), ..report };
+    let key = sets::known_by(&secret::read(&paths.of(layout::BACKUP_PASSWORD))?);
+    let report = BackedUp { key, listed: kept.listed, ..report };
     Ok((message(&report, kept.trouble), Some(Data::Backup(Box::new(report)))))
 }
 

@@ -161,9 +161,9 @@ impl Work<'_> {
     fn retain(&self, arguments: &CopySets, doubt: Option<&str>, sets: &BTreeSet<String>) -> Result<Kept, restic::Error> {
         let rules = Rules { keep: &arguments.keep, host: self.host, stays: sets };
         match doubt {
-            _ if arguments.keep.append_only => retention::leave(self.target),
+            _ if arguments.keep.append_only => retention::leave(self.target, self.host),
             None => retention::apply(self.target, rules, &std::env::temp_dir().join(PENDING_PRUNE), self.log),
-            Some(doubt) => retention::postpone(self.target, doubt),
+            Some(doubt) => retention::postpone(self.target, self.host, doubt),
         }
     }
 }

@@ -247,6 +247,7 @@ impl Manifest {
             dhis2: Some(self.dhis2.used()),
             postgresql: Some(self.postgresql.version.clone()),
             verified,
+            listed: Vec::new(),
             shrunk: self.shrunk.as_ref().map(|shrunk| format!("{} in set {}", shrunk.what, shrunk.than)),
         }
     }

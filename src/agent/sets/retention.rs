@@ -1,6 +1,9 @@
 //! Which sets stay. Decided on manifests, by restic's own rules; then exactly the snapshots of the other sets are forgotten, the
 //! manifests first, so that a kill in between leaves parts of no set, never a set without parts.
 
+mod list;
+mod one;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
@@ -16,7 +19,7 @@ use crate::agent::failure::{Failure, told};
 use crate::agent::log::Log;
 use crate::agent::sets::restic::{self, Repository, Snapshot};
 use crate::agent::sets::set::Part;
-use crate::report::Retention;
+use crate::report::{Listed, Retention};
 
 /// Parts without a manifest may belong to a set that is being made elsewhere, or whose Job is about to be tried again.
 const ORPHAN_AGE: SignedDuration = SignedDuration::from_hours(48);
@@ -24,6 +27,8 @@ const ORPHAN_AGE: SignedDuration = SignedDuration::from_hours(48);
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// Forgetting needs the repository alone. It can wait for the next backup, so it does not wait long for others.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+pub use one::{Needed, remove_one};
 
 /// A retention that went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -89,13 +94,15 @@ pub struct Kept {
     pub sets: u64,
     /// Time of the oldest.
     pub oldest: String,
+    /// The sets, newest first, as many as can be told.
+    pub listed: Vec<Listed>,
 }
 
 /// Removes what is not to be kept. Whatever becomes of it, the sets in the repository count.
 pub fn apply(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log) -> Result<Kept, restic::Error> {
     let before = repository.snapshots()?;
     let (retention, trouble) = match remove(repository, &before, rules, pending, log) {
-        Ok(Removed::Nothing) => return Ok(of(&before, Retention::Done, None)),
+        Ok(Removed::Nothing) => return Ok(of(&before, rules.host, Retention::Done, None)),
         Ok(Removed::Some) => (Retention::Done, None),
         Err(Error::Restic(restic::Error::Locked(_))) => {
             let trouble = "old sets are left for the next backup, since somebody else uses the repository".to_owned();
@@ -107,25 +114,25 @@ pub fn apply(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log
         }
         Err(error) => (Retention::Failed, Some(format!("old sets could not be removed: {}", told(&error)))),
     };
-    kept(repository, retention, trouble)
+    kept(repository, rules.host, retention, trouble)
 }
 
 /// Removes nothing after a set that is in doubt: it must push out none that is whole.
-pub fn postpone(repository: &Repository, doubt: &str) -> Result<Kept, restic::Error> {
-    kept(repository, Retention::Postponed, Some(format!("old sets are left, since {doubt}")))
+pub fn postpone(repository: &Repository, host: &str, doubt: &str) -> Result<Kept, restic::Error> {
+    kept(repository, host, Retention::Postponed, Some(format!("old sets are left, since {doubt}")))
 }
 
 /// Removes nothing, since that is somebody else's.
-pub fn leave(repository: &Repository) -> Result<Kept, restic::Error> {
+pub fn leave(repository: &Repository, host: &str) -> Result<Kept, restic::Error> {
     let trouble = repository.keeps_locks().then(|| Error::LocksStay.to_string());
-    kept(repository, Retention::Done, trouble)
+    kept(repository, host, Retention::Done, trouble)
 }
 
-fn kept(repository: &Repository, retention: Retention, trouble: Option<String>) -> Result<Kept, restic::Error> {
-    Ok(of(&repository.snapshots()?, retention, trouble))
+fn kept(repository: &Repository, host: &str, retention: Retention, trouble: Option<String>) -> Result<Kept, restic::Error> {
+    Ok(of(&repository.snapshots()?, host, retention, trouble))
 }
 
-fn of(snapshots: &[Snapshot], retention: Retention, trouble: Option<String>) -> Kept {
+fn of(snapshots: &[Snapshot], host: &str, retention: Retention, trouble: Option<String>) -> Kept {
     let manifests: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).collect();
     let oldest = manifests.iter().map(|manifest| manifest.time).min();
     let sets = manifests.iter().filter_map(|manifest| manifest.set()).collect::<BTreeSet<_>>().len();
@@ -134,6 +141,7 @@ fn of(snapshots: &[Snapshot], retention: Retention, trouble: Option<String>) -> 
         trouble,
         sets: u64::try_from(sets).unwrap_or(u64::MAX),
         oldest: oldest.map(|time| format!("{time:.0}")).unwrap_or_default(),
+        listed: list::of(snapshots, host),
     }
 }
 
@@ -155,12 +163,18 @@ enum Removed {
 
 fn remove(repository: &Repository, snapshots: &[Snapshot], rules: Rules<'_>, pending: &Path, log: Log) -> Result<Removed, Error> {
     let removed = forget_surplus(repository, snapshots, rules, pending, log)?;
+    free(repository, pending, log)?;
+    Ok(removed)
+}
+
+/// Frees what forgotten snapshots take, if a note says that some do.
+fn free(repository: &Repository, pending: &Path, log: Log) -> Result<(), Error> {
     if pending.exists() {
         log.info("freeing space in the repository");
         repository.run("free space in the repository", |command| _ = command.arg("prune"), None, PATIENCE)?;
         fs::remove_file(pending).map_err(|error| Error::Note(pending.to_owned(), error))?;
     }
-    Ok(removed)
+    Ok(())
 }
 
 fn forget_surplus(repository: &Repository, snapshots: &[Snapshot], rules: Rules<'_>, pending: &Path, log: Log) -> Result<Removed, Error> {
@@ -173,12 +187,16 @@ fn forget_surplus(repository: &Repository, snapshots: &[Snapshot], rules: Rules<
     if plan.manifests.is_empty() && plan.parts.is_empty() {
         return Ok(Removed::Nothing);
     }
+    forget_planned(repository, &plan, pending, log)?;
+    Ok(Removed::Some)
+}
+
+fn forget_planned(repository: &Repository, plan: &Plan, pending: &Path, log: Log) -> Result<(), Error> {
     log.info(&format!("removing {} sets, {} snapshots of sets that are no more", plan.manifests.len(), plan.parts.len()));
     // Written before anything is forgotten: a run that is killed before it has pruned leaves the note for the next one.
     File::create(pending).and_then(|file| file.sync_all()).map_err(|error| Error::Note(pending.to_owned(), error))?;
-    forget(repository, "forget the manifests of old sets", &plan.manifests)?;
-    forget(repository, "forget the parts of old sets", &plan.parts)?;
-    Ok(Removed::Some)
+    forget(repository, "forget manifests", &plan.manifests)?;
+    forget(repository, "forget parts of sets", &plan.parts)
 }
 
 fn forget(repository: &Repository, step: &'static str, ids: &[String]) -> Result<(), Error> {

@@ -96,6 +96,9 @@ fn uses(verb: &Command) -> Vec<&'static str> {
             .chain(repository(&copy.repository))
             .chain(copy.from_s3.is_none().then_some(layout::REPOSITORY))
             .collect(),
+        Command::Remove(remove) => {
+            [layout::RESTIC, layout::BACKUP_PASSWORD, "/tmp/x"].into_iter().chain(repository(&remove.repository)).collect()
+        }
         // Run by people.
         Command::Recover(_) | Command::RecoverySheet => Vec::new(),
         Command::Backup(backup) => [
@@ -147,14 +150,14 @@ fn the_agent_understands_its_commands_and_finds_what_it_uses() {
         }
         verbs += 1;
     }
-    // install, build, run twice, check twice, watch twice, bootstrap, backup five times, verify twice, restore twice, rehearse, analytics; each of nine
+    // install, build, run twice, check twice, watch twice, bootstrap, backup five times, verify twice, restore twice, rehearse, analytics, remove; each of nine
     // sets at its stages. Two import and restore instead of building, two have a copy: install and copy. In one restore tests restore, run the
     // database, and prove.
     let restoring =
         agents(&fixture::restoring_from_a_copy(&fixture::plain())).into_iter().filter(|container| container["name"] == "restore");
     let restores: Vec<Command> = restoring.map(|container| verb(&strings(&container["command"]))).collect();
     assert!(matches!(&restores[..], [Command::Restore(one), ..] if one.repository.read_only == Some(ReadFor::Copy)), "{restores:?}");
-    assert_eq!(verbs, 9 * 32 + 2 * 2 + 2 * 2);
+    assert_eq!(verbs, 9 * 34 + 2 * 2 + 2 * 2);
 }
 
 #[test]

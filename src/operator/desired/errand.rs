@@ -1,6 +1,6 @@
 //! The Job of a request for a backup or a restore test.
 
-use super::{Wanted, backup, verify};
+use super::{Wanted, backup, removal, verify};
 use crate::operator::instance::{Errand, Instance, Task};
 
 /// The Job of the request that is carried out.
@@ -10,6 +10,7 @@ pub fn job(instance: &Instance) -> Option<Wanted> {
     Some(match errand.task {
         Task::Backup => backup::once(instance, &step),
         Task::RestoreTest => verify::once(instance, &step, errand.set.as_deref(), errand.level),
+        Task::Removal => removal::once(instance, &step, errand.set.as_deref()?),
     })
 }
 
@@ -20,6 +21,7 @@ pub fn name(errand: &Errand) -> String {
     match errand.task {
         Task::Backup => format!("asked-{short}"),
         Task::RestoreTest => format!("test-{short}"),
+        Task::Removal => format!("remove-{short}"),
     }
 }
 

@@ -264,7 +264,11 @@ pub fn origin() -> Origin {
 pub fn at_all_stages(instance: &Instance) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
     let stages = STAGES.into_iter().map(|stage| Instance { stage, ..instance.clone() });
-    let errands = [asked(instance, Task::Backup, None), asked(instance, Task::RestoreTest, Some("kept"))];
+    let errands = [
+        asked(instance, Task::Backup, None),
+        asked(instance, Task::RestoreTest, Some("kept")),
+        asked(instance, Task::Removal, Some("old")),
+    ];
     let upgrades = PREPARATIONS.map(|phase| upgrading(instance, phase));
     let rare = PHASES.map(|phase| restoring(instance, phase)).into_iter().chain(upgrades).chain(errands).chain([generating(instance)]);
     for wanted in stages.chain(rare).flat_map(|instance| desired(&instance)) {

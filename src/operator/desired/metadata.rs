@@ -36,6 +36,8 @@ pub enum Part {
     Rehearsal,
     /// What asks DHIS2 for its analytics tables.
     Analytics,
+    /// What removes a set.
+    Removal,
 }
 
 /// Labels of everything that belongs to a part.

@@ -20,6 +20,7 @@ mod on_a_copy;
 mod pod;
 mod policies;
 mod rehearsal;
+mod removal;
 mod repository;
 mod resources;
 mod restart;

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     api::{COPY, restore::Phase},
     operator::{
-        instance::{BackupCopy, Bucket, Instance, Origin, Place, Repository, SetSource, Source},
+        instance::{BackupCopy, Bucket, Instance, Origin, Place, Repository, SetSource, Source, Task},
         kind::Kind,
     },
 };
@@ -89,14 +89,20 @@ fn generator(instance: &Instance) -> Option<Wanted> {
     Some(policy(instance, "analytics", Part::Analytics, pods(instance, Part::Analytics), Vec::new(), egress))
 }
 
-/// What reads sets has no need of any connection, unless they are in a bucket.
+/// What works with sets alone has no need of any connection, unless they are in a bucket.
 fn readers(instance: &Instance) -> Vec<Wanted> {
     let own = match &instance.repository {
         Repository::S3(bucket) => Some(bucket),
         Repository::Volume(_) => None,
     };
     let rehearses = instance.preparing.is_some_and(|preparing| preparing.phase == Phase::Rehearsing);
-    let readers = [(Part::Verify, own), (Part::Restore, restored_from(instance).or(own)), (Part::Rehearsal, own.filter(|_| rehearses))];
+    let removes = instance.errand.as_ref().is_some_and(|errand| errand.task == Task::Removal);
+    let readers = [
+        (Part::Verify, own),
+        (Part::Restore, restored_from(instance).or(own)),
+        (Part::Rehearsal, own.filter(|_| rehearses)),
+        (Part::Removal, own.filter(|_| removes)),
+    ];
     readers.into_iter().filter_map(|(part, bucket)| Some(reader(instance, part, bucket?))).collect()
 }
 

@@ -161,7 +161,7 @@ mod tests {
             let Some(pod) = pod else { continue };
             let containers: Vec<&Value> =
                 ["initContainers", "containers"].iter().flat_map(|list| pod[list].as_array().into_iter().flatten()).collect();
-            let works = |container: &Value| ["backup", "verify", "restore"].map(Value::from).contains(&container["name"]);
+            let works = |container: &Value| ["backup", "verify", "restore", "remove"].map(Value::from).contains(&container["name"]);
             for container in &containers {
                 let mounts = container["volumeMounts"].as_array().unwrap();
                 let mounted = mounts.iter().any(|mount| mount["mountPath"] == layout::S3_CREDENTIALS && mount["readOnly"] == true);

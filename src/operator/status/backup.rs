@@ -9,13 +9,15 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Outcome, conditions::Told, copies, verify};
+use super::{Outcome, conditions::Told, copies, operation::ended, verify};
 use crate::{
     api::{
         ACCEPTED_SET, Dhis2Instance, Dhis2InstanceStatus, Reason,
         status::{BackupFailure, BackupStatus, ScheduleStatus, SetStatus, ShrunkStatus},
     },
     operator::{
+        desired::errand,
+        errands::{Asked, removals},
         instance::Backup,
         kind::Kind,
         observe::{self, Observed},
@@ -41,14 +43,19 @@ pub fn recorded(old: Option<BackupStatus>, resource: &Dhis2Instance, observed: &
     let mut status = old.unwrap_or_default();
     let pods = runs(resource, observed, PART);
     let mut failures = standing(status.failure.take(), &pods);
+    let mut sets = Vec::new();
     for (name, pod) in pods {
         for report in &pod.reports {
             if let Some(Data::Backup(set)) = &report.data {
-                take(&mut status, set);
+                sets.push(set);
                 failures.extend(shortcoming(name, set));
             }
         }
         failures.extend(failure(name, pod));
+    }
+    sets.sort_by_key(|set| time_of(set));
+    for set in sets {
+        take(&mut status, set);
     }
     let last = status.last.as_ref().and_then(when);
     status.failure = newest(failures, last);
@@ -56,9 +63,26 @@ pub fn recorded(old: Option<BackupStatus>, resource: &Dhis2Instance, observed: &
         keep(&mut status.schedule, &backup.schedule, &backup, backup.suspend, now);
     }
     status.repository = place(resource);
+    forget_removed(&mut status, resource, observed);
     verify::record(&mut status, resource, observed, now);
     copies::record(&mut status, resource, observed, now);
     (status != BackupStatus::default()).then_some(status)
+}
+
+/// A set that was removed is none to restore.
+fn forget_removed(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Observed) {
+    let name = resource.name_any();
+    let is_gone = |asked: &Asked<'_>| {
+        let job = format!("{name}-{}", errand::name(&asked.to_do()));
+        asked.is_at_work() && ended(&job, observed) == Some(true)
+    };
+    for set in removals(observed).filter(is_gone).filter_map(|asked| asked.errand.set.as_deref()) {
+        let before = status.history.len();
+        status.history.retain(|known| known.set != set);
+        if status.history.len() < before {
+            status.sets = status.sets.map(|sets| sets - 1);
+        }
+    }
 }
 
 /// Where the repository is; none on a volume, or where that can't be read, which is told elsewhere.
@@ -146,17 +170,18 @@ fn take(status: &mut BackupStatus, set: &BackedUp) {
         added_bytes: i64::try_from(set.bytes_added).ok(),
         seconds: i64::try_from(set.seconds).ok(),
     };
-    if !status.history.iter().any(|known| known.set == told.set) {
-        status.history.push(told);
-        status.history.sort_by_key(|set| std::cmp::Reverse(when(set)));
-        status.history.truncate(HISTORY);
+    // An older one was told before, and may have been removed since. A status keeps whole seconds.
+    let second = |time: Option<Timestamp>| time.map(Timestamp::as_second);
+    let is_older = status.last.as_ref().is_some_and(|last| second(when(last)) > second(time_of(set)));
+    if is_older || status.history.iter().any(|known| known.set == set.set) {
+        return;
     }
-    if status.last.as_ref().is_none_or(|last| when(last) <= time_of(set)) {
-        status.last = status.history.first().cloned();
-        status.shrunk = set.shrunk.clone().map(|message| ShrunkStatus { set: set.set.clone(), message });
-        status.sets = i64::try_from(set.sets_kept).ok();
-        status.key = (!set.key.is_empty()).then(|| set.key.clone());
-    }
+    status.history.insert(0, told.clone());
+    status.history.truncate(HISTORY);
+    status.last = Some(told);
+    status.shrunk = set.shrunk.clone().map(|message| ShrunkStatus { set: set.set.clone(), message });
+    status.sets = i64::try_from(set.sets_kept).ok();
+    status.key = (!set.key.is_empty()).then(|| set.key.clone());
 }
 
 pub(super) fn when(set: &SetStatus) -> Option<Timestamp> {

@@ -78,7 +78,7 @@ pub fn output(command: &mut Command) -> String {
 }
 
 pub fn snapshots(pod: &Pod) -> Vec<serde_json::Value> {
-    serde_json::from_str(&output(restic(pod).args(["snapshots", "--json"]))).unwrap()
+    serde_json::from_str(&output(restic(pod).args(["snapshots", "--json", "--no-lock"]))).unwrap()
 }
 
 pub fn of_set(pod: &Pod, set: &str, part: &str) -> usize {

@@ -39,6 +39,7 @@ fn rights() {
         ledger.until("the instance to be made", story.site.patience(), async || made(&instance).await).await?;
         drift(&story, &mut ledger).await?;
         errands(&story, &mut ledger).await?;
+        sets(&story, &mut ledger).await?;
         restore(&story, &mut ledger).await?;
         change(&story, &instance, &mut ledger).await?;
         ledger.balance();
@@ -76,8 +77,11 @@ async fn a_name_is_taken(story: &Story, instance: &Instance, ledger: &mut Ledger
     let job = serde_json::from_value(json!({ "metadata": { "name": "play-database-build" }, "spec": spec }))?;
     jobs.create(&PostParams::default(), &job).await?;
     let s3 = json!({ "bucket": "sets", "endpoint": "https://s3.example.org", "credentials": { "secretName": "none" } });
+    let few = json!({ "last": 1, "daily": 0, "weekly": 0, "monthly": 0, "yearly": 0 });
     let copy = json!({ "name": "away", "passwordSecretName": "none", "s3": s3 });
-    instance.apply(&story.small_manifest("play", &json!({ "backup": { "schedule": "0 0 29 2 *", "copies": [copy] } }))).await?;
+    instance
+        .apply(&story.small_manifest("play", &json!({ "backup": { "schedule": "0 0 29 2 *", "retention": few, "copies": [copy] } })))
+        .await?;
     let taken = async || Ok(says(&instance.api.get(&instance.name).await?, "NameConflict"));
     ledger.until("the operator to meet the other Job", story.site.patience(), taken).await?;
     jobs.delete("play-database-build", &DeleteParams::background()).await?;
@@ -147,6 +151,29 @@ async fn errands(story: &Story, ledger: &mut Ledger<'_>) -> Outcome {
         Ok(backup.as_deref() == Some("Done") && test.as_deref() == Some("Failed"))
     };
     ledger.until("a backup to be made and a test to have failed", story.site.patience(), over).await
+}
+
+/// A set of the schedule gets an object, which is kept until its set is gone as long as it says so, and goes with it.
+async fn sets(story: &Story, ledger: &mut Ledger<'_>) -> Outcome {
+    let backups: Api<Dhis2Backup> = Api::namespaced(story.client.clone(), &story.namespace);
+    let object = async |set: &str| -> Outcome<Option<Dhis2Backup>> {
+        let is_of = |object: &Dhis2Backup| object.spec.set.as_deref() == Some(set);
+        Ok(backups.list(&ListParams::default()).await?.into_iter().find(is_of))
+    };
+    story.start("play-backup", "one")?;
+    ledger.until("the object of a set", story.site.patience(), async || Ok(object("one").await?.is_some())).await?;
+    let name = object("one").await?.unwrap().name_any();
+    let policy = async |policy: &str| {
+        let patch = json!({ "spec": { "deletionPolicy": policy } });
+        backups.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await
+    };
+    policy("Delete").await?;
+    let held = async || Ok(!backups.get(&name).await?.finalizers().is_empty());
+    ledger.until("it to be kept", SOON, held).await?;
+    policy("Retain").await?;
+    ledger.until("it not to be kept any more", SOON, async || Ok(backups.get(&name).await?.finalizers().is_empty())).await?;
+    story.start("play-backup", "two")?;
+    ledger.until("it to go with its set", story.site.patience(), async || Ok(object("one").await?.is_none())).await
 }
 
 /// What goes with the instance becomes another set, policies and a copy go, and DHIS2 is restarted.

@@ -93,6 +93,54 @@ fn a_set_that_has_much_less_is_told_until_it_is_accepted_or_a_newer_one_has_not(
     assert!(of(&resource).0);
 }
 
+/// The status that is read again has whole seconds.
+#[test]
+fn a_set_is_told_once() {
+    let mut resource = daily();
+    let pods = [made("2026-11-24T01:00:00Z", set("a", "2026-11-24T01:01:00.7Z"))];
+    for _ in 0..3 {
+        told(&mut resource, &pods, "2026-11-24T01:02:00Z");
+        resource.status = resource.status.map(|status| serde_json::from_value(json!(status)).unwrap());
+    }
+    assert_eq!(resource.status.unwrap().backup.unwrap().history.len(), 1);
+}
+
+/// The pod that made it tells of it still.
+#[test]
+fn a_set_that_was_removed_is_not_told_any_more() {
+    let mut resource = daily();
+    let (first, second) = (made("2026-11-24T01:00:00Z", set("a", "2026-11-24T01:01:00Z")), set("b", "2026-11-25T01:01:00Z"));
+    let pods = [made("2026-11-25T01:00:00Z", BackedUp { sets_kept: 2, ..second }), first];
+    told(&mut resource, &pods, "2026-11-25T01:02:00Z");
+    let sets = |resource: &Dhis2Instance| {
+        let backup = resource.status.as_ref().unwrap().backup.clone().unwrap();
+        (backup.history.into_iter().map(|set| set.set).collect::<Vec<_>>(), backup.sets)
+    };
+    assert_eq!(sets(&resource), (vec!["b".to_owned(), "a".to_owned()], Some(2)), "in whichever order they are seen");
+    let mut seen = observed(&pods);
+    let removing = json!({
+        "metadata": { "name": "a", "namespace": "ns", "uid": "uid-2", "deletionTimestamp": "2026-11-25T02:00:00Z", "finalizers": ["dhis2.hosting/set"] },
+        "spec": { "instance": "play", "set": "a", "deletionPolicy": "Delete" },
+        "status": { "phase": "Removing", "started": "2026-11-25T02:00:00Z" },
+    });
+    let removing = crate::operator::slot::reduce(Kind::Dhis2Backup, &serde_json::from_value(removing).unwrap(), None);
+    seen.children.insert(Kind::Dhis2Backup, "a", removing);
+    let told_of = |finished, resource: &mut Dhis2Instance, seen: &mut Observed| {
+        seen.children.insert(Kind::Job, "play-remove-uid2", owned("job", "uid-1", Facts::Job { finished }));
+        let mut status = resource.status.clone().unwrap();
+        status.backup = recorded(status.backup.take(), resource, seen, at("2026-11-25T02:01:00Z"));
+        resource.status = Some(status);
+    };
+    told_of(None, &mut resource, &mut seen);
+    assert_eq!(sets(&resource).0.len(), 2);
+    for _ in 0..2 {
+        told_of(Some(true), &mut resource, &mut seen);
+        assert_eq!(sets(&resource), (vec!["b".to_owned()], Some(1)));
+    }
+    told(&mut resource, &pods, "2026-11-25T02:02:00Z");
+    assert_eq!(sets(&resource), (vec!["b".to_owned()], Some(1)));
+}
+
 #[test]
 fn a_secret_without_which_no_backup_is_made_is_told_with_its_field() {
     let mut resource = daily();

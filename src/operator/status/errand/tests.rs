@@ -1,18 +1,22 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::*;
 use crate::{
     api::{
         Dhis2Instance,
-        status::{AdminStatus, BackupStatus, SetStatus, VerifiedStatus},
+        errand::Progress,
+        status::{AdminStatus, BackupStatus, OperationStatus, SetStatus, VerifiedStatus},
     },
     operator::{
         desired::fixture as wanted,
+        errands::under_way,
+        parse::Refusal,
         restart::Restart,
         slot::{self, Facts, Pod, fixture::owned},
         trouble::Trouble,
     },
-    report::{Outcome as Ended, Verb, fixture},
+    report::{BackedUp, Outcome as Ended, Verb, Verified, fixture},
 };
 
 const ASKED: &str = "play-asked-000000000001";
@@ -61,7 +65,7 @@ impl Scene {
 
     fn pass_over(&mut self, there: bool) -> Vec<(String, Value)> {
         let instance = there.then_some((&self.status, &self.outcome));
-        let view = View { name: "play", instance, observed: &self.observed, runbooks: "docs/runbooks", now: at(self.now) };
+        let view = View { namespace: "ns", name: "play", instance, observed: &self.observed, runbooks: "docs/runbooks", now: at(self.now) };
         let news = answers(&view).news;
         for answer in &news {
             let known = self.observed.slot(answer.kind, &answer.name).unwrap().clone();
@@ -154,7 +158,7 @@ fn what_has_to_be_done_next_asks_for_a_pass_and_nothing_else_does() {
     scene.ask(Kind::Dhis2Backup, 1, 0);
     let again = |scene: &Scene| {
         let instance = Some((&scene.status, &scene.outcome));
-        answers(&View { name: "play", instance, observed: &scene.observed, runbooks: "", now: at(scene.now) }).again
+        answers(&View { namespace: "ns", name: "play", instance, observed: &scene.observed, runbooks: "", now: at(scene.now) }).again
     };
     assert_eq!(again(&scene), Some(SOON));
     scene.pass();
@@ -374,7 +378,10 @@ fn of_one_that_is_over_little_is_kept_and_a_phase_of_a_later_release_is_left_alo
     scene.pass();
     let slot = scene.observed.slots(Kind::Dhis2Backup).next().unwrap().1;
     let kept = slot.errand().unwrap();
-    assert_eq!(kept.progress, Progress { phase: Some("Done".into()), ..Progress::default() });
+    assert_eq!(
+        kept.progress,
+        Progress { phase: Some("Done".into()), observed_generation: kept.progress.observed_generation, ..Progress::default() }
+    );
     assert_eq!(kept.set.as_deref(), Some(ASKED));
     let metadata = json!({ "name": "later", "uid": "9", "resourceVersion": "1" });
     scene.learn(Kind::Dhis2Backup, &json!({ "metadata": metadata, "spec": { "instance": "play" }, "status": { "phase": "Moving" } }));
