@@ -35,10 +35,10 @@ fn no_rule_goes_further_than_promised() {
     }
     assert_eq!(verbs(&grants, "secrets"), ["create", "get", "patch"].into());
     let deletable: BTreeSet<&str> = grants.iter().filter(|grant| grant.2 == "delete").map(|grant| grant.1.as_str()).collect();
-    // A restore leaves volumes behind; which of them go is held by `what_is_served_or_says_nothing_of_itself_is_never_deleted`.
+    // Objects of sets go when their set is gone. A restore leaves volumes behind; which of them go is held by `what_is_served_or_says_nothing_of_itself_is_never_deleted`.
     assert_eq!(
         deletable,
-        ["cronjobs", "jobs", "networkpolicies", "persistentvolumeclaims", "pods"].into(),
+        ["cronjobs", "dhis2backups", "jobs", "networkpolicies", "persistentvolumeclaims", "pods"].into(),
         "nothing else that holds data or serves users"
     );
 }
