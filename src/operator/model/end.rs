@@ -25,7 +25,10 @@ pub struct End {
 impl End {
     /// How it is now.
     pub fn of(state: &State) -> Self {
-        let ours = state.objects.iter().filter(|((kind, _), _)| *kind != Kind::Pod);
+        // Whether a backup was made before backups were suspended is the history's.
+        let suspended = state.resource["spec"]["backup"]["suspend"] == true;
+        let of_set = |object: &Value| object["kind"] == Kind::Dhis2Backup.name() && object["spec"]["set"].is_string();
+        let ours = state.objects.iter().filter(|((kind, _), object)| *kind != Kind::Pod && !(suspended && of_set(object)));
         let objects = ours.map(|((kind, name), object)| (format!("{} {name}", kind.name()), lasting(object))).collect();
         Self { objects, conditions: conditions(state) }
     }

@@ -149,24 +149,36 @@ impl<'a> View<'a> {
         let all = u64::try_from(self.made.listed.len()).is_ok_and(|number| number >= self.made.sets_kept);
         if errand.mirror && slot.owner.as_deref() == Some(self.observed.instance.as_str()) {
             todo.gone.push((name.to_owned(), uid));
-        } else if all && !errand.removed {
-            let status = json!({ "removed": Time(self.now) });
-            todo.tell.push(Answer { kind: Kind::Dhis2Backup, name: name.to_owned(), uid, status, added: true });
+            return;
+        }
+        let phase = errand.progress.phase.as_deref();
+        if !all || errand.removed || phase == Some(Phase::Failed.as_str()) {
+            return;
+        }
+        let (status, added) = if errand.mirror && phase.is_none() {
+            let message = "The repository has no set of this name.".to_owned();
+            (json!(self.progress(Phase::Failed, Standing::Stalled, Reason::SetUnknown, message, errand.generation)), false)
+        } else {
+            (json!({ "removed": Time(self.now) }), true)
+        };
+        todo.tell.push(Answer { kind: Kind::Dhis2Backup, name: name.to_owned(), uid, status, added });
+    }
+
+    fn progress(&self, phase: Phase, standing: Standing, reason: Reason, message: String, generation: Option<i64>) -> Progress {
+        let place = (self.runbooks, self.now);
+        Progress {
+            observed_generation: generation,
+            conditions: requested::conditions(&[], generation, standing, reason, &message, place),
+            phase: Some(phase.as_str().to_owned()),
+            message: Some(message),
+            ..Progress::default()
         }
     }
 
     fn status(&self, listed: &Listed, generation: Option<i64>) -> Value {
         let message = format!("Set {} is in the repository.", listed.set);
         // What is made has its first generation.
-        let generation = generation.or(Some(1));
-        let place = (self.runbooks, self.now);
-        let progress = Progress {
-            observed_generation: generation,
-            conditions: requested::conditions(&[], generation, Standing::Complete, Reason::Done, &message, place),
-            phase: Some(Phase::Done.as_str().to_owned()),
-            message: Some(message),
-            ..Progress::default()
-        };
+        let progress = self.progress(Phase::Done, Standing::Complete, Reason::Done, message, generation.or(Some(1)));
         let here = format!("{}/{}", self.resource.namespace().unwrap_or_default(), self.resource.name_any());
         if listed.set == self.made.set {
             return json!(backed_up(progress, self.made, &here, Some(self.told)));

@@ -141,7 +141,7 @@ fn what_is_gone_goes_if_it_is_ours_and_is_told_where_somebody_made_it() {
     let mut scene = Scene::new(&[(NEW, None)]);
     scene.mirror("play-backup-0");
     scene.asked("mine", "play-asked-0");
-    scene.object("theirs", None, &json!({ "instance": "play", "set": "play-backup-00" }), &json!({}));
+    scene.object("theirs", None, &json!({ "instance": "play", "set": "play-backup-00" }), &json!({ "phase": "Done" }));
     let made = scene.pass().unwrap();
     assert_eq!(made.gone, [("play-backup-0".to_owned(), "uid-of-play-backup-0".to_owned())]);
     let told: Vec<_> = made.tell.iter().map(|told| (told.name.as_str(), &told.status, told.added)).collect();
@@ -151,6 +151,14 @@ fn what_is_gone_goes_if_it_is_ours_and_is_told_where_somebody_made_it() {
     // Told once.
     scene.object("mine", None, &json!({ "instance": "play" }), &json!({ "phase": "Done", "set": "play-asked-0", "removed": at(1) }));
     assert_eq!(scene.pass().unwrap().tell.len(), 1);
+
+    // There never was one.
+    scene.object("theirs", None, &json!({ "instance": "play", "set": "no-such-set" }), &json!({ "observedGeneration": -1 }));
+    let told = scene.pass().unwrap().tell.remove(0);
+    let reason = &told.status["conditions"][0]["reason"];
+    assert_eq!((&told.status["phase"], reason, told.added), (&json!("Failed"), &json!("SetUnknown"), false));
+    scene.object("theirs", None, &json!({ "instance": "play", "set": "no-such-set" }), &told.status);
+    assert!(scene.pass().unwrap().tell.is_empty());
 
     // Of a list that is not all nobody knows what is gone; only as many objects are kept.
     scene.made.sets_kept = 1000;
