@@ -105,7 +105,8 @@ pub fn answers(view: &View<'_>) -> Answers {
         };
         answers.look_in(wait);
         let Some((status, added)) = told::told(&asked, &step, view) else { continue };
-        if status.pointer("/phase").and_then(Value::as_str) != asked.errand.progress.phase.as_deref() || matches!(step, Step::Begins) {
+        let phase = status.get("phase").and_then(Value::as_str);
+        if phase.is_some_and(|phase| asked.errand.progress.phase.as_deref() != Some(phase)) || matches!(step, Step::Begins) {
             answers.look_in(Some(SOON));
         }
         answers.news.push(Answer { kind: asked.task.kind(), name: asked.name.to_owned(), uid: asked.uid.to_owned(), status, added });
