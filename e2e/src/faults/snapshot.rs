@@ -29,7 +29,10 @@ pub fn of(namespace: &str, records: &[Record], present: &Present) -> Snapshot {
             let mut value = serde_json::to_value(object.as_ref()).unwrap_or_default();
             forget(kind, &mut value);
             walk(&mut value, &names);
-            (format!("{kind}/{name}"), value)
+            // The object of a set that a restore has made first is named after the restore.
+            let mut name = json!(name);
+            walk(&mut name, &names);
+            (format!("{kind}/{}", name.as_str().unwrap_or_default()), value)
         })
         .collect()
 }
