@@ -10,7 +10,7 @@ use dhis2_e2e::site::{Outcome, Story, wait};
 use dhis2_operator::api::errand::Dhis2BackupStatus;
 use dhis2_operator::api::{Dhis2Backup, Dhis2Instance, SET_FINALIZER};
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
@@ -33,6 +33,7 @@ fn sets() {
         shelf.one_goes_with_its_object().await?;
         shelf.what_is_needed_stays().await?;
         shelf.one_that_is_removed_by_rule_takes_its_object_along().await?;
+        shelf.one_that_waits_goes_with_its_instance().await?;
         shelf.the_instance_goes_and_sets_stay().await
     });
 }
@@ -125,6 +126,25 @@ impl Shelf<'_> {
         };
         wait::ask("the objects of sets that are gone to go", LIMIT, left).await?;
         assert_eq!(self.snapshots()?, 2 * PARTS);
+        Ok(())
+    }
+
+    /// Of an instance that never serves: nothing of the object changes when the instance goes, in the background as kubectl deletes.
+    async fn one_that_waits_goes_with_its_instance(&self) -> Outcome {
+        let other = self.story.instance("other");
+        let nowhere = json!({ "pod": { "nodeSelector": { "example.org/node": "none" } }, "deletionPolicy": "Delete" });
+        other.apply(&self.story.small_manifest("other", &nowhere)).await?;
+        let waiting = serde_json::from_value(json!({
+            "apiVersion": "dhis2.hosting/v1alpha1", "kind": "Dhis2Backup",
+            "metadata": { "name": "waiting", "finalizers": [SET_FINALIZER] },
+            "spec": { "instance": "other", "set": "some", "deletionPolicy": "Delete" },
+        }))?;
+        self.api.create(&PostParams::default(), &waiting).await?;
+        self.api.delete("waiting", &DeleteParams::default()).await?;
+        let waits = |seen: &Dhis2Backup| seen.status.as_ref().is_some_and(|status| status.progress.phase.as_deref() == Some("Removing"));
+        wait::until(&self.api, "waiting", "it to wait for its instance", LIMIT, waits).await?;
+        other.api.delete("other", &DeleteParams::background()).await?;
+        wait::gone(&self.api, "waiting", LIMIT).await?;
         Ok(())
     }
 
