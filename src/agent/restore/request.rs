@@ -34,16 +34,17 @@ fn is_of(created: &str, before: Timestamp) -> bool {
 
 /// The manifest of the set that an earlier run has chosen, or of the one that is wanted.
 pub fn choose(wanted: &Wanted, noted: Option<&Note>, repository: &Repository, snapshots: &[Snapshot], log: Log) -> Result<Manifest, Error> {
+    let now = Timestamp::now();
     let read = |snapshot: &Snapshot| manifest::read(repository, &snapshot.id).map_err(restore::Error::manifest);
     if let Some(note) = noted.filter(|note| wanted.is_met_by(&note.set, &note.created)) {
-        if let Ok(snapshot) = restore::find(snapshots, Some(&note.set)) {
+        if let Ok(snapshot) = restore::find(snapshots, Some(&note.set), now) {
             log.info(&format!("an interrupted restore has chosen set {}: going on with it", note.set));
             return Ok(read(snapshot)?);
         }
         log.warn(&format!("an interrupted restore has chosen set {}, which has been removed since: choosing anew", note.set));
     }
     let Some(before) = wanted.before else {
-        return Ok(read(restore::find(snapshots, wanted.set.as_deref())?)?);
+        return Ok(read(restore::find(snapshots, wanted.set.as_deref(), now)?)?);
     };
     let mut manifests: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| snapshot.is_manifest()).collect();
     manifests.sort_by_key(|manifest| std::cmp::Reverse(manifest.time));

@@ -25,7 +25,7 @@ use crate::agent::secret;
 use crate::layout;
 pub use error::Error;
 pub use remote::Owner;
-pub use snapshot::{Snapshot, Summary};
+pub use snapshot::{SKEW, Snapshot, Summary};
 
 /// A lock that a killed pod has left counts as stale after half an hour: whoever has to have the repository waits that long.
 pub const UNTIL_STALE: Duration = Duration::from_mins(35);

@@ -17,14 +17,12 @@ use serde::Deserialize;
 use crate::agent::args::Keep;
 use crate::agent::failure::{Failure, told};
 use crate::agent::log::Log;
-use crate::agent::sets::restic::{self, Repository, Snapshot};
+use crate::agent::sets::restic::{self, Repository, SKEW, Snapshot};
 use crate::agent::sets::set::Part;
 use crate::report::{Listed, Retention};
 
 /// Parts without a manifest may belong to a set that is being made elsewhere, or whose Job is about to be tried again.
 const ORPHAN_AGE: SignedDuration = SignedDuration::from_hours(48);
-/// So much the clocks of nodes may differ without a word.
-const SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// Forgetting needs the repository alone. It can wait for the next backup, so it does not wait long for others.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -38,7 +36,7 @@ pub enum Error {
     Restic(#[from] restic::Error),
     /// By time the sets are not in the order in which they were made: the newest would go as the oldest.
     #[error(
-        "set {set} is of {time:.0}, which is to come: the clock of a node was or is wrong; correct it, and if that set is not needed, take it out by hand: restic forget {id}"
+        "set {set} is of {time:.0}, which is to come: the clock of a node was or is wrong; correct it, and if that set is not needed, remove it: by deletionPolicy Delete of its Dhis2Backup, or by restic forget {id}"
     )]
     Future {
         /// The set.
@@ -109,7 +107,7 @@ pub fn apply(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log
             (Retention::Postponed, Some(trouble))
         }
         // It will be past at the next backup.
-        Err(Error::Future { time, .. }) if time.duration_since(Timestamp::now()) < SKEW => {
+        Err(Error::Future { time, .. }) if time.duration_since(Timestamp::now()) <= SKEW => {
             (Retention::Postponed, Some("old sets are left for the next backup, since the clocks of two nodes differ".to_owned()))
         }
         Err(error) => (Retention::Failed, Some(format!("old sets could not be removed: {}", told(&error)))),

@@ -1,6 +1,8 @@
 //! `prove`: the second half of a restore test that starts DHIS2. `restore` has built the set on scratch space and compared it; a PostgreSQL and a
 //! DHIS2 on that run beside.
 
+use jiff::Timestamp;
+
 use super::{Error, proven};
 use crate::agent::Ended;
 use crate::agent::args::Prove;
@@ -23,7 +25,7 @@ pub fn prove(arguments: &Prove, paths: &Paths, log: Log, reports: &Message) -> R
     let start_seconds = seconds_until_it_serves(&arguments.dhis2, paths, log, reports)?;
     let repository = Repository::existing(&arguments.repository, paths)?;
     let snapshots = repository.snapshots()?;
-    let chosen = restore::find(&snapshots, Some(&origin.set))?;
+    let chosen = restore::find(&snapshots, Some(&origin.set), Timestamp::now())?;
     let manifest = manifest::read(&repository, &chosen.id).map_err(restore::Error::manifest)?;
     let label = Label { set: &origin.set, instance: &arguments.instance, name: &arguments.name };
     proven(&repository, &manifest, &label, (origin.seconds, Some(start_seconds)), log)

@@ -11,6 +11,8 @@ use std::fmt::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::Ended;
 use super::args::Verify;
 use super::failure::told;
@@ -38,7 +40,7 @@ pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) ->
     reports.waiting("restoring a backup set on scratch space", log);
     let repository = Repository::existing(&arguments.repository, paths)?;
     let snapshots = repository.snapshots()?;
-    let chosen = restore::find(&snapshots, arguments.set.as_deref())?;
+    let chosen = restore::find(&snapshots, arguments.set.as_deref(), Timestamp::now())?;
     let manifest = manifest::read(&repository, &chosen.id).map_err(restore::Error::manifest)?;
     let scratch = Scratch::take(paths)?;
     let start = Instant::now();

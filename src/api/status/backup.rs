@@ -60,7 +60,7 @@ pub struct CopyStatus {
     /// The moment of which that set is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_time: Option<Time>,
-    /// When it was last seen to be as told here.
+    /// When the run was started that has seen it to be as told here, by the clock of the API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
     /// Sets that were made since its newest one, at most the five that `history` has: what the copy lags behind.
@@ -93,7 +93,7 @@ pub struct CopyStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CapacityStatus {
-    /// The moment of the backup that saw it.
+    /// When the backup was started that saw it, by the clock of the API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
     /// Of the database. In use is what the database takes and its write-ahead log may take.
@@ -144,7 +144,7 @@ pub struct ShrunkStatus {
 pub struct VerifiedStatus {
     /// Its id.
     pub set: String,
-    /// When it was restored.
+    /// When the restore test was started, by the clock of the API server; of one that only the repository tells of, when it was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
     /// The moment of which the restored data is.
@@ -167,9 +167,13 @@ pub struct VerifiedStatus {
 pub struct SetStatus {
     /// Its id, the tag `set=<id>` in the repository.
     pub set: String,
-    /// The moment of which its data is.
+    /// The moment of which its data is, by the clock of the node that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
+    /// When its backup was started, by the clock of the API server: what is older or newer, late or made good goes by that, since a node's
+    /// clock may be wrong. None: a release made it that did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Time>,
     /// Bytes that it added to the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added_bytes: Option<i64>,

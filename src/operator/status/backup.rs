@@ -47,15 +47,15 @@ pub fn recorded(old: Option<BackupStatus>, resource: &Dhis2Instance, observed: &
     for (name, pod) in pods {
         for report in &pod.reports {
             if let Some(Data::Backup(set)) = &report.data {
-                sets.push(set);
-                failures.extend(shortcoming(name, set));
+                sets.push((pod.created, set));
+                failures.extend(shortcoming(name, pod, set));
             }
         }
         failures.extend(failure(name, pod));
     }
-    sets.sort_by_key(|set| time_of(set));
-    for set in sets {
-        take(&mut status, set);
+    sets.sort_by_key(|(started, _)| *started);
+    for (started, set) in sets {
+        take(&mut status, started, set);
     }
     let last = status.last.as_ref().and_then(when);
     status.failure = newest(failures, last);
@@ -146,7 +146,7 @@ pub(super) fn runs_of<'a>(resource: &Dhis2Instance, observed: &'a Observed, part
 }
 
 /// What is wrong with a set that counts all the same.
-fn shortcoming(pod: &str, set: &BackedUp) -> Option<BackupFailure> {
+fn shortcoming(name: &str, pod: &Pod, set: &BackedUp) -> Option<BackupFailure> {
     let wrong = if set.files_incomplete {
         "lacks files that could not be read: is the volume of the files damaged? Old sets are kept meanwhile"
     } else if set.retention == Retention::Failed {
@@ -155,24 +155,23 @@ fn shortcoming(pod: &str, set: &BackedUp) -> Option<BackupFailure> {
         return None;
     };
     Some(BackupFailure {
-        pod: pod.to_owned(),
-        time: time_of(set).map(Time),
+        pod: name.to_owned(),
+        time: pod.created.map(Time),
         reason: Reason::BackupFailed.as_str().to_owned(),
         message: format!("Set {} {wrong}. See the log of its pod.", set.set),
     })
 }
 
-fn take(status: &mut BackupStatus, set: &BackedUp) {
-    let time = set.created.parse::<Timestamp>().ok().map(Time);
+fn take(status: &mut BackupStatus, started: Option<Timestamp>, set: &BackedUp) {
     let told = SetStatus {
         set: set.set.clone(),
-        time,
+        time: set.created.parse().ok().map(Time),
+        started: started.map(Time),
         added_bytes: i64::try_from(set.bytes_added).ok(),
         seconds: i64::try_from(set.seconds).ok(),
     };
-    // An older one was told before, and may have been removed since. A status keeps whole seconds.
-    let second = |time: Option<Timestamp>| time.map(Timestamp::as_second);
-    let is_older = status.last.as_ref().is_some_and(|last| second(when(last)) > second(time_of(set)));
+    // An older one was told before, and may have been removed since.
+    let is_older = status.last.as_ref().is_some_and(|last| when(last) > started);
     if is_older || status.history.iter().any(|known| known.set == set.set) {
         return;
     }
@@ -184,12 +183,9 @@ fn take(status: &mut BackupStatus, set: &BackedUp) {
     status.key = (!set.key.is_empty()).then(|| set.key.clone());
 }
 
+/// When a set was made, by the clock that does not depend on a node.
 pub(super) fn when(set: &SetStatus) -> Option<Timestamp> {
-    set.time.as_ref().map(|time| time.0)
-}
-
-pub(super) fn time_of(set: &BackedUp) -> Option<Timestamp> {
-    set.created.parse().ok()
+    set.started.as_ref().or(set.time.as_ref()).map(|time| time.0)
 }
 
 /// Is one under way, and not for so long that it must be stuck?

@@ -21,12 +21,12 @@ const ENOUGH: i64 = 180;
 /// What the newest backup tells, with what the claims have by now.
 pub fn recorded(old: Option<&CapacityStatus>, resource: &Dhis2Instance, observed: &Observed) -> Option<CapacityStatus> {
     let known = old.and_then(|old| old.time.as_ref()).map(|time| time.0);
-    let sets = backup::runs(resource, observed, backup::PART).into_iter().flat_map(|(_, pod)| &pod.reports);
-    let sets = sets.filter_map(|report| if let Some(Data::Backup(set)) = &report.data { Some(set) } else { None });
+    let pods = backup::runs(resource, observed, backup::PART).into_iter().map(|(_, pod)| pod).filter(|pod| pod.created > known);
+    let reports = pods.flat_map(|pod| pod.reports.iter().map(|report| (pod.created, report)));
+    let sets = reports.filter_map(|(started, report)| if let Some(Data::Backup(set)) = &report.data { Some((started, set)) } else { None });
     // An agent of before this was told leaves the capacity out.
-    let newest =
-        sets.filter(|set| set.capacity != Capacity::default() && backup::time_of(set) > known).max_by_key(|set| backup::time_of(set));
-    let mut status = newest.map_or_else(|| old.cloned(), |set| Some(of(set)))?;
+    let newest = sets.filter(|(_, set)| set.capacity != Capacity::default()).max_by_key(|(started, _)| *started);
+    let mut status = newest.map_or_else(|| old.cloned(), |(started, set)| Some(of(set, started)))?;
     let volumes = [("database", &mut status.database), ("files", &mut status.files), ("backups", &mut status.repository)];
     // What a bucket may hold nobody tells; a claim that the repository has left says nothing of it.
     let in_bucket = resource.spec.backup.repository.s3.is_some();
@@ -38,7 +38,7 @@ pub fn recorded(old: Option<&CapacityStatus>, resource: &Dhis2Instance, observed
     Some(status)
 }
 
-fn of(set: &BackedUp) -> CapacityStatus {
+fn of(set: &BackedUp, started: Option<Timestamp>) -> CapacityStatus {
     let volume = |filling: Filling| VolumeCapacity {
         used: i64::try_from(filling.used).unwrap_or(i64::MAX),
         free: filling.free.and_then(|free| i64::try_from(free).ok()),
@@ -46,9 +46,8 @@ fn of(set: &BackedUp) -> CapacityStatus {
         size: None,
         days_to_full: None,
     };
-    let time: Option<Timestamp> = backup::time_of(set);
     CapacityStatus {
-        time: time.map(Time),
+        time: started.map(Time),
         database: set.capacity.database.map(volume),
         files: set.capacity.files.map(volume),
         repository: set.capacity.repository.map(volume),

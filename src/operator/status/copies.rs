@@ -46,8 +46,8 @@ pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Ob
         for (name, pod) in pods {
             for report in &pod.reports {
                 if let Some(Data::Copy(copied)) = report.data.as_ref().filter(|data| is_of(data, &told)) {
-                    take(&mut told, copied);
-                    failures.extend(shortcoming(name, copied));
+                    take(&mut told, copied, pod.created);
+                    failures.extend(shortcoming(name, pod, copied));
                 }
             }
             failures.extend(backup::failure(name, pod).map(named));
@@ -67,17 +67,16 @@ fn is_of(data: &Data, told: &CopyStatus) -> bool {
     matches!(data, Data::Copy(copied) if (&copied.copy, &copied.repository) == (&told.name, &told.repository))
 }
 
-fn take(told: &mut CopyStatus, copied: &Copied) {
-    let time = copied.copied.parse::<Timestamp>().ok();
+fn take(told: &mut CopyStatus, copied: &Copied, started: Option<Timestamp>) {
     let bytes = copied.bytes.and_then(|bytes| i64::try_from(bytes).ok());
-    if time < when(told) {
+    if started < when(told) {
         // What it takes only the run tells that has added something.
         told.bytes = told.bytes.or(bytes);
         return;
     }
     told.set = Some(copied.set.clone());
     told.set_time = copied.created.parse().ok().map(Time);
-    told.time = time.map(Time);
+    told.time = started.map(Time);
     told.sets = i64::try_from(copied.sets).ok();
     told.missing = i64::try_from(copied.missing).ok();
     told.bytes = bytes.or(told.bytes);
@@ -91,9 +90,10 @@ fn when(told: &CopyStatus) -> Option<Timestamp> {
 
 /// Sets that are newer than those of the copy.
 fn behind(status: &BackupStatus, told: &CopyStatus) -> Option<i64> {
+    let known = status.history.iter().position(|known| told.set.as_ref() == Some(&known.set));
     let newest = told.set_time.as_ref()?.0;
-    let newer = status.history.iter().filter(|set| backup::when(set).is_some_and(|time| time > newest)).count();
-    i64::try_from(newer).ok()
+    let newer = || status.history.iter().filter(|set| backup::when(set).is_some_and(|time| time > newest)).count();
+    i64::try_from(known.unwrap_or_else(newer)).ok()
 }
 
 /// A failure without a reason of its own.
@@ -103,10 +103,10 @@ fn named(failure: BackupFailure) -> BackupFailure {
 }
 
 /// What is wrong with a copy that has the newest set all the same.
-fn shortcoming(pod: &str, copied: &Copied) -> Option<BackupFailure> {
+fn shortcoming(name: &str, pod: &Pod, copied: &Copied) -> Option<BackupFailure> {
     (copied.retention == Retention::Failed).then(|| BackupFailure {
-        pod: pod.to_owned(),
-        time: copied.copied.parse().ok().map(Time),
+        pod: name.to_owned(),
+        time: pod.created.map(Time),
         reason: Reason::CopyFailed.as_str().to_owned(),
         message: format!(
             "Set {} is in the copy, but the sets that are not to be kept could not be removed from it: it grows. See the log of its pod.",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::{conditions::Told, verify};
+use super::{backup::when, conditions::Told, verify};
 use crate::{
     api::{Dhis2Instance, Dhis2InstanceStatus, KEY_EXPORTED, Reason, backup::S3, status::BackupStatus},
     operator::parse::span,
@@ -104,7 +104,7 @@ fn newest(resource: &Dhis2Instance, backup: &BackupStatus) -> Option<Timestamp> 
 
 /// The repositories outside of the cluster that hold sets.
 fn elsewhere(resource: &Dhis2Instance, backup: &BackupStatus) -> Vec<Elsewhere> {
-    let newest = backup.last.as_ref().and_then(|set| set.time.as_ref()).map(|time| time.0);
+    let newest = backup.last.as_ref().and_then(when);
     let own = || Elsewhere { key: backup.key.clone(), secret: format!("{}-backup", resource.name_any()), newest };
     is_elsewhere(resource).then(own).into_iter().chain(copied_elsewhere(resource, backup)).collect()
 }
@@ -118,7 +118,8 @@ fn copied_elsewhere(resource: &Dhis2Instance, backup: &BackupStatus) -> impl Ite
     let outside = resource.spec.backup.copies.iter().filter(|copy| !is_in_cluster(&copy.s3));
     outside.filter_map(|copy| {
         let known = backup.copies.iter().find(|known| known.name == copy.name && known.set.is_some())?;
-        let newest = known.set_time.as_ref().map(|time| time.0);
+        let of_ours = backup.history.iter().find(|set| known.set.as_ref() == Some(&set.set)).and_then(when);
+        let newest = of_ours.or(known.set_time.as_ref().map(|time| time.0));
         Some(Elsewhere { key: known.key.clone(), secret: copy.password_secret_name.clone(), newest })
     })
 }

@@ -13,7 +13,7 @@ use crate::{
         Dhis2Instance, Dhis2InstanceStatus, Reason,
         status::{BackupFailure, BackupStatus, VerifiedStatus},
     },
-    operator::{observe::Observed, parse},
+    operator::{observe::Observed, parse, slot::Pod},
     report::{Data, Verified},
 };
 
@@ -27,7 +27,7 @@ pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Ob
     for (_, pod) in backup::runs(resource, observed, "backup") {
         for report in &pod.reports {
             if let Some(Data::Backup(set)) = &report.data {
-                set.verified.iter().for_each(|proof| take(status, proof));
+                set.verified.iter().for_each(|proof| take_second_hand(status, proof, pod));
             }
         }
     }
@@ -36,7 +36,7 @@ pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Ob
     for (name, pod) in pods {
         for report in &pod.reports {
             if let Some(Data::Verify(proof)) = &report.data {
-                take(status, proof);
+                take(status, proof, pod.created);
             }
         }
         failures.extend(backup::failure(name, pod).filter(is_of_a_set).map(named));
@@ -61,8 +61,19 @@ fn named(failure: BackupFailure) -> BackupFailure {
     if unnamed { BackupFailure { reason: Reason::RestoreTestFailed.as_str().to_owned(), ..failure } } else { failure }
 }
 
-fn take(status: &mut BackupStatus, proof: &Verified) {
-    let time = proof.verified.parse::<Timestamp>().ok();
+/// What the repository tells of a proof whose pod may be gone. Its time is that of a node's clock: one that is to come for the backup that
+/// has read it would be the newest for years, and is taken only where nothing better is known.
+fn take_second_hand(status: &mut BackupStatus, proof: &Verified, backup: &Pod) {
+    let said = proof.verified.parse::<Timestamp>().ok();
+    match &status.last_verified {
+        Some(known) if known.set == proof.set => {}
+        _ if said <= backup.created => take(status, proof, said),
+        None => take(status, proof, backup.created),
+        Some(_) => {}
+    }
+}
+
+fn take(status: &mut BackupStatus, proof: &Verified, time: Option<Timestamp>) {
     if time >= when(status) {
         status.last_verified = Some(VerifiedStatus {
             set: proof.set.clone(),

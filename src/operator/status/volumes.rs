@@ -2,11 +2,12 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
+use super::backup;
 use crate::{
     api::{
         Dhis2InstanceStatus,
         restore::Phase,
-        status::{Claims, KeptStatus, Made, OperationStatus},
+        status::{BackupStatus, Claims, KeptStatus, Made, OperationStatus},
     },
     operator::{
         kind::Kind,
@@ -121,11 +122,21 @@ fn of_nothing(operation: &OperationStatus, instance: &str, observed: &Observed) 
     names(instance, operation).into_iter().filter_map(filled).collect()
 }
 
+/// When the proven set was made. Of one that is not among the newest ones any more only a node's clock tells: it must have been before the test.
+fn proven(backup: &BackupStatus) -> Option<Timestamp> {
+    let proven = backup.last_verified.as_ref()?;
+    let time = |time: Option<&Time>| time.map(|time| time.0);
+    match backup.history.iter().find(|known| known.set == proven.set) {
+        Some(known) => backup::when(known),
+        None => time(proven.set_time.as_ref()).filter(|made| Some(*made) <= time(proven.time.as_ref())),
+    }
+}
+
 /// Claims that are to be deleted: those of a restore that came to nothing, and those that a restore replaced, once a set that was made
 /// after it is proven. Each says itself what it is, beside what is recorded.
 pub fn superseded(status: &Dhis2InstanceStatus, instance: &str, observed: &Observed) -> Vec<Superseded> {
     let failed = status.operation.iter().flat_map(|operation| of_nothing(operation, instance, observed));
-    let proven = status.backup.as_ref().and_then(|backup| backup.last_verified.as_ref()?.set_time.as_ref().map(|time| time.0));
+    let proven = status.backup.as_ref().and_then(proven);
     let replaced = status.kept.iter().filter(|kept| status.operation.is_none() && proven > kept.since.as_ref().map(|since| since.0));
     let replaced = replaced.flat_map(|kept| [&kept.database, &kept.files]).flatten().filter_map(|made| {
         let slot = observed.slot(CLAIM, &made.name).filter(|slot| *slot.uid == *made.uid)?;

@@ -1,6 +1,10 @@
 //! Snapshots, as restic tells of them.
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+
+/// So much the clocks of nodes may differ without a word.
+pub const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
 /// One snapshot of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -11,7 +15,7 @@ pub struct Snapshot {
     #[serde(default)]
     pub original: Option<String>,
     /// When it was made.
-    pub time: jiff::Timestamp,
+    pub time: Timestamp,
     /// Namespace and name of the instance that made it.
     #[serde(default)]
     pub hostname: String,
@@ -24,6 +28,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Is it of a moment that is to come? Then the clock of a node was wrong, or this one's is.
+    pub fn is_to_come(&self, now: Timestamp) -> bool {
+        self.time.duration_since(now) > SKEW
+    }
+
     /// Is it the one that a manifest names?
     pub fn is_named(&self, id: &str) -> bool {
         self.id == id || self.original.as_deref() == Some(id)

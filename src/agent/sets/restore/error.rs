@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use super::Volume;
 use crate::agent::database::create;
 use crate::agent::failure::Failure;
@@ -28,6 +30,16 @@ pub enum Error {
     /// There is none.
     #[error("the repository has no set{}", .0.as_ref().map(|set| format!(" {set}")).unwrap_or_default())]
     NoSet(Option<String>),
+    /// Which set is the newest is not certain.
+    #[error(
+        "set {set} is of {time:.0}, which is to come: the clock of a node was or is wrong, and which set is the newest is not certain; correct it, name the set that is wanted, and remove this one if it is not needed: by deletionPolicy Delete of its Dhis2Backup"
+    )]
+    Future {
+        /// The set.
+        set: String,
+        /// Its time.
+        time: Timestamp,
+    },
     /// A part is missing.
     #[error("set {set} is not whole: {lacks}")]
     Incomplete {
@@ -139,7 +151,7 @@ impl Failure for Error {
             Self::Create(error) => error.reason(),
             Self::Restore(_) => Some(Refusal::RestoreFailed),
             Self::Differs { .. } => Some(Refusal::ContentsDiffer),
-            Self::NoSet(None) | Self::Directory(..) | Self::Volume(_) | Self::Private(_) | Self::Read(_) => None,
+            Self::NoSet(None) | Self::Future { .. } | Self::Directory(..) | Self::Volume(_) | Self::Private(_) | Self::Read(_) => None,
         }
     }
 }

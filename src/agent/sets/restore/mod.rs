@@ -8,6 +8,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use crate::agent::database::create;
 use crate::agent::database::roles::Credentials;
 use crate::agent::digest::KeyDigest;
@@ -28,11 +30,17 @@ const OVERHEAD: u64 = 320 << 20;
 /// What the root of a volume of files may hold beside DHIS2's files: a file system's own directory, which is closed to us, and ours.
 pub const NOT_FILES: [&str; 2] = ["lost+found", layout::FILES_RESTORING];
 
-/// The manifest's snapshot of the set that is asked for, or of the newest.
-pub fn find<'a>(snapshots: &'a [Snapshot], set: Option<&str>) -> Result<&'a Snapshot, Error> {
+/// The manifest's snapshot of the set that is asked for, or of the newest. Which one that is only the clocks of nodes tell: where one of
+/// them was wrong nobody but a person knows.
+pub fn find<'a>(snapshots: &'a [Snapshot], set: Option<&str>, now: Timestamp) -> Result<&'a Snapshot, Error> {
     let manifests = snapshots.iter().filter(|snapshot| snapshot.is_manifest());
     let asked = manifests.filter(|manifest| set.is_none() || manifest.set() == set);
-    asked.max_by_key(|manifest| manifest.time).ok_or_else(|| Error::NoSet(set.map(str::to_owned)))
+    let newest = asked.max_by_key(|manifest| manifest.time).ok_or_else(|| Error::NoSet(set.map(str::to_owned)))?;
+    let is_only_one = || snapshots.iter().filter(|snapshot| snapshot.is_manifest()).count() == 1;
+    if set.is_none() && newest.is_to_come(now) && !is_only_one() {
+        return Err(Error::Future { set: newest.set().unwrap_or_default().to_owned(), time: newest.time });
+    }
+    Ok(newest)
 }
 
 /// What is needed to restore a set.
@@ -216,4 +224,34 @@ fn measure(entry: &fs::DirEntry) -> io::Result<(u64, u64)> {
         (count, bytes) = (count + more, bytes + size);
     }
     Ok((count, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::sets::set::Part;
+
+    #[test]
+    fn the_newest_set_is_not_guessed_where_a_clock_was_wrong() {
+        let manifest = |set: &str, second| Snapshot {
+            id: set.to_owned(),
+            original: None,
+            time: Timestamp::from_second(second).unwrap(),
+            hostname: String::new(),
+            tags: vec![format!("set={set}"), Part::Manifest.tag()],
+            paths: Vec::new(),
+        };
+        let now = Timestamp::from_second(10_000).unwrap();
+        let found = |there: &[Snapshot], set| find(there, set, now).map(|found| found.id.clone()).map_err(|error| error.to_string());
+        let mut there = vec![manifest("of-later", 20_000)];
+        assert_eq!(found(&there, None), Ok("of-later".to_owned()), "no other can be meant");
+        there.extend([manifest("a", 8000), manifest("b", 9000)]);
+        let told = found(&there, None).unwrap_err();
+        assert!(told.contains("set of-later is of 1970-01-01T05:33:20Z") && told.contains("deletionPolicy Delete"), "{told}");
+        assert_eq!(found(&there, Some("of-later")), Ok("of-later".to_owned()));
+        assert_eq!(found(&there, Some("a")), Ok("a".to_owned()));
+        there[0].time = Timestamp::from_second(10_600).unwrap();
+        assert_eq!(found(&there, None), Ok("of-later".to_owned()), "so much the clocks of nodes differ");
+        assert!(found(&[], None).unwrap_err().contains("no set"));
+    }
 }

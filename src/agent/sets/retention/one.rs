@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use super::{Error, Plan, forget_planned, free};
 use crate::agent::log::Log;
 use crate::agent::sets::restic::{Repository, Snapshot};
@@ -22,7 +24,7 @@ pub fn remove_one(repository: &Repository, set: &str, pending: &Path, log: Log) 
         return Err(Error::LocksStay);
     }
     let snapshots = repository.snapshots()?;
-    if let Some(needed) = needed(&snapshots, set) {
+    if let Some(needed) = needed(&snapshots, set, Timestamp::now()) {
         return Ok(Err(needed));
     }
     let parts = |manifests: bool| {
@@ -38,11 +40,11 @@ pub fn remove_one(repository: &Repository, set: &str, pending: &Path, log: Log) 
     Ok(Ok(there))
 }
 
-/// A set whose manifest is gone is none, and its parts may go.
-fn needed(snapshots: &[Snapshot], set: &str) -> Option<Needed> {
+/// A set whose manifest is gone is none, and its parts may go. One that is to come is the newest for a wrong clock only, unless all are.
+fn needed(snapshots: &[Snapshot], set: &str, now: Timestamp) -> Option<Needed> {
     let manifests = || snapshots.iter().filter(|snapshot| snapshot.is_manifest());
     let is_it = |manifest: Option<&Snapshot>| manifest.is_some_and(|manifest| manifest.set() == Some(set));
-    if is_it(manifests().max_by_key(|manifest| manifest.time)) {
+    if is_it(manifests().max_by_key(|manifest| (!manifest.is_to_come(now), manifest.time))) {
         return Some(Needed::Newest);
     }
     let is_proven = |manifest: &&Snapshot| snapshots.iter().any(|proof| proof.is(Part::Proof) && proof.set() == manifest.set());
@@ -51,8 +53,6 @@ fn needed(snapshots: &[Snapshot], set: &str) -> Option<Needed> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
 
     #[test]
@@ -71,9 +71,15 @@ mod tests {
             snapshot("c", Part::Manifest, 3),
             snapshot("half", Part::Dump, 4),
         ];
-        let needed_of = |there: &[Snapshot]| ["a", "b", "c", "half", "none"].map(|set| needed(there, set));
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let needed_of = |there: &[Snapshot]| ["a", "b", "c", "half", "none"].map(|set| needed(there, set, at(10)));
         assert_eq!(needed_of(&there), [None, None, Some(Needed::Newest), None, None]);
         there.extend([snapshot("b", Part::Proof, 5), snapshot("a", Part::Proof, 6)]);
         assert_eq!(needed_of(&there), [None, Some(Needed::Proven), Some(Needed::Newest), None, None], "a is older, though proven later");
+        there.push(snapshot("c", Part::Proof, 7));
+        let newest = |there: &[Snapshot], now| ["a", "b", "c"].into_iter().find(|set| needed(there, set, at(now)) == Some(Needed::Newest));
+        there.push(snapshot("of-2031", Part::Manifest, 2_000_000_000));
+        assert_eq!((newest(&there, 10), needed(&there, "of-2031", at(10))), (Some("c"), None), "a clock was wrong");
+        assert_eq!(needed(&there, "of-2031", at(-2000)), Some(Needed::Newest), "this one's is");
     }
 }

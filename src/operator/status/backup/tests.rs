@@ -105,6 +105,29 @@ fn a_set_is_told_once() {
     assert_eq!(resource.status.unwrap().backup.unwrap().history.len(), 1);
 }
 
+/// A node's clock is set, and put right after the first set; the API server's goes on.
+#[test]
+fn a_clock_that_was_wrong_hides_nothing() {
+    for wrong in ["2031-01-01T00:00:00Z", "2026-11-24T12:00:00Z", "2019-01-01T00:00:00Z"] {
+        let mut resource = daily();
+        let names = |resource: &Dhis2Instance| {
+            let backup = resource.status.as_ref().unwrap().backup.clone().unwrap();
+            (backup.last.unwrap().set, backup.history.into_iter().map(|set| set.set).collect::<Vec<_>>().concat())
+        };
+        let first = made("2026-11-24T01:00:00Z", set("a", wrong));
+        assert_eq!(told(&mut resource, std::slice::from_ref(&first), "2026-11-24T01:05:00Z"), DONE, "{wrong}");
+        assert_eq!(told(&mut resource.clone(), &[], "2026-11-25T03:00:00Z"), (false, Reason::BackupOverdue), "{wrong}");
+        let second = failed("2026-11-25T01:00:00Z");
+        assert_eq!(told(&mut resource, &[first.clone(), second], "2026-11-25T01:05:00Z"), (false, Reason::DumpFailed), "{wrong}");
+        let third = made("2026-11-26T01:00:00Z", set("b", "2026-11-26T01:01:00Z"));
+        for pods in [[third.clone(), first.clone()], [first, third]] {
+            assert_eq!(told(&mut resource, &pods, "2026-11-26T01:05:00Z"), DONE, "{wrong}");
+            assert_eq!(names(&resource), ("b".to_owned(), "ba".to_owned()), "{wrong}");
+        }
+        assert_eq!(told(&mut resource, &[], "2026-11-27T03:00:00Z"), (false, Reason::BackupOverdue), "{wrong}");
+    }
+}
+
 /// The pod that made it tells of it still.
 #[test]
 fn a_set_that_was_removed_is_not_told_any_more() {

@@ -24,7 +24,9 @@ fn observed(sets: &[BackedUp], size: &str) -> Observed {
     for set in sets {
         let data = Some(Data::Backup(Box::new(set.clone())));
         let report = Report { verb: Verb::Backup, outcome: Outcome::Done, reason: None, message: String::new(), data };
-        let pod = Pod { component: "backup".into(), ended: true, reports: vec![report], ..Pod::default() };
+        // The node's clock has fractions of a second, the API server's has none.
+        let created = set.created.parse::<Timestamp>().ok().and_then(|said| Timestamp::from_second(said.as_second()).ok());
+        let pod = Pod { component: "backup".into(), ended: true, created, reports: vec![report], ..Pod::default() };
         observed.children.insert(Kind::Job, &set.set, owned(&set.set, "cron", Facts::Job { finished: Some(true) }));
         observed.children.insert(Kind::Pod, &format!("{}-x", set.set), owned("pod", &set.set, Facts::Pod(Box::new(pod))));
     }

@@ -315,9 +315,12 @@ fn a_claim_that_was_made_and_not_recorded_is_cleared_away_too() {
 #[test]
 fn what_is_served_or_says_nothing_of_itself_is_never_deleted() {
     let mut scene = done();
-    let verified = json!({"set": "of-after", "setTime": "2026-11-29T13:00:00Z"});
+    // The node's clock says of both that they are of after the restore.
+    let set = |set: &str, started: &str| json!({ "set": set, "time": "2026-11-29T13:00:00Z", "started": started });
+    let history = [set("of-after", "2026-11-29T13:00:00Z"), set("of-before", "2026-11-29T11:59:59Z")];
+    let verified = json!({"set": "of-after", "setTime": "2026-11-29T13:00:00Z", "time": "2026-11-29T14:00:00Z"});
     let status = scene.resource.status.as_mut().unwrap();
-    status.backup = Some(serde_json::from_value(json!({ "lastVerified": verified })).unwrap());
+    status.backup = Some(serde_json::from_value(json!({ "lastVerified": verified, "history": history })).unwrap());
     assert_eq!(scene.superseded(), ["play-database", "play-files"]);
     let mut later = Scene { resource: scene.resource.clone(), observed: scene.observed.clone() };
     later.observed.children.get_mut(Kind::PersistentVolumeClaim, "play-files").unwrap().version = 7;
@@ -326,9 +329,14 @@ fn what_is_served_or_says_nothing_of_itself_is_never_deleted() {
     let mut unmarked = Scene { resource: scene.resource.clone(), observed: scene.observed.clone() };
     unmarked.claim("play-database", None);
     assert_eq!(unmarked.superseded(), ["play-files"], "somebody took the label away");
-    let status = scene.resource.status.as_mut().unwrap();
-    status.backup.as_mut().unwrap().last_verified.as_mut().unwrap().set_time = Some(Time("2026-11-29T11:59:59Z".parse().unwrap()));
-    assert!(scene.superseded().is_empty(), "the proven set is of before the restore");
+    let mut proven = |set: &str, tested: &str| {
+        let proven = scene.resource.status.as_mut().unwrap().backup.as_mut().unwrap().last_verified.as_mut().unwrap();
+        (proven.set, proven.time) = (set.to_owned(), Some(Time(tested.parse().unwrap())));
+        scene.superseded().len()
+    };
+    assert_eq!(proven("of-before", "2026-11-29T14:00:00Z"), 0, "the proven set is of before the restore");
+    assert_eq!(proven("out-of-the-history", "2026-11-29T13:30:00Z"), 2);
+    assert_eq!(proven("out-of-the-history", "2026-11-29T12:30:00Z"), 0, "it was tested before it says that it was made");
 }
 
 #[test]

@@ -146,6 +146,40 @@ fn a_proof_that_only_the_repository_knows_is_told_by_the_next_backup() {
 }
 
 #[test]
+fn a_clock_that_was_wrong_hides_nothing() {
+    for wrong in ["2031-01-01T00:00:00Z", "2026-11-07T19:00:00Z", "2019-01-01T00:00:00Z"] {
+        let mut resource = weekly();
+        let test = |created: &str, set: &str, said: &str| ended(pod("verify", created), Verb::Verify, Data::Verify(proof(set, said)));
+        // The repository's word of the same proof, by every backup after it.
+        let backup = |created: &str| {
+            let set = BackedUp { verified: Some(proof("a", wrong)), ..fixture::set("b", created) };
+            ended(pod("backup", created), Verb::Backup, Data::Backup(Box::new(set)))
+        };
+        let first = [test("2026-11-07T07:00:00Z", "a", wrong), backup("2026-11-08T01:00:00Z")];
+        assert_eq!(told(&mut resource, &first, "2026-11-08T01:05:00Z"), DONE, "{wrong}");
+        let later = [backup("2026-11-14T01:00:00Z"), failed("2026-11-14T07:00:00Z", Reason::RepositoryDamaged)];
+        assert_eq!(told(&mut resource.clone(), &later, "2026-11-14T07:10:00Z"), (false, Reason::RepositoryDamaged), "{wrong}");
+        assert_eq!(told(&mut resource.clone(), &later[..1], "2026-11-15T07:00:00Z"), (false, Reason::VerifyOverdue), "{wrong}");
+        let second = [test("2026-11-14T07:00:00Z", "b", "2026-11-14T07:10:00Z"), backup("2026-11-15T01:00:00Z")];
+        assert_eq!(told(&mut resource, &second, "2026-11-15T01:05:00Z"), DONE, "{wrong}");
+        assert_eq!(resource.status.unwrap().backup.unwrap().last_verified.unwrap().set, "b", "{wrong}");
+    }
+}
+
+#[test]
+fn a_proof_of_a_wrong_clock_that_only_the_repository_knows_counts_from_the_backup_on() {
+    let mut resource = weekly();
+    let backup = |created: &str| {
+        let set = BackedUp { verified: Some(proof("a", "2031-01-01T00:00:00Z")), ..fixture::set("b", created) };
+        ended(pod("backup", created), Verb::Backup, Data::Backup(Box::new(set)))
+    };
+    for created in ["2026-11-07T08:00:00Z", "2026-11-14T08:00:00Z"] {
+        assert_eq!(told(&mut resource, &[backup(created)], created), DONE);
+    }
+    assert_eq!(told(&mut resource, &[], "2026-11-15T07:00:00Z"), (false, Reason::VerifyOverdue));
+}
+
+#[test]
 fn switched_off_tests_are_told() {
     assert_eq!(told(&mut resource(&json!({"suspend": true})), &[], "2026-12-24T01:00:00Z"), (false, Reason::VerifySuspended));
 }
