@@ -44,6 +44,8 @@ pub enum Act {
     Upgrade(&'static str, &'static str),
     /// Waits.
     Until(Goal),
+    /// Waits until clocks that have no fractions of a second tell what comes from what was.
+    NextSecond,
 }
 
 /// How an instance is.
@@ -208,6 +210,7 @@ fn others() -> Vec<Flow> {
 fn restores() -> Vec<Flow> {
     let ask = || Act::Ask("back", json!({ "set": "play-backup-first" }));
     let restored = || [ready(json!({})), vec![ask(), Act::Until(Goal::Restore("back", "Done"))]].concat();
+    let backed_up = [restored(), vec![Act::NextSecond, Act::Start("backup"), Act::Until(Goal::Status("/backup/history/2", true))]].concat();
     let revert = || Act::Edit("Dhis2Restore", "back", json!({ "spec": { "revert": true } }));
     let bucket = json!({ "bucket": "sets", "endpoint": "https://s3.example.org", "credentials": { "secretName": "other-s3" } });
     let from = json!({ "from": { "repository": { "s3": bucket }, "passwordSecretName": "other-backup" } });
@@ -224,7 +227,7 @@ fn restores() -> Vec<Flow> {
         flow("restore-revert", restored(), vec![revert()]).to(Goal::Restore("back", "Reverted")),
         Flow { discards: true, ..flow("restore-failed", ready(json!({})), vec![Act::Ask("back", json!({ "set": BROKEN }))]) }
             .to(Goal::Restore("back", "Failed")),
-        Flow { discards: true, ..flow("restore-proven", restored(), vec![Act::Start("verify")]) }.to(Goal::Status("/kept", false)),
+        Flow { discards: true, ..flow("restore-proven", backed_up, vec![Act::Start("verify")]) }.to(Goal::Status("/kept", false)),
     ]
 }
 

@@ -16,6 +16,9 @@ use crate::rig::release::{Chart, NAMESPACE, Release};
 use crate::rig::{Parts, Rig};
 use crate::site::Outcome;
 
+/// Sets in each repository that is played.
+const SETS: usize = 2;
+
 /// A rig with nodes that are played, and a record of all that happens.
 pub struct Ground {
     /// The rig.
@@ -41,7 +44,7 @@ impl Ground {
         kubelet::collects(&rig.client()).await?;
         let chart = Chart::render(&json!({ "watchNamespaces": [NAMESPACE] }))?;
         let (listener, records) = tokio::sync::mpsc::unbounded_channel();
-        let kubelet = tokio::spawn(kubelet::play(rig.client(), records));
+        let kubelet = tokio::spawn(kubelet::play(rig.client(), records, SETS));
         let ledger = Ledger::keep(&rig.client(), &listener);
         let ends = Ends::of(&rig)?;
         Ok(Self { rig, ledger, chart, ends, program, runs: AtomicUsize::new(0), _kubelet: kubelet })

@@ -1,15 +1,14 @@
 //! Plays what a cluster's nodes and controllers would do for an instance: pods that start at once and leave the reports that the
 //! agent leaves, Jobs that finish, claims that are bound and grow.
 
+mod reports;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dhis2_operator::api::Dhis2Instance;
-use dhis2_operator::report::{
-    AdminPassword, BackedUp, Bootstrapped, Built, Capacity, Checked, Data, Filling, Generated, Generation, Imported, Listed,
-    Outcome as Ending, Refusal, Rehearsed, Report, Restored, Retention, Verb, Verified,
-};
+use dhis2_operator::report::{Outcome as Ending, Refusal, Report, Verb};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, PersistentVolumeClaim, Pod, PodTemplateSpec};
@@ -26,20 +25,21 @@ use tokio::sync::mpsc;
 use super::flow::{BROKEN, FAILING, STUCK};
 use super::ledger::{Change, Record};
 use crate::site::{Outcome, wait};
+use reports::{Held, report};
 
-/// Plays for all namespaces until the sender of the records is gone.
-pub async fn play(client: Client, mut records: mpsc::UnboundedReceiver<Record>) {
+/// Plays for all namespaces until the sender of the records is gone. `sets`: so many a repository holds.
+pub async fn play(client: Client, mut records: mpsc::UnboundedReceiver<Record>, sets: usize) {
     while let Some(record) = records.recv().await {
         let client = client.clone();
-        tokio::spawn(async move { Box::pin(insist(&client, &record)).await });
+        tokio::spawn(async move { Box::pin(insist(&client, &record, sets)).await });
     }
 }
 
 /// Acts until it works, as a controller does. An object that is gone, or another one of its name, needs nothing any more.
-async fn insist(client: &Client, record: &Record) {
+async fn insist(client: &Client, record: &Record, sets: usize) {
     const TRIES: u32 = 40;
     for attempt in 1.. {
-        let Err(error) = Box::pin(act(client, record)).await else { return };
+        let Err(error) = Box::pin(act(client, record, sets)).await else { return };
         if let Some(kube::Error::Api(status)) = error.downcast_ref()
             && (status.is_not_found() || status.is_conflict())
         {
@@ -88,12 +88,12 @@ pub async fn collects(client: &Client) -> Outcome {
     Ok(wait::gone(&maps, "of-nobody", LIMIT).await?)
 }
 
-async fn act(client: &Client, record: &Record) -> Outcome {
+async fn act(client: &Client, record: &Record, sets: usize) -> Outcome {
     let namespace = record.object.namespace().unwrap_or_default();
     let gone = record.change == Change::Gone;
     match record.kind {
         "StatefulSet" if !gone => server(client, &namespace, &record.object.name_any()).await,
-        "Job" if record.change == Change::Made => step(client, &read(&record.object)?).await,
+        "Job" if record.change == Change::Made => step(client, &read(&record.object)?, sets).await,
         "PersistentVolumeClaim" if !gone => bind(client, &read(&record.object)?).await,
         "Pod" if gone => again(client, &read(&record.object)?).await,
         "Pod" if record.change == Change::Made => serve(client, &read(&record.object)?).await,
@@ -174,7 +174,7 @@ async fn serve(client: &Client, pod: &Pod) -> Outcome {
     let runs = |container| state(container, &json!({ "running": { "startedAt": now } }));
     let running: Vec<Value> =
         spec.containers.iter().map(|container| if fails(container) { failing(runs(container)) } else { runs(container) }).collect();
-    let started: Vec<Value> = spec.init_containers.iter().flatten().map(|container| ended(container, pod)).collect();
+    let started: Vec<Value> = spec.init_containers.iter().flatten().map(|container| ended(container, pod, &Held::default())).collect();
     let mut conditions: Vec<Value> = ["PodScheduled", "Initialized"].map(condition).into();
     if !spec.containers.iter().any(fails) {
         conditions.extend(["ContainersReady", "Ready"].map(condition));
@@ -199,7 +199,7 @@ fn failing(mut running: Value) -> Value {
 }
 
 /// A Job's pod does its work, and the Job is complete.
-async fn step(client: &Client, job: &Job) -> Outcome {
+async fn step(client: &Client, job: &Job, sets: usize) -> Outcome {
     let namespace = job.namespace().unwrap_or_default();
     // A second attempt may come when all is done and gone.
     let there = Api::<Job>::namespaced(client.clone(), &namespace).get_opt(&job.name_any()).await?;
@@ -222,8 +222,10 @@ async fn step(client: &Client, job: &Job) -> Outcome {
     let pod = Api::<Pod>::namespaced(client.clone(), &namespace).get(&name).await?;
     let spec = pod.spec.clone().unwrap_or_default();
     let now = Timestamp::now();
-    let main: Vec<Value> = spec.containers.iter().map(|container| ended(container, &pod)).collect();
-    let before: Vec<Value> = spec.init_containers.iter().flatten().map(|container| ended(container, &pod)).collect();
+    let tests = spec.containers.iter().any(|container| container.name == "verify");
+    let held = Held { newest: if tests { newest(client, &pod).await? } else { String::new() }, sets };
+    let main: Vec<Value> = spec.containers.iter().map(|container| ended(container, &pod, &held)).collect();
+    let before: Vec<Value> = spec.init_containers.iter().flatten().map(|container| ended(container, &pod, &held)).collect();
     let refused = spec.containers.iter().any(is_broken);
     let phase = if refused { "Failed" } else { "Succeeded" };
     let status = json!({ "phase": phase, "startTime": now, "containerStatuses": main, "initContainerStatuses": before });
@@ -274,9 +276,17 @@ fn state(container: &Container, state: &Value) -> Value {
     })
 }
 
-fn ended(container: &Container, pod: &Pod) -> Value {
+/// The newest set of the instance of a pod, as a restore test finds it in the repository.
+async fn newest(client: &Client, pod: &Pod) -> Outcome<String> {
+    let name = pod.labels().get("app.kubernetes.io/instance").cloned().unwrap_or_default();
+    let instance = Api::<Dhis2Instance>::namespaced(client.clone(), &pod.namespace().unwrap_or_default()).get(&name).await?;
+    let last = instance.status.and_then(|status| status.backup?.last);
+    Ok(last.map(|last| last.set).unwrap_or_default())
+}
+
+fn ended(container: &Container, pod: &Pod, held: &Held) -> Value {
     let now = Timestamp::now();
-    let message = report(container, pod).map(|report| report.to_json());
+    let message = report(container, pod, held).map(|report| report.to_json());
     let (code, reason) = if is_broken(container) { (2, "Error") } else { (0, "Completed") };
     let end = json!({ "exitCode": code, "reason": reason, "startedAt": now, "finishedAt": now, "message": message });
     let mut told = state(container, &json!({ "terminated": end }));
@@ -286,54 +296,6 @@ fn ended(container: &Container, pod: &Pod) -> Value {
     told
 }
 
-/// What the agent reports at the end of a container, by what it was called with.
-fn report(container: &Container, pod: &Pod) -> Option<Report> {
-    let words: Vec<&str> = container.command.iter().flatten().map(String::as_str).collect();
-    let after = |word: &str| words.iter().skip_while(|known| **known != word).nth(1).copied().unwrap_or_default();
-    let (verb, data) = match container.name.as_str() {
-        "build" => {
-            let built = Built {
-                instance: after("--instance").to_owned(),
-                postgresql: after("--postgresql").parse().ok()?,
-                system_identifier: "7000000000000000000".to_owned(),
-                built_at: "2026-01-01T00:00:00Z".to_owned(),
-            };
-            (Verb::DatabaseBuild, Data::DatabaseBuild(built))
-        }
-        "check" => {
-            let version = after("--version").parse().ok()?;
-            (Verb::Check, Data::Check(Checked { version, last_started: None, schema: None }))
-        }
-        "bootstrap" => {
-            let version = after("--version").parse().ok()?;
-            let done = Bootstrapped { version, admin_password: AdminPassword::Generated, district_refused: true };
-            (Verb::Bootstrap, Data::Bootstrap(done))
-        }
-        "backup" => (Verb::Backup, Data::Backup(Box::new(set(pod)))),
-        "restore" if is_broken(container) => {
-            let (outcome, reason) = (Ending::Refused, Some(Refusal::SetIncomplete));
-            return Some(Report { verb: Verb::Restore, outcome, reason, message: "played".to_owned(), data: None });
-        }
-        "restore" => (Verb::Restore, Data::Restore(restored(after)?)),
-        "import" => (Verb::Import, Data::Import(imported(after))),
-        "rehearse" => (Verb::Rehearse, Data::Rehearse(Rehearsed { version: after("--version").parse().ok()?, seconds: 1 })),
-        "analytics" => (Verb::Analytics, Data::Analytics(Generated { outcome: Generation::Generated, seconds: 1 })),
-        "verify" if is_broken(container) => {
-            let (outcome, reason) = (Ending::Refused, Some(Refusal::SetUnknown));
-            return Some(Report { verb: Verb::Verify, outcome, reason, message: "played".to_owned(), data: None });
-        }
-        "verify" => {
-            let named = Some(after("--set")).filter(|set| !set.is_empty());
-            let (set, now) = (named.unwrap_or("play-backup-first").to_owned(), Timestamp::now());
-            // In a second of its own: a set counts as made after a restore when it is later by the clock of the status, which has no fractions.
-            let created = (now + Duration::from_secs(2)).to_string();
-            (Verb::Verify, Data::Verify(Verified { set, created, verified: now.to_string(), seconds: 1, bytes: 1, start_seconds: None }))
-        }
-        _ => return None,
-    };
-    Some(Report { verb, outcome: Ending::Done, reason: None, message: "played".to_owned(), data: Some(data) })
-}
-
 /// Is it to restore what can't be restored?
 fn is_broken(container: &Container) -> bool {
     asks_for(container, BROKEN)
@@ -341,76 +303,4 @@ fn is_broken(container: &Container) -> bool {
 
 fn asks_for(container: &Container, set: &str) -> bool {
     container.command.iter().flatten().any(|word| word == set)
-}
-
-fn restored<'a>(after: impl Fn(&str) -> &'a str) -> Option<Restored> {
-    Some(Restored {
-        set: after("--set").to_owned(),
-        created: "2026-01-01T00:00:00Z".to_owned(),
-        dhis2: after("--version").parse().ok()?,
-        instance: after("--instance").to_owned(),
-        postgresql: after("--postgresql").parse().unwrap_or_default(),
-        system_identifier: "7000000000000000001".to_owned(),
-        built_at: "2026-01-01T00:00:00Z".to_owned(),
-        seconds: 1,
-        database_bytes: 1,
-        rows: 1,
-        files: 1,
-        file_bytes: 1,
-    })
-}
-
-fn imported<'a>(after: impl Fn(&str) -> &'a str) -> Imported {
-    Imported {
-        dump: "dhis2.sql.gz".to_owned(),
-        schema: "2.42.47".to_owned(),
-        instance: after("--instance").to_owned(),
-        postgresql: after("--postgresql").parse().unwrap_or_default(),
-        system_identifier: "7000000000000000002".to_owned(),
-        built_at: "2026-01-01T00:00:00Z".to_owned(),
-        seconds: 1,
-        database_bytes: 1,
-        files: 1,
-        file_bytes: 1,
-        references: 1,
-        references_without_file: 0,
-    }
-}
-
-fn set(pod: &Pod) -> BackedUp {
-    let now = Timestamp::now().to_string();
-    let name = pod.labels().get("batch.kubernetes.io/job-name").cloned().unwrap_or_default();
-    // The first one finds a set of somebody else in the repository, which is gone when the next one is made.
-    let listed = |set: &str, source: Option<&str>| Listed {
-        set: set.to_owned(),
-        time: 1_767_225_600,
-        proven: None,
-        source: source.map(str::to_owned),
-    };
-    let first = "play-backup-first";
-    let older = if name == first { listed("older", Some("elsewhere/lost")) } else { listed(first, None) };
-    let filling = Filling { used: 1 << 29, free: Some(1 << 29), per_day: None };
-    BackedUp {
-        set: name.clone(),
-        created: now.clone(),
-        bytes_added: 1,
-        files: 1,
-        file_bytes: 1,
-        files_incomplete: false,
-        references_without_file: 0,
-        tables: 1,
-        rows: 1,
-        seconds: 1,
-        retention: Retention::Done,
-        sets_kept: 2,
-        oldest: now,
-        key: String::new(),
-        capacity: Capacity { database: Some(filling), files: Some(filling), repository: Some(filling) },
-        database_bytes: Some(1),
-        dhis2: None,
-        postgresql: Some("17.5".to_owned()),
-        verified: None,
-        shrunk: None,
-        listed: vec![listed(&name, None), older],
-    }
 }

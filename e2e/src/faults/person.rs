@@ -71,7 +71,7 @@ impl Person {
             Act::Start(part) => {
                 let schedule = Api::<CronJob>::namespaced(self.client.clone(), &self.namespace).get(&format!("{NAME}-{part}")).await?;
                 let jobs: Api<Job> = Api::namespaced(self.client.clone(), &self.namespace);
-                jobs.create(&PostParams::default(), &job("by-hand", schedule)).await?;
+                jobs.create(&PostParams::default(), &job(&format!("{part}-by-hand"), schedule)).await?;
             }
             Act::Ask(name, more) => {
                 let mut spec = json!({ "instance": NAME });
@@ -87,6 +87,7 @@ impl Person {
             }
             Act::Upgrade(variable, value) => cast.upgrade(variable, value).await?,
             Act::Until(goal) => self.until(*goal).await?,
+            Act::NextSecond => tokio::time::sleep(Duration::from_secs(1)).await,
         }
         Ok(())
     }

@@ -26,11 +26,11 @@ pub struct Pods {
 }
 
 impl Pods {
-    /// Plays from now on.
+    /// Plays from now on. `sets`: so many a repository holds.
     ///
     /// # Errors
     /// What the API server says.
-    pub async fn play(client: &Client) -> Outcome<Self> {
+    pub async fn play(client: &Client, sets: usize) -> Outcome<Self> {
         kubelet::furnish(client).await?;
         let (listener, records) = mpsc::unbounded_channel();
         let ready: Arc<Mutex<HashSet<String>>> = Arc::default();
@@ -58,7 +58,7 @@ impl Pods {
             };
             let _ = listener.send(Record { at: Instant::now(), kind, change, object: Arc::new(object) });
         });
-        tasks.spawn(kubelet::play(client.clone(), records));
+        tasks.spawn(kubelet::play(client.clone(), records, sets));
         Ok(Self { ready, _tasks: tasks })
     }
 

@@ -16,12 +16,15 @@ use crate::site::audit::{self, Request};
 /// Steps that one waits for after the other take their time, on a machine that plays all nodes beside.
 const SLOWER: u32 = 4;
 
+/// Sets in the repository of each: what the default retention comes to in a year, 7 daily, 4 more weekly and 11 more monthly ones.
+const SETS: usize = 22;
+
 /// Makes so many, waits until they serve, and measures what the operator does for them then.
 ///
 /// # Errors
 /// When they do not serve in time.
 pub async fn whole(stand: &mut Stand, instances: usize, idle: Duration) -> Outcome<Vec<Figure>> {
-    let pods = Pods::play(&stand.rig.client()).await?;
+    let pods = Pods::play(&stand.rig.client(), SETS).await?;
     let running = stand.run(Contender::Operator, 0).await?;
     let (mark, limit) = (stand.traffic.mark()?, create::limit(instances) * SLOWER);
     crowd::create(&stand.rig.client(), 0..instances).await?;
@@ -44,7 +47,7 @@ pub async fn whole(stand: &mut Stand, instances: usize, idle: Duration) -> Outco
     drop(running);
     figures.extend(restart::restart(stand, instances).await?);
     for figure in &mut figures {
-        figure.name = format!("with pods: {}", figure.name);
+        figure.name = format!("with pods and sets: {}", figure.name);
     }
     Ok(figures)
 }
