@@ -6,7 +6,7 @@ use super::{
     observe::Observed,
     slot,
 };
-use crate::api::errand::Phase;
+use crate::api::errand::{Phase, Progress};
 
 /// A request.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ pub fn asked(observed: &Observed) -> impl Iterator<Item = Asked<'_>> {
 
 /// Objects that stand for a set and tell of it already: nothing is carried out for them, but they may have news.
 pub fn mirrors(observed: &Observed) -> impl Iterator<Item = Asked<'_>> {
-    let told = |errand: &&slot::Errand| errand.mirror && errand.progress.phase.is_some();
+    let told = |errand: &&slot::Errand| errand.mirror && errand.phase().is_some();
     let slots = observed.slots(Kind::Dhis2Backup).filter(|(_, slot)| !slot.deleting);
     slots.filter_map(move |(name, slot)| Some(Asked { task: Task::Backup, name, uid: &slot.uid, errand: slot.errand().filter(told)? }))
 }
@@ -53,15 +53,15 @@ pub fn under_way(observed: &Observed) -> Option<Asked<'_>> {
 impl<'a> Asked<'a> {
     /// How far it is, as far as this release understands it.
     pub fn phase(&self) -> Option<Phase> {
-        self.errand.progress.phase.as_ref().map_or(Some(Phase::Waiting), |phase| phase.parse().ok())
+        self.errand.phase().map_or(Some(Phase::Waiting), |phase| phase.parse().ok())
     }
 
     /// Is its Job at work?
     pub fn is_at_work(&self) -> bool {
-        let progress = &self.errand.progress;
+        let begun = |progress: &Progress| progress.started.is_some() && progress.finished.is_none();
         match self.task {
             Task::Backup | Task::RestoreTest => self.phase() == Some(Phase::Running),
-            Task::Removal => self.phase() == Some(Phase::Removing) && progress.started.is_some() && progress.finished.is_none(),
+            Task::Removal => self.phase() == Some(Phase::Removing) && self.errand.progress().is_some_and(begun),
         }
     }
 

@@ -14,7 +14,6 @@ use crate::{
         kind::Kind,
         observe::Observed,
         parse::Refusal,
-        slot::Facts,
     },
 };
 
@@ -48,7 +47,7 @@ fn left_behind(resource: &Dhis2Instance, observed: &Observed, part: &str) -> Opt
         "" => Some(1),
         rest => rest.strip_prefix('-')?.parse::<i64>().ok(),
     };
-    let claims = observed.slots(CLAIM).filter(|(_, slot)| matches!(slot.facts, Facts::Claim { role: None, .. }));
+    let claims = observed.slots(CLAIM).filter(|(_, slot)| slot.claim().is_some_and(|claim| claim.role.is_none()));
     let claims = claims.filter_map(|(claim, _)| Some((number(claim)?, claim)));
     claims.max().filter(|_| resource.spec.adopt).map(|(_, claim)| claim.to_owned())
 }
@@ -66,7 +65,7 @@ fn kept(status: &Dhis2InstanceStatus, observed: &Observed) -> Vec<Kept> {
     let there = |(database, made): (bool, &Option<Made>)| {
         let made = made.as_ref()?;
         let slot = observed.slot(CLAIM, &made.name).filter(|slot| *slot.uid == *made.uid && !slot.deleting)?;
-        let Facts::Claim { requested, .. } = &slot.facts else { return None };
+        let requested = &slot.claim()?.requested;
         Some(Kept { name: made.name.clone(), database, storage: Storage { size: requested.clone(), class: None } })
     };
     claims.filter_map(there).collect()

@@ -9,7 +9,6 @@ use crate::{
         instance::{Bucket, Claims, Endpoint, Repository, Storage},
         kind::Kind,
         observe::Observed,
-        slot::Facts,
     },
 };
 
@@ -72,14 +71,18 @@ fn endpoint(s3: &S3) -> Result<Endpoint, String> {
 fn left(resource: &Dhis2Instance, observed: &Observed, claims: &Claims) -> Option<Storage> {
     let recorded = resource.status.as_ref()?.claims.as_ref()?.backups.as_ref()?;
     let slot = observed.slot(Kind::PersistentVolumeClaim, &claims.backups).filter(|slot| *slot.uid == *recorded.uid && !slot.deleting)?;
-    let Facts::Claim { requested, .. } = &slot.facts else { return None };
+    let requested = &slot.claim()?.requested;
     Some(Storage { size: requested.clone(), class: None })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::{parse, settings::Settings, slot::fixture::slot};
+    use crate::operator::{
+        parse,
+        settings::Settings,
+        slot::fixture::{claim, slot},
+    };
     use serde_json::{Value, json};
 
     fn parsed(s3: &Value) -> Result<Bucket, Refusal> {
@@ -134,7 +137,7 @@ mod tests {
         let claims = json!({"database": made("play-database"), "files": made("play-files"), "backups": made("play-backups")});
         resource.status = Some(serde_json::from_value(json!({ "claims": claims })).unwrap());
         let mut observed = Observed::default();
-        let facts = |requested: &str| Facts::Claim { requested: requested.into(), capacity: None, role: None };
+        let facts = |requested: &str| claim(requested, None, None);
         for claim in ["play-database", "play-files"] {
             observed.children.insert(Kind::PersistentVolumeClaim, claim, slot("claim-1", facts("20Gi")));
         }

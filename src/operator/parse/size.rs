@@ -12,7 +12,7 @@ use crate::{
         observe::Observed,
         parse::Refusal,
         quantity,
-        slot::Facts,
+        slot::Slot,
     },
 };
 
@@ -134,9 +134,9 @@ fn storage(volume: &Volume, preset: &str, observed: &Observed, claim: &str) -> R
     let size = quantity::canonical(asked)
         .ok_or_else(|| Refusal::new(Reason::InvalidSpec, format!("size of the volume {claim}: {asked:?} is no quantity")))?;
     let claim = observed.slot(Kind::PersistentVolumeClaim, claim);
-    let size = match claim.map(|slot| &slot.facts) {
-        Some(Facts::Claim { requested, .. }) => quantity::larger(size, requested),
-        _ => size,
+    let size = match claim.and_then(Slot::claim) {
+        Some(claim) => quantity::larger(size, &claim.requested),
+        None => size,
     };
     Ok(Storage { size, class: volume.class_name.clone() })
 }

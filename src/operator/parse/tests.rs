@@ -4,7 +4,7 @@ use crate::{
     api::status::{Claims, DatabaseStatus, Dhis2InstanceStatus, Made, OperationStatus},
     operator::slot::{
         Facts, Pod, Role, Slot,
-        fixture::{owned, slot},
+        fixture::{self, owned, slot},
     },
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -48,7 +48,7 @@ fn nothing_is_made_without_the_key_that_the_user_named() {
 }
 
 fn claim(uid: &str, requested: &str, deleting: bool) -> Slot {
-    let facts = Facts::Claim { requested: requested.into(), capacity: None, role: None };
+    let facts = fixture::claim(requested, None, None);
     Slot { maker: Some("uid-1".into()), deleting, ..slot(uid, facts) }
 }
 
@@ -204,7 +204,7 @@ fn after_a_restore_the_claims_that_it_was_served_from_are_taken_over() {
     let with = |roles: [(&str, Option<Role>); 3]| {
         let mut observed = Observed::default();
         for (name, role) in roles {
-            let facts = Facts::Claim { requested: "20Gi".into(), capacity: None, role };
+            let facts = fixture::claim("20Gi", None, role);
             observed.children.insert(Kind::PersistentVolumeClaim, name, Slot { maker: Some("uid-0".into()), ..slot(name, facts) });
         }
         observed

@@ -9,7 +9,7 @@ use crate::{
         Dhis2Instance, Reason,
         status::{CapacityStatus, VolumeCapacity},
     },
-    operator::{kind::Kind, observe::Observed, quantity, slot::Facts},
+    operator::{kind::Kind, observe::Observed, quantity},
     report::{BackedUp, Capacity, Data, Filling},
 };
 
@@ -64,7 +64,7 @@ fn claimed(resource: &Dhis2Instance, observed: &Observed, part: &str) -> Option<
     });
     let name = made.map_or_else(|| format!("{}-{part}", resource.name_any()), |made| made.name.clone());
     let slot = observed.slot(Kind::PersistentVolumeClaim, &name)?;
-    let Facts::Claim { capacity: Some(capacity), .. } = &slot.facts else { return None };
+    let capacity = slot.claim()?.capacity.as_ref()?;
     i64::try_from(quantity::bytes(capacity)?).ok()
 }
 

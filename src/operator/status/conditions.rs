@@ -18,7 +18,7 @@ use crate::{
         parse::Refusal,
         quantity,
         restart::Restart,
-        slot::{Facts, Pod},
+        slot::{Claim, Pod},
         trouble::Silence,
     },
 };
@@ -327,10 +327,8 @@ fn fought_over(contested: &[Contested]) -> String {
 }
 
 fn growing(observed: &Observed) -> Option<&str> {
-    observed.slots(Kind::PersistentVolumeClaim).find_map(|(name, slot)| match &slot.facts {
-        Facts::Claim { requested, capacity: Some(capacity), .. } => {
-            (quantity::bytes(capacity)? < quantity::bytes(requested)?).then_some(name)
-        }
-        _ => None,
+    observed.slots(Kind::PersistentVolumeClaim).find_map(|(name, slot)| {
+        let Claim { requested, capacity, .. } = slot.claim()?;
+        (quantity::bytes(capacity.as_ref()?)? < quantity::bytes(requested)?).then_some(name)
     })
 }

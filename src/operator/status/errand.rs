@@ -106,7 +106,7 @@ pub fn answers(view: &View<'_>) -> Answers {
         answers.look_in(wait);
         let Some((status, added)) = told::told(&asked, &step, view) else { continue };
         let phase = status.get("phase").and_then(Value::as_str);
-        if phase.is_some_and(|phase| asked.errand.progress.phase.as_deref() != Some(phase)) || matches!(step, Step::Begins) {
+        if phase.is_some_and(|phase| asked.errand.phase() != Some(phase)) || matches!(step, Step::Begins) {
             answers.look_in(Some(SOON));
         }
         answers.news.push(Answer { kind: asked.task.kind(), name: asked.name.to_owned(), uid: asked.uid.to_owned(), status, added });
@@ -187,7 +187,7 @@ fn work<'a>(asked: &Asked<'_>, view: &View<'a>) -> Step<'a> {
     let owner = view.observed.own(Kind::Job, &job).map(|slot| slot.uid.to_string()).unwrap_or_default();
     let mut pods = view.observed.pods_of(&owner).peekable();
     let told = pods.peek().is_some() && pods.all(|pod| pod.ended);
-    let began = asked.errand.progress.started.as_ref().map_or(Timestamp::MIN, |time| time.0);
+    let began = asked.errand.progress().and_then(|told| told.started.as_ref()).map_or(Timestamp::MIN, |time| time.0);
     if !told && view.now.duration_since(began) < UNTOLD {
         return Step::Ended;
     }

@@ -132,7 +132,7 @@ impl<'a> View<'a> {
     fn news(&self, name: &str, slot: &Slot, listed: &Listed) -> Option<Answer> {
         let errand = slot.errand().filter(|_| !slot.deleting)?;
         let answer = |status, added| Answer { kind: Kind::Dhis2Backup, name: name.to_owned(), uid: slot.uid.to_string(), status, added };
-        if errand.mirror && errand.progress.phase.is_none() {
+        if errand.mirror && errand.phase().is_none() {
             return Some(answer(self.status(listed, errand.generation), false));
         }
         let proven = listed.proven.and_then(time).filter(|_| !errand.proven)?;
@@ -151,7 +151,7 @@ impl<'a> View<'a> {
             todo.gone.push((name.to_owned(), uid));
             return;
         }
-        let phase = errand.progress.phase.as_deref();
+        let phase = errand.phase();
         if !all || errand.removed || phase == Some(Phase::Failed.as_str()) {
             return;
         }

@@ -7,7 +7,10 @@ use crate::{
     operator::{
         parse::parse,
         settings::Settings,
-        slot::{Facts, Pod, Slot, fixture::owned},
+        slot::{
+            Facts, Pod, Slot,
+            fixture::{claim, owned},
+        },
         trouble::{Silence, Trouble},
     },
     report::{AdminPassword, Bootstrapped, Built, Data, Outcome as Ended, Report, Verb},
@@ -169,7 +172,7 @@ fn the_first_thing_that_is_missing_is_the_reason() {
     let claims = Claims { database: made("play-database"), files: None, backups: None };
     resource.status = Some(Dhis2InstanceStatus { claims: Some(claims), ..Dhis2InstanceStatus::default() });
     let mut observed = seen();
-    let claim = owned("play-database", "uid-1", Facts::Claim { requested: "20Gi".into(), capacity: None, role: None });
+    let claim = owned("play-database", "uid-1", claim("20Gi", None, None));
     observed.children.insert(Kind::PersistentVolumeClaim, "play-database", claim);
     assert_eq!(of(&told(&resource, &observed), "Ready"), ("False", "BuildingDatabase"));
     resource.status.as_mut().unwrap().database = Some(DatabaseStatus { built: None, system_identifier: None });
@@ -289,7 +292,7 @@ fn a_pause_is_told_and_its_end_as_well() {
 #[test]
 fn a_growing_volume_is_work_under_way() {
     let mut observed = serving();
-    let claim = owned("c", "uid-1", Facts::Claim { requested: "100Gi".into(), capacity: Some("20Gi".into()), role: None });
+    let claim = owned("c", "uid-1", claim("100Gi", Some("20Gi"), None));
     observed.children.insert(Kind::PersistentVolumeClaim, "play-database", claim);
     let status = told(&resource(), &observed);
     assert_eq!(of(&status, "Reconciling"), ("True", "GrowingVolume"));

@@ -13,7 +13,7 @@ use crate::{
         kind::Kind,
         observe::Observed,
         parse::restoring::names,
-        slot::{Facts, Role, Slot},
+        slot::{Role, Slot},
     },
 };
 
@@ -54,7 +54,7 @@ pub fn being_built(operation: &OperationStatus, instance: &str, observed: &Obser
 /// Is it a claim that this instance made for a restore?
 fn is_filled(slot: &Slot, observed: &Observed) -> bool {
     let ours = [&slot.maker, &slot.owner].into_iter().flatten().any(|uid| **uid == *observed.instance);
-    ours && matches!(slot.facts, Facts::Claim { role: Some(Role::Building), .. })
+    ours && slot.claim().is_some_and(|claim| claim.role == Some(Role::Building))
 }
 
 fn is_there(made: &Made, observed: &Observed) -> bool {
@@ -140,7 +140,7 @@ pub fn superseded(status: &Dhis2InstanceStatus, instance: &str, observed: &Obser
     let replaced = status.kept.iter().filter(|kept| status.operation.is_none() && proven > kept.since.as_ref().map(|since| since.0));
     let replaced = replaced.flat_map(|kept| [&kept.database, &kept.files]).flatten().filter_map(|made| {
         let slot = observed.slot(CLAIM, &made.name).filter(|slot| *slot.uid == *made.uid)?;
-        let left = matches!(slot.facts, Facts::Claim { role: Some(Role::Replaced), .. });
+        let left = slot.claim().is_some_and(|claim| claim.role == Some(Role::Replaced));
         left.then(|| Superseded { name: made.name.clone(), uid: made.uid.clone(), version: slot.version })
     });
     let deleting = |claim: &Superseded| observed.slot(CLAIM, &claim.name).is_none_or(|slot| slot.deleting);

@@ -2,7 +2,10 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    operator::slot::{Pod, fixture::owned},
+    operator::slot::{
+        Facts, Pod,
+        fixture::{claim, owned},
+    },
     report::{Capacity, Outcome, Report, Verb, fixture},
 };
 
@@ -31,7 +34,7 @@ fn observed(sets: &[BackedUp], size: &str) -> Observed {
         observed.children.insert(Kind::Pod, &format!("{}-x", set.set), owned("pod", &set.set, Facts::Pod(Box::new(pod))));
     }
     for part in ["database", "files", "backups"] {
-        let claim = Facts::Claim { requested: size.into(), capacity: Some(size.into()), role: None };
+        let claim = claim(size, Some(size), None);
         observed.children.insert(Kind::PersistentVolumeClaim, &format!("play-{part}"), owned(part, "uid-1", claim));
     }
     observed

@@ -39,7 +39,7 @@ pub fn is_done(asked: &Asked<'_>, view: &View<'_>) -> bool {
 
 /// How long a removal that failed waits until it is tried again.
 pub fn rests(asked: &Asked<'_>, now: Timestamp) -> Option<Duration> {
-    let failed = asked.errand.progress.finished.as_ref().filter(|_| asked.task == Task::Removal)?.0;
+    let failed = asked.errand.progress()?.finished.as_ref().filter(|_| asked.task == Task::Removal)?.0;
     let past = Duration::try_from(now.duration_since(failed)).unwrap_or_default();
     RETRY.checked_sub(past).filter(|wait| !wait.is_zero())
 }

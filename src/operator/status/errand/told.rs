@@ -33,7 +33,9 @@ pub fn told(asked: &Asked<'_>, step: &Step<'_>, view: &View<'_>) -> Option<(Valu
         Step::Done(report) => (Phase::Done, Standing::Complete, Reason::Done, sentence(&report.message)),
         Step::Failed(reason, message) => (Phase::Failed, Standing::Stalled, *reason, sentence(message)),
     };
-    let old = &asked.errand.progress;
+    // Of a backup that is over the removal of its set begins anew.
+    let nothing = Progress::default();
+    let old = asked.errand.progress().unwrap_or(&nothing);
     let began = old.started.clone().filter(|_| !matches!(step, Step::Begins));
     let (generation, place) = (asked.errand.generation, (view.runbooks, view.now));
     let progress = Progress {
@@ -104,7 +106,7 @@ fn restored(progress: Progress, proof: &Verified) -> Dhis2RestoreTestStatus {
 /// That its set was proven, and that another wish was seen: what becomes of the set when it is deleted.
 fn news_of_one_that_is_over(asked: &Asked<'_>, view: &View<'_>) -> Option<Value> {
     let proven = proven(asked, view).map(|time| ("proven".to_owned(), json!(time)));
-    let generation = asked.errand.generation.filter(|generation| asked.errand.progress.observed_generation != Some(*generation));
+    let generation = asked.errand.generation.filter(|generation| asked.errand.observed_generation() != Some(*generation));
     let seen = generation.filter(|_| asked.task != Task::Removal).map(|generation| ("observedGeneration".to_owned(), json!(generation)));
     let news: serde_json::Map<String, Value> = proven.into_iter().chain(seen).collect();
     (!news.is_empty()).then_some(Value::Object(news))

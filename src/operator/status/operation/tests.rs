@@ -8,7 +8,10 @@ use crate::{
         parse::Refusal,
         restart::Restart,
         settings::Settings,
-        slot::{Pod, Request, Role, fixture::owned},
+        slot::{
+            Pod, Request, Role,
+            fixture::{claim, owned},
+        },
         status,
         trouble::Trouble,
     },
@@ -72,7 +75,7 @@ impl Scene {
     }
 
     pub fn claim(&mut self, name: &str, role: Option<Role>) {
-        let facts = Facts::Claim { requested: "20Gi".into(), capacity: None, role };
+        let facts = claim("20Gi", None, role);
         self.observed.children.insert(Kind::PersistentVolumeClaim, name, owned(&format!("uid of {name}"), "uid-1", facts));
     }
 
