@@ -23,10 +23,14 @@ const LAG: Duration = Duration::from_secs(5);
 /// What the API server says.
 pub async fn children(client: &Client, kind: Kind, namespace: Option<&str>, arrival: &Arrival) -> Result<bool, kube::Error> {
     let mut gone = arrival.world.known(kind, namespace);
+    // What people make names its instance where a list of names does not show it; but all of it is kept.
+    let of_people = gone.iter().filter(|_| kind.of_people());
+    let place = |known: &Known| Key { namespace: known.key.namespace.clone(), name: known.name.clone() };
+    let instances: HashMap<Key, Key> = of_people.map(|known| (place(known), known.key.clone())).collect();
+    let whose = |object: Key| instances.get(&object).cloned().unwrap_or_else(|| arrival.world.whose(kind, &object));
     let mut untold = Vec::new();
     let show = |object: &brief::Brief| {
-        // What people make names its instance where a list of names does not show it; but all of it is kept.
-        let key = if kind.of_people() { Some(arrival.world.whose(kind, &object.itself())) } else { object.instance() };
+        let key = if kind.of_people() { Some(whose(object.itself())) } else { object.instance() };
         let Some(key) = key else { return };
         let known = Known { key, name: object.name().to_owned(), uid: object.uid().into() };
         gone.remove(&known);
@@ -139,6 +143,23 @@ mod tests {
         assert!(missed(&beside).await, "it is new");
         let foreign = [item("play-backup", "1", "5", "play"), item("other", "3", "6", "nobody")];
         assert!(!missed(&foreign).await, "what belongs to no instance is not kept");
+    }
+
+    /// They have no label that says whose they are.
+    #[tokio::test(start_paused = true)]
+    async fn what_people_made_is_held_against_what_is_known_as_well() {
+        let mine = |name: &str, uid: &str, version: &str| json!({ "metadata": { "namespace": "ns", "name": name, "uid": uid, "resourceVersion": version } });
+        let missed = async |items: &[Value]| {
+            let arrival = arrival();
+            for (instance, name) in [("play", "one"), ("other", "two")] {
+                arrival.world.put(&Key { namespace: "ns".into(), name: instance.into() }, Kind::Dhis2Backup, name, slot(name, 5));
+            }
+            children(&server(items), Kind::Dhis2Backup, Some("ns"), &arrival).await.unwrap()
+        };
+        assert!(!missed(&[mine("one", "one", "5"), mine("two", "two", "5")]).await);
+        assert!(missed(&[mine("one", "one", "5")]).await, "one is gone");
+        assert!(missed(&[mine("one", "one", "5"), mine("two", "two", "6")]).await, "it has changed");
+        assert!(missed(&[mine("one", "one", "5"), mine("two", "two", "5"), mine("three", "3", "6")]).await, "it is new");
     }
 
     #[tokio::test(start_paused = true)]

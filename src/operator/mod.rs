@@ -26,6 +26,7 @@ pub mod generate;
 pub mod instance;
 pub mod kind;
 pub mod leader;
+mod lean;
 pub mod metrics;
 mod missed;
 #[cfg(test)]

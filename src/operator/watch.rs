@@ -19,6 +19,7 @@ use super::{
     fleet::Resources,
     instance::{Instance, Stage},
     kind::Kind,
+    lean::Lean,
     metrics::Metrics,
     missed,
     observe::Observed,
@@ -144,7 +145,7 @@ pub fn children(
     relist: Relist,
 ) -> BoxStream<'static, Key> {
     let resource = kind.resource();
-    let api: Api<DynamicObject> = match &namespace {
+    let api: Api<Lean> = match &namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
@@ -162,8 +163,6 @@ pub fn children(
     relist
         .of(move || watcher(api.clone(), ours.clone()), check)
         .default_backoff()
-        // Most of an object, and of no use to whoever compares it.
-        .modify(|object| object.metadata.managed_fields = None)
         .filter_map(move |event| std::future::ready(event.inspect_err(|error| failed.failed(error)).ok()))
         .flat_map(move |event| futures::stream::iter(arrival.take(kind, namespace.as_deref(), event, &mut missing, &progress)))
         .boxed()
@@ -174,7 +173,7 @@ impl Arrival {
         &self,
         kind: Kind,
         namespace: Option<&str>,
-        event: watcher::Event<DynamicObject>,
+        event: watcher::Event<Lean>,
         missing: &mut HashSet<Known>,
         progress: &Progress,
     ) -> Vec<Key> {
@@ -183,7 +182,7 @@ impl Arrival {
                 *missing = self.world.known(kind, namespace);
                 Vec::new()
             }
-            watcher::Event::InitApply(object) => {
+            watcher::Event::InitApply(Lean(object)) => {
                 if let Some(key) = key_of(kind, &object) {
                     missing.remove(&Known { key, name: object.name_any(), uid: object.metadata.uid.as_deref().unwrap_or_default().into() });
                 }
@@ -194,11 +193,11 @@ impl Arrival {
                 let gone = std::mem::take(missing).into_iter();
                 gone.filter(|gone| self.world.remove(&gone.key, kind, &gone.name, &gone.uid)).map(|gone| gone.key).collect()
             }
-            watcher::Event::Apply(object) => {
+            watcher::Event::Apply(Lean(object)) => {
                 progress.moved();
                 self.arrive(kind, &object).into_iter().collect()
             }
-            watcher::Event::Delete(object) => {
+            watcher::Event::Delete(Lean(object)) => {
                 progress.moved();
                 let key = key_of(kind, &object);
                 let (name, uid) = (object.name_any(), object.metadata.uid.clone().unwrap_or_default());
