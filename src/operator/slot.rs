@@ -73,7 +73,7 @@ pub struct Claim {
     pub role: Option<Role>,
 }
 
-/// What a claim is for that the instance is not served from: its label [`CLAIM`].
+/// What a claim is for that the instance is not served from: its label `dhis2.hosting/claim`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A restore fills it.

@@ -162,7 +162,10 @@ impl Shelf<'_> {
     async fn back_up(&self, set: &str) -> Outcome {
         self.story.start("play-backup", set)?;
         let told = |seen: &Dhis2Instance| history(seen).first().is_some_and(|last| last == set);
-        self.instance.when(&format!("set {set} in the status"), told).await?;
+        let seen = self.instance.when(&format!("set {set} in the status"), told).await?;
+        let last = seen.status.and_then(|status| status.backup?.last).ok_or("no last set")?;
+        let [started, time] = [last.started, last.time].map(|time| time.map(|time| time.0));
+        assert!(started.is_some() && started <= time, "by the API server's clock before the dump: {started:?}, {time:?}");
         Ok(())
     }
 
