@@ -233,6 +233,24 @@ mod tests {
         assert_eq!(asked(json!({"dataLoss": "2h"}), newer("bbbbbbbbbbbbbbbb")).1, Reason::ObjectiveMissed, "unless nobody has its key");
     }
 
+    /// The set is twelve hours old, whatever the clock of its node said.
+    #[test]
+    fn a_clock_that_was_wrong_makes_no_set_newer_than_it_is() {
+        let s3 = json!({"bucket": "sets", "endpoint": "https://s3.example.org", "credentials": {"secretName": "s3"}});
+        let inside = json!({"bucket": "sets", "endpoint": "https://minio.storage.svc", "credentials": {"secretName": "s3"}});
+        let copy = json!([{"name": "away", "passwordSecretName": "key", "s3": s3}]);
+        let set = json!({"set": "b", "time": "2031-01-01T00:00:00Z", "started": "2026-11-29T00:00:00Z"});
+        let copied =
+            json!([{"name": "away", "repository": "s3:x", "set": "b", "setTime": "2031-01-01T00:00:00Z", "key": "aaaaaaaaaaaaaaaa"}]);
+        let backup = json!({"last": set, "history": [set], "key": "aaaaaaaaaaaaaaaa", "copies": copied, "lastVerified": {"set": "b"}});
+        for repository in [&s3, &inside] {
+            for (may, told) in [("11h", (false, Reason::ObjectiveMissed)), ("13h", (true, Reason::Done))] {
+                let spec = json!({"repository": {"s3": repository}, "copies": copy, "objectives": {"dataLoss": may}});
+                assert_eq!(told_with(&spec, Some("aaaaaaaaaaaaaaaa"), &backup), told, "{may} {repository}");
+            }
+        }
+    }
+
     #[test]
     fn the_moment_at_which_it_is_missed_is_known_before() {
         let spec = json!({

@@ -148,8 +148,9 @@ fn a_failure_is_told_until_a_run_succeeds() {
 fn a_clock_that_was_wrong_hides_nothing() {
     for wrong in ["2031-01-01T00:00:00Z", "2026-11-11T19:00:00Z", "2019-01-01T00:00:00Z"] {
         let mut play = daily();
-        let copied = |set: &str, said: &str, day| done(Copied { copied: said.into(), ..report(set, day) }, day);
+        let copied = |set: &str, said: &str, day| done(Copied { copied: said.into(), created: said.into(), ..report(set, day) }, day);
         assert_eq!(told(&mut play, &[copied("b", wrong, 11)], "2026-11-11T07:00:00Z"), (true, Reason::Done), "{wrong}");
+        assert_eq!(known(&play).behind, Some(1), "{wrong}");
         assert_eq!(told(&mut play.clone(), &[failed(12, Reason::Killed)], "2026-11-12T07:00:00Z"), (false, Reason::Killed), "{wrong}");
         let pods = [copied("b", wrong, 11), copied("c", "2026-11-12T06:30:00Z", 12)];
         assert_eq!(told(&mut play, &pods, "2026-11-12T07:00:00Z"), (true, Reason::Done), "{wrong}");
