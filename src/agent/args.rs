@@ -215,6 +215,9 @@ pub struct Backup {
     /// DHIS2's version, which says what tables it can make again
     #[arg(long)]
     pub version: Version,
+    /// The database system whose files are attached: another one, as after a restore, is not dumped beside them [default: any]
+    #[arg(long, value_name = "NUMBER")]
+    pub system_identifier: Option<String>,
     /// A set that has much less than those before it, and is right all the same: sets are held against it from now on
     #[arg(long, value_name = "ID", value_parser = set_id)]
     pub accept: Option<String>,

@@ -68,7 +68,8 @@ use super::{
 pub struct Dhis2InstanceSpec {
     /// DHIS2 version: `2.42.1`, or `2.42.1.1` with a hotfix. It is the tag of the image
     /// (`2.42.1` is tag `2.42.1.0`) and is compared with the version inside the image before DHIS2
-    /// starts. A version below the last one that the database was started with is refused.
+    /// starts. A version below the last one that the database was started with is refused, except that a
+    /// hotfix can be taken back.
     #[schemars(schema_with = "super::schema::version")]
     pub version: String,
 

@@ -1,4 +1,5 @@
-//! Tables that DHIS2 makes from its other tables and makes again when asked: their data need not be in a backup.
+//! Tables that DHIS2 makes from its other tables and makes again when asked: they need not be in a backup. Not even empty ones: whatever
+//! `pg_dump` holds the definition of it locks to its end, and DHIS2 replaces these tables each night. Who asks them would wait for both.
 
 use super::version::Version;
 
@@ -8,7 +9,7 @@ const RESOURCE_TABLES_RENAMED: u16 = 41;
 /// A family of tables in schema `public`, in two notations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Family {
-    /// For `pg_dump --exclude-table-data`.
+    /// For `pg_dump --exclude-table`.
     pub patterns: &'static [&'static str],
     /// For the operator `~` of PostgreSQL.
     pub regex: &'static str,

@@ -45,9 +45,9 @@ impl Version {
 }
 
 /// What has used a database that is newer than `asked`, which therefore can't start on it: a version, or the line of a schema whose
-/// version nobody noted.
+/// version nobody noted. A hotfix is no newer than its release here: it changes no database.
 pub fn newer(used: Option<Version>, schema: Option<&str>, asked: Version) -> Option<String> {
-    if let Some(used) = used.filter(|used| *used > asked) {
+    if let Some(used) = used.filter(|used| *used > asked && !asked.is_hotfix_of(*used)) {
         return Some(used.to_string());
     }
     schema.and_then(Line::of_schema).filter(|line| *line > asked.line()).map(|line| line.to_string())
@@ -187,7 +187,8 @@ mod tests {
         assert_eq!(used(None, None, "2.42.1"), None);
         assert_eq!(used(Some("2.42.1"), Some("2.42.47"), "2.42.1"), None);
         assert_eq!(used(Some("2.42.1"), Some("2.42.47"), "2.43.0"), None);
-        assert_eq!(used(Some("2.42.4.1"), Some("2.42.47"), "2.42.4"), Some("2.42.4.1".to_owned()));
+        assert_eq!(used(Some("2.42.4.1"), Some("2.42.47"), "2.42.3"), Some("2.42.4.1".to_owned()));
+        assert_eq!(used(Some("2.42.4.2"), Some("2.42.47"), "2.42.4"), None, "a hotfix that is taken back");
         // An imported database that this operator never started.
         assert_eq!(used(None, Some("2.43.12"), "2.42.5"), Some("2.43".to_owned()));
         assert_eq!(used(None, Some("2.42.99"), "2.42.1"), None);

@@ -164,6 +164,8 @@ pub struct Database {
     pub cpu_limit: Option<String>,
     /// Volume.
     pub storage: Storage,
+    /// What the volume has; less than its claim asks for while it grows, or can't.
+    pub capacity: Option<String>,
     /// Settings that the user asks for.
     pub parameters: BTreeMap<String, String>,
 }
@@ -173,6 +175,8 @@ pub struct Database {
 pub struct Claims {
     /// Of the database.
     pub database: String,
+    /// The database system that is on it (`pg_control_system()`), once that is known.
+    pub system_identifier: Option<String>,
     /// Of DHIS2's files.
     pub files: String,
     /// Of the repository.
@@ -420,6 +424,8 @@ pub struct Stage {
     pub held: bool,
     /// It is below the one that ran last.
     pub downgrade: bool,
+    /// It is prepared, or tries to start, and has not failed: a dump would hold tables that it is about to change.
+    pub migrating: bool,
 }
 
 impl Instance {

@@ -209,6 +209,7 @@ fn stage(resource: &Dhis2Instance, observed: &Observed, encryption: &EncryptionK
         upgrading: runs.is_some_and(|runs| runs.parse() != Ok(version)),
         held: upgrade::is_held(resource, version),
         downgrade: upgrade::is_downgrade(resource, version),
+        migrating: upgrade::is_under_way(resource),
     }
 }
 

@@ -283,7 +283,7 @@ async fn act(resource: &Dhis2Instance, key: &Key, context: &Context, observed: O
         return nothing(outcome, observed);
     }
     let wanted = desired(&instance);
-    let superseded = resource.status.as_ref().map(|recorded| status::superseded(recorded, &key.name, &observed)).unwrap_or_default();
+    let superseded = resource.status.as_ref().map(|recorded| status::superseded(recorded, resource, &observed)).unwrap_or_default();
     if let Some(doubts) = context.world.doubts(key)
         && (!superseded.is_empty() || apply::has_work(&instance, &observed, &wanted))
         && !is_there(resource, key, context, doubts).await?

@@ -24,7 +24,7 @@ use std::time::Duration;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
 pub use errand::{Answer, Answers, Hold, View, answers};
-pub use mirror::{Mirror, Mirrors, mirrors};
+pub use mirror::{Gone, Mirror, Mirrors, mirrors};
 pub use restore::{News, news};
 pub use runbook::linked;
 pub use volumes::{Superseded, superseded};

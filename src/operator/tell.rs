@@ -15,7 +15,7 @@ use super::{
     observe::Observed,
     reconcile::{Context, Error},
     slot,
-    status::{self, Answer, Answers, Hold, Mirror, Mirrors, Outcome, View},
+    status::{self, Answer, Answers, Gone, Hold, Mirror, Mirrors, Outcome, View},
     world::Key,
 };
 use crate::api::{Dhis2Instance, Dhis2InstanceStatus, MANAGER, SET_FINALIZER};
@@ -126,11 +126,12 @@ async fn mirror(resource: &Dhis2Instance, key: &Key, context: &Context, mirrors:
         }
     }
     for answer in answers {
-        write(key, context, answer).await?;
+        granted(write(key, context, answer).await, &mut refused)?;
     }
-    for (name, uid) in mirrors.gone {
+    for Gone { name, uid, version } in mirrors.gone {
         if context.leadership.still_leading() {
-            let parameters = DeleteParams::default().preconditions(Preconditions { uid: Some(uid), resource_version: None });
+            let seen = Preconditions { uid: Some(uid), resource_version: Some(version.to_string()) };
+            let parameters = DeleteParams::default().preconditions(seen);
             granted(api.delete(&name, &parameters).await, &mut refused)?;
         }
     }
@@ -153,7 +154,7 @@ fn granted<T>(answer: Result<T, kube::Error>, refused: &mut Option<Error>) -> Re
 /// Writes it onto the requests that were seen and none of the same name.
 async fn notify(key: &Key, context: &Context, news: News) -> Result<(), Error> {
     for answer in news.answers {
-        write(key, context, answer).await?;
+        write(key, context, answer).await.map_err(Error::Status)?;
     }
     for hold in news.holds {
         finalize(key, context, hold).await?;
@@ -197,7 +198,7 @@ async fn take_away(api: &Api<DynamicObject>, object: &DynamicObject) -> Result<D
     api.patch(&object.name_any(), &parameters, &Patch::Merge(&patch)).await
 }
 
-async fn write(key: &Key, context: &Context, Answer { kind, name, uid, status, added }: Answer) -> Result<(), Error> {
+async fn write(key: &Key, context: &Context, Answer { kind, name, uid, status, added }: Answer) -> Result<(), kube::Error> {
     if !context.leadership.still_leading() {
         return Ok(());
     }
@@ -215,7 +216,7 @@ async fn write(key: &Key, context: &Context, Answer { kind, name, uid, status, a
     match answer {
         Ok(answer) => drop(context.world.put(key, kind, &name, slot::reduce(kind, &answer, None))),
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
-        Err(source) => return Err(Error::Status(source)),
+        Err(source) => return Err(source),
     }
     Ok(())
 }

@@ -56,6 +56,7 @@ const STAGES: [Stage; 3] = {
         upgrading: false,
         held: false,
         downgrade: false,
+        migrating: false,
     };
     let starting = Stage { built: true, application: true, ..building };
     [Stage { secured: true, first_backup: true, ..starting }, starting, building]

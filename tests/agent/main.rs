@@ -8,6 +8,7 @@ mod backup;
 mod check;
 mod copies;
 mod database;
+mod dump;
 mod figures;
 mod import;
 mod pod;

@@ -235,12 +235,7 @@ const CASES: [Case; 5] = [
         Refusal::EncryptionKeyMismatch,
         "set forged holds another encryption key",
     ),
-    Case::forged(
-        "a later DHIS2",
-        |m| m["dhis2"]["lastStarted"] = json!("2.42.4.1"),
-        Refusal::DowngradeRefused,
-        "set spec.version to 2.42.4.1",
-    ),
+    Case::forged("a later DHIS2", |m| m["dhis2"]["lastStarted"] = json!("2.42.5"), Refusal::DowngradeRefused, "set spec.version to 2.42.5"),
     Case::forged(
         "a later PostgreSQL",
         |m| m["postgresql"]["version"] = json!("99.1"),

@@ -35,6 +35,8 @@ fn backed_up_once() -> Pod {
     let pod = filled();
     let serving = pod.serve();
     pod.owner().batch_execute(SCHEMA).unwrap();
+    // restic counts no links.
+    std::os::unix::fs::symlink("present", pod.path(layout::FILES).join("dataValue/link")).unwrap();
     backup(&pod, "set-1", "3").done();
     drop(serving);
     pod
@@ -289,7 +291,9 @@ fn one_that_is_killed_is_simply_repeated() {
     let running = pod.start(&VERIFY);
     std::thread::sleep(Duration::from_millis(700));
     running.signal(Signal::SIGTERM);
-    running.wait();
+    let ended = running.wait();
+    let said = ended.report.as_ref().map(|report| (report.reason, report.message.clone()));
+    assert!(said.as_ref().is_none_or(|(reason, _)| *reason != Some(Refusal::RepositoryDamaged)), "{said:?}");
     assert_eq!(verified(verify(&pod).done()).set, "set-1");
     assert!(scratch_is_empty(&pod));
     let locks = fs::read_dir(pod.path(layout::REPOSITORY).join("locks")).unwrap().count();

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::agent::args::DatabaseAddress;
-use crate::agent::postgres::identity;
 use crate::agent::postgres::programs::Programs;
+use crate::agent::postgres::{identifier, identity};
 use crate::agent::secret;
 use crate::agent::sets::manifest::DUMP;
+use crate::agent::sets::moment::LOCK_WAIT;
 use crate::dhis2::derived::Family;
 use crate::layout;
 
@@ -18,9 +19,22 @@ use crate::layout;
 /// (dhis2-core at 2.42.4.1, observed).
 const SPATIAL: &str = "public.spatial_ref_sys";
 
-/// Patterns of tables whose data stays out of the dump.
-pub fn excluded_data(derived: &[Family]) -> Vec<String> {
-    std::iter::once(SPATIAL).chain(derived.iter().flat_map(|family| family.patterns).copied()).map(str::to_owned).collect()
+/// What stays out of the dump.
+pub struct LeftOut {
+    /// Patterns of tables of which it has no data.
+    pub data: Vec<String>,
+    /// Patterns of tables and views that it does not have at all.
+    pub tables: Vec<String>,
+}
+
+impl LeftOut {
+    /// The derived tables, and what can't be made without them: schemas and names of `views`. DHIS2 drops its SQL views before it replaces
+    /// those tables, and makes them again afterwards (dhis2-core, `AnalyticsTableGenerator`, `ResourceTableService`).
+    pub fn of(derived: &[Family], views: &[(String, String)]) -> Self {
+        let families = derived.iter().flat_map(|family| family.patterns).map(|pattern| (*pattern).to_owned());
+        let views = views.iter().map(|(schema, view)| format!("{}.{}", identifier(schema), identifier(view)));
+        Self { data: vec![SPATIAL.to_owned()], tables: families.chain(views).collect() }
+    }
 }
 
 /// The password in a file that only this user can read, gone when dropped: neither an argument nor an environment shows it.
@@ -56,7 +70,7 @@ pub fn from_command(
     address: &DatabaseAddress,
     password: &PasswordFile,
     snapshot: &str,
-    excluded: &[String],
+    left_out: &LeftOut,
 ) {
     let pg_dump = programs.command("pg_dump");
     restic.env("PGPASSFILE", &password.0).args(["--stdin-filename", DUMP, "--stdin-from-command", "--"]);
@@ -64,9 +78,10 @@ pub fn from_command(
     restic.arg(format!("--host={}", address.host)).arg(format!("--port={}", address.port));
     restic.arg(format!("--username={}", layout::BACKUP_ROLE)).arg(format!("--dbname={}", layout::DATABASE)).arg("--no-password");
     // Not compressed: restic finds what is new in it, and compresses that. Comments belong to extensions' owners.
-    restic.args(["--format=custom", "--compress=0", "--no-comments", "--lock-wait-timeout=60s"]);
+    restic.args(["--format=custom", "--compress=0", "--no-comments"]).arg(format!("--lock-wait-timeout={LOCK_WAIT}"));
     restic.arg(format!("--snapshot={snapshot}")).arg(format!("--exclude-schema={}", identity::SCHEMA));
-    restic.args(excluded.iter().map(|pattern| format!("--exclude-table-data={pattern}")));
+    restic.args(left_out.data.iter().map(|pattern| format!("--exclude-table-data={pattern}")));
+    restic.args(left_out.tables.iter().map(|pattern| format!("--exclude-table={pattern}")));
 }
 
 #[cfg(test)]
@@ -87,6 +102,12 @@ mod tests {
     #[test]
     fn what_can_be_made_again_is_left_out() {
         let derived = crate::dhis2::derived::tables("2.42.4.1".parse().unwrap());
-        assert_eq!(excluded_data(derived), ["public.spatial_ref_sys", "public.analytics", "public.analytics_*"]);
+        let left_out = LeftOut::of(derived, &[("public".into(), r#"_view_a"b*"#.into())]);
+        assert_eq!(left_out.data, ["public.spatial_ref_sys"]);
+        assert_eq!(
+            left_out.tables,
+            ["public.analytics", "public.analytics_*", r#""public"."_view_a""b*""#],
+            "in quotes no letter is a pattern"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! `backup`: makes a set in the instance's repository, then removes sets by age.
 //!
 //! files → dump → files again → manifest. The manifest is last: a set that was interrupted has none and does not exist. A set
-//! that exists is reported again, not made again.
+//! that exists is reported again, not made again, unless it is not of now any more or lacks files.
 
 mod capacity;
 mod dump;
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::postgres::Error as SqlError;
+use jiff::SignedDuration;
 use nix::fcntl::Flock;
 
 use super::Ended;
@@ -34,6 +35,9 @@ use crate::report::{BackedUp, Data, Refusal};
 
 /// Two backups of one instance never run side by side; a second one waits for the first.
 const LOCK_PATIENCE: Duration = Duration::from_mins(30);
+/// A set that was finished longer ago is of before.
+const OF_NOW: SignedDuration = SignedDuration::from_mins(15);
+
 /// A backup that did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -61,6 +65,9 @@ pub enum Error {
     /// The database is another instance's.
     #[error("the database belongs to instance {0}, not to this one")]
     Foreign(String),
+    /// The files are those of another database.
+    #[error("the database was replaced by a restore after this backup had begun: its files are those of before; nothing was made")]
+    Replaced,
     /// The dump broke off.
     #[error("dump the database")]
     Dump(#[source] restic::Error),
@@ -94,7 +101,13 @@ impl Failure for Error {
             Self::Foreign(_) => Some(Refusal::VolumeForeign),
             // A full or locked repository is told as such; anything else is the dump's own.
             Self::Dump(error) => Some(error.reason().unwrap_or(Refusal::DumpFailed)),
-            Self::Volume(_) | Self::Read(_) | Self::ReadFile(..) | Self::Resource(..) | Self::PasswordFile(_) | Self::Manifest(_) => None,
+            Self::Replaced
+            | Self::Volume(_)
+            | Self::Read(_)
+            | Self::ReadFile(..)
+            | Self::Resource(..)
+            | Self::PasswordFile(_)
+            | Self::Manifest(_) => None,
         }
     }
 }
@@ -107,12 +120,11 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     let repository = Repository::open(&arguments.repository, paths, &owner)?;
     let pending = sets::pending_prune(&repository, paths);
     let snapshots = repository.snapshots()?;
-    let set = set::name(&snapshots, &arguments.set, &arguments.instance);
-    let made = snapshots.iter().find(|snapshot| snapshot.is_manifest() && snapshot.set() == Some(&set));
+    let (set, made) = this_one(&repository, &snapshots, &set::name(&snapshots, &arguments.set, &arguments.instance))?;
     let manifest = match made {
-        Some(snapshot) => {
+        Some(manifest) => {
             log.info("the set exists already");
-            manifest::read(&repository, &snapshot.id)?
+            manifest
         }
         None => match steps::make((&repository, &snapshots), &set, arguments, paths, log, reports) {
             Err(error) if error.reason() == Some(Refusal::RepositoryFull) && !arguments.keep.append_only => {
@@ -135,6 +147,22 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     let key = sets::known_by(&secret::read(&paths.of(layout::BACKUP_PASSWORD))?);
     let report = BackedUp { key, listed: kept.listed, ..report };
     Ok((message(&report, kept.trouble), Some(Data::Backup(Box::new(report)))))
+}
+
+/// The name of the set that is to be made, or was made already. Whoever comes back later, as when the server of the repository was away in
+/// between, is not given a set of before for one of now: an upgrade that fails goes back to it.
+fn this_one(repository: &Repository, snapshots: &[Snapshot], asked: &str) -> Result<(String, Option<Manifest>), Error> {
+    let mut name = asked.to_owned();
+    for number in 2.. {
+        let made = snapshots.iter().find(|snapshot| snapshot.is_manifest() && snapshot.set() == Some(&name));
+        let Some(snapshot) = made else { break };
+        let manifest = manifest::read(repository, &snapshot.id)?;
+        if manifest.files.complete && jiff::Timestamp::now().duration_since(snapshot.time) <= OF_NOW {
+            return Ok((name, Some(manifest)));
+        }
+        name = format!("{asked}-{number}");
+    }
+    Ok((name, None))
 }
 
 fn rules<'a>(keep: &'a Keep, arguments: &'a Backup) -> Rules<'a> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Instant;
 
-use super::{Error, dump, sane};
+use super::dump::{self, LeftOut};
+use super::{Error, sane};
 use crate::agent::args::Backup;
 use crate::agent::failure::told;
 use crate::agent::log::Log;
@@ -46,6 +47,7 @@ struct Dumped {
     facts: Facts,
     identity: Identity,
     contents: manifest::Contents,
+    left_out: LeftOut,
     references: u64,
     without_file: Vec<String>,
 }
@@ -117,20 +119,24 @@ impl Making<'_> {
         if identity.instance != arguments.instance {
             return Err(Error::Foreign(identity.instance));
         }
+        if arguments.system_identifier.as_ref().is_some_and(|expected| *expected != facts.system_identifier) {
+            return Err(Error::Replaced);
+        }
         let programs = Programs::find(facts.major)?;
         let password_file = dump::PasswordFile::write(&password).map_err(Error::PasswordFile)?;
-        let excluded = dump::excluded_data(families);
+        let left_out = LeftOut::of(families, &moment.views_of(families).map_err(Error::Read)?);
+        moment.lock(families).map_err(Error::Read)?;
         let build = |restic: &mut Command| {
             self.label.mark(restic, Part::Dump);
             let hidden = if self.repository.is_remote() { bucket::env_without_credentials() } else { Vec::new() };
-            dump::from_command(restic, &hidden, &programs, &arguments.database, &password_file, &moment.snapshot, &excluded);
+            dump::from_command(restic, &hidden, &programs, &arguments.database, &password_file, &moment.snapshot, &left_out);
         };
         let summary = self.repository.back_up("dump the database", build, None).map_err(Error::Dump)?;
         let contents = moment.contents(families).map_err(Error::Read)?;
         let files = self.paths.of(layout::FILES);
         let mut without_file = Vec::new();
         let references = moment.references(|key| stored(&files, key), |key| without_file.push(key)).map_err(Error::Read)?;
-        Ok(Dumped { summary, time: moment.time, facts, identity, contents, references, without_file })
+        Ok(Dumped { summary, time: moment.time, facts, identity, contents, left_out, references, without_file })
     }
 
     fn manifest(&self, arguments: &Backup, before: &Summary, dumped: Dumped, after: &Summary) -> Result<Manifest, Error> {
@@ -161,7 +167,8 @@ impl Making<'_> {
             dump: Dump {
                 snapshot: dumped.summary.snapshot_id,
                 bytes: dumped.summary.total_bytes_processed,
-                excluded_data: dump::excluded_data(derived::tables(arguments.version)),
+                excluded_data: dumped.left_out.data,
+                excluded_tables: dumped.left_out.tables,
                 excluded_schemas: vec![identity::SCHEMA.to_owned()],
             },
             contents: dumped.contents,

@@ -175,6 +175,9 @@ pub struct Dump {
     pub bytes: u64,
     /// Patterns of tables whose data is not in it.
     pub excluded_data: Vec<String>,
+    /// Patterns of tables and views that are not in it at all.
+    #[serde(default)]
+    pub excluded_tables: Vec<String>,
     /// Schemas that are not in it.
     pub excluded_schemas: Vec<String>,
 }

@@ -256,7 +256,8 @@ fn ended_by_pipe(output: &Output) -> bool {
     output.status.signal() == Some(nix::libc::SIGPIPE) || String::from_utf8_lossy(&output.stderr).contains("broken pipe")
 }
 
-/// What an end of restic means (restic 0.18: 3 = something could not be read, 11 = locked, 12 = wrong key). True = everything was read.
+/// What an end of restic means (restic 0.18: 3 = something could not be read, 11 = locked, 12 = wrong key, 130 = asked to end; none = killed).
+/// True = everything was read.
 fn judge(step: &'static str, code: Option<i32>, stderr: &[u8]) -> Result<bool, Error> {
     let said = said(&String::from_utf8_lossy(stderr));
     let full = said.contains("no space left on device") || said.contains("disk quota exceeded");
@@ -266,7 +267,8 @@ fn judge(step: &'static str, code: Option<i32>, stderr: &[u8]) -> Result<bool, E
         Some(3) => Ok(false),
         Some(11) => Err(Error::Locked(step)),
         Some(12) => Err(Error::Key(step)),
-        code => Err(Error::Failed { step, code: code.unwrap_or(-1), said }),
+        Some(130) | None => Err(Error::Interrupted(step)),
+        Some(code) => Err(Error::Failed { step, code, said }),
     }
 }
 

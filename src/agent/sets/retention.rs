@@ -106,6 +106,9 @@ pub fn apply(repository: &Repository, rules: Rules<'_>, pending: &Path, log: Log
             let trouble = "old sets are left for the next backup, since somebody else uses the repository".to_owned();
             (Retention::Postponed, Some(trouble))
         }
+        Err(Error::Restic(restic::Error::Interrupted(_))) => {
+            (Retention::Postponed, Some("old sets are left for the next backup, since this one was ended".to_owned()))
+        }
         // It will be past at the next backup.
         Err(Error::Future { time, .. }) if time.duration_since(Timestamp::now()) <= SKEW => {
             (Retention::Postponed, Some("old sets are left for the next backup, since the clocks of two nodes differ".to_owned()))

@@ -14,7 +14,9 @@ use crate::{api::restore::Phase, layout, operator::instance::Instance};
 
 /// The scheduled backups, once the instance is secured.
 pub fn schedule(instance: &Instance) -> Option<Wanted> {
-    let cron = Cron { schedule: &instance.backup.schedule, suspend: instance.backup.suspend, late: 12, kept: 3 };
+    // One that begins before an upgrade would lock the tables that the new version changes, for as long as it lasts: one is made then anyway.
+    let suspend = instance.backup.suspend || instance.stage.migrating;
+    let cron = Cron { schedule: &instance.backup.schedule, suspend, late: 12, kept: 3 };
     job::scheduled(instance, Part::Backup, &cron, job::spec(instance, Part::Backup, pod(instance), Retry::NewPod))
 }
 
@@ -56,6 +58,8 @@ fn command(instance: &Instance) -> Vec<String> {
     // What runs says which tables can be made again.
     let version = instance.running.filter(|_| instance.stage.held).unwrap_or(instance.version).to_string();
     let mut command = agent(&["backup", "--host", &host, "--instance", &instance.uid, "--name", &name, "--version", &version]);
+    // A pod that began before a restore has the files of before, and would meet the database of after.
+    command.extend(instance.claims.system_identifier.iter().flat_map(|known| ["--system-identifier".to_owned(), known.clone()]));
     command.extend(repository::arguments(instance));
     // Of a volume the claim says whose it is; a bucket takes from everybody who has its key.
     command.extend((instance.adopt && !repository::is_on_a_node(instance)).then(|| "--adopt".to_owned()));
@@ -133,6 +137,13 @@ mod tests {
         let spec = schedule(&instance).unwrap().object["spec"].clone();
         assert_eq!((&spec["schedule"], &spec["timeZone"]), (&json!("17 2 * * *"), &json!("Africa/Kigali")));
         assert_eq!((&spec["suspend"], &spec["concurrencyPolicy"]), (&json!(true), &json!("Forbid")));
+    }
+
+    #[test]
+    fn no_scheduled_backup_begins_beside_an_upgrade() {
+        let mut instance = fixture::plain();
+        instance.stage.migrating = true;
+        assert_eq!(schedule(&instance).unwrap().object["spec"]["suspend"], true);
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub const SECURED: Stage = Stage {
     upgrading: false,
     held: false,
     downgrade: false,
+    migrating: false,
 };
 
 /// The stage at which nothing is there.
@@ -64,6 +65,7 @@ const EMPTY: Stage = Stage {
     upgrading: false,
     held: false,
     downgrade: false,
+    migrating: false,
 };
 
 /// All stages in their order; together they show every object.
@@ -78,7 +80,7 @@ pub const STAGES: [Stage; 5] = [
 /// The claims of a new instance.
 fn claims_of(name: &str) -> Claims {
     let [database, files, backups] = ["database", "files", "backups"].map(|part| format!("{name}-{part}"));
-    Claims { database, files, backups, lost: Vec::new(), kept: Vec::new() }
+    Claims { database, system_identifier: Some("7".into()), files, backups, lost: Vec::new(), kept: Vec::new() }
 }
 
 /// What examples/minimal.yaml becomes.
@@ -132,6 +134,7 @@ pub fn plain() -> Instance {
             cpu: preset.database_cpu.into(),
             cpu_limit: None,
             storage: Storage { size: preset.database_volume.into(), class: None },
+            capacity: None,
             parameters: BTreeMap::new(),
         },
         claims: claims_of("play"),

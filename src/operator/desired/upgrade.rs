@@ -47,9 +47,10 @@ pub fn rehearsal_name(generation: i64) -> String {
 fn checked(instance: &Instance) -> PodSpec {
     let (version, host) = (instance.version.to_string(), instance.child("database"));
     let mut command = agent(&["check", "--only", "--version", &version, "--host", &host, "--instance", &instance.uid]);
-    command.extend(
-        quantity::bytes(&instance.database.storage.size).into_iter().flat_map(|size| ["--volume-bytes".to_owned(), size.to_string()]),
-    );
+    // What was asked for is not there before the volume has grown.
+    let sizes = [Some(&instance.database.storage.size), instance.database.capacity.as_ref()].into_iter().flatten();
+    let size = sizes.filter_map(|size| quantity::bytes(size)).min();
+    command.extend(size.into_iter().flat_map(|size| ["--volume-bytes".to_owned(), size.to_string()]));
     let container = pod::container("check", &instance.images.dhis2, instance.images.dhis2_pull_policy, command);
     let mut attached = vec![volume::agent().read_only(), volume::database_secret(instance, &["username", "password"]), volume::tmp(16)];
     attached.extend(volume::encryption_secret(instance));
@@ -89,5 +90,16 @@ mod tests {
         assert!(fixture::find(&all, Kind::StatefulSet, "play").is_none(), "what runs is left as it is");
         assert!(fixture::find(&all, Kind::Job, "play-before-upgrade-7").is_none(), "one after the other");
         assert!(check(&fixture::upgrading(&fixture::plain(), Phase::BackingUp)).is_none());
+    }
+
+    #[test]
+    fn room_that_a_volume_does_not_have_yet_is_none() {
+        let mut instance = fixture::upgrading(&fixture::plain(), Phase::Checking);
+        let said = |instance: &Instance| serde_json::json!(checked(instance))["containers"][0]["command"].to_string();
+        for (capacity, bytes) in [("10Gi", 10_u64 << 30), ("20Gi", 20 << 30), ("1Ti", 20 << 30)] {
+            instance.database.capacity = Some(capacity.to_owned());
+            let said = said(&instance);
+            assert!(said.contains(&format!(r#""--volume-bytes","{bytes}""#)), "{capacity}: {said}");
+        }
     }
 }

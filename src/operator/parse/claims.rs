@@ -33,6 +33,7 @@ pub fn claims(resource: &Dhis2Instance, observed: &Observed) -> Claims {
     let lost = recorded_ones.chain(of_operation).filter(|claim| observed.slot(CLAIM, claim).is_none()).collect();
     Claims {
         database: named(&recorded.database, "database"),
+        system_identifier: status.database.as_ref().and_then(|database| database.system_identifier.clone()),
         files: named(&recorded.files, "files"),
         backups: named(&recorded.backups, "backups"),
         lost,

@@ -94,6 +94,10 @@ pub fn database(resource: &Dhis2Instance, observed: &Observed, claims: &Claims) 
         cpu: cpu(request),
         cpu_limit: limit.map(cpu),
         storage: storage(&bundled.storage, preset.database_volume, observed, &claims.database)?,
+        capacity: observed
+            .slot(Kind::PersistentVolumeClaim, &claims.database)
+            .and_then(Slot::claim)
+            .and_then(|claim| claim.capacity.clone()),
         parameters: bundled.parameters.clone(),
     })
 }

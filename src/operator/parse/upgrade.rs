@@ -88,6 +88,12 @@ fn permits(operation: &OperationStatus) -> bool {
     }
 }
 
+/// Is an upgrade under way that has not failed?
+pub fn is_under_way(resource: &Dhis2Instance) -> bool {
+    let upgrade = operation(resource).filter(|operation| operation.operation() == Some(Operation::Upgrade));
+    upgrade.is_some_and(|operation| operation.phase != Phase::Failed.as_str() && operation.reason.is_none())
+}
+
 /// What comes before an upgrade, while the old version serves.
 pub fn preparing(resource: &Dhis2Instance) -> Option<Preparing> {
     let operation = operation(resource).filter(|operation| operation.operation() == Some(Operation::Upgrade))?;

@@ -32,8 +32,19 @@ pub struct Mirrors {
     pub make: Vec<Mirror>,
     /// News of those that are there.
     pub tell: Vec<Answer>,
-    /// Names and uids of those whose set is gone.
-    pub gone: Vec<(String, String)>,
+    /// Those whose set is gone.
+    pub gone: Vec<Gone>,
+}
+
+/// An object that is to be deleted as it was seen: another word of it may say that its set goes with it.
+#[derive(Debug, PartialEq)]
+pub struct Gone {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The version that it was seen at.
+    pub version: u64,
 }
 
 /// An object to be made.
@@ -148,7 +159,10 @@ impl<'a> View<'a> {
         let uid = slot.uid.to_string();
         let all = u64::try_from(self.made.listed.len()).is_ok_and(|number| number >= self.made.sets_kept);
         if errand.mirror && slot.owner.as_deref() == Some(self.observed.instance.as_str()) {
-            todo.gone.push((name.to_owned(), uid));
+            // Of a list that is not all its set may be there, and would go with it.
+            if all || !errand.deletes {
+                todo.gone.push(Gone { name: name.to_owned(), uid, version: slot.version });
+            }
             return;
         }
         let phase = errand.phase();

@@ -23,6 +23,7 @@ use crate::{
         parse::restoring::{names, set_source},
         restores::{Asked, asked},
         slot::Facts,
+        trouble::Trouble,
     },
     report::Data,
 };
@@ -121,7 +122,8 @@ pub fn tell(conditions: &mut [Told], status: &Dhis2InstanceStatus) {
 
 fn tell_restore(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) {
     let stopped = matches!(phase, Phase::Stopping | Phase::Starting);
-    let message = format!("{} {} is under way: {}.", operation.kind, operation.name, phase.as_str());
+    let waits = operation.message.as_ref().filter(|_| operation.reason.is_some()).map_or_else(String::new, |message| format!(" {message}"));
+    let message = format!("{} {} is under way: {}.{waits}", operation.kind, operation.name, phase.as_str());
     for told in conditions {
         let restarts = told.kind == "Ready" && !told.holds && stopped && !told.reason.needs_a_person();
         let fought = told.reason == Reason::FieldContested;
@@ -238,6 +240,24 @@ pub fn came_to_nothing(operation: &OperationStatus, job: &str, view: &View<'_>) 
     }
 }
 
+/// How long a step may be kept from beginning, by an image that is not there or a node that has no room, until that is told.
+const HINDERED: SignedDuration = SignedDuration::from_secs(20);
+
+/// What keeps a step from beginning; such a Job waits without end.
+pub fn hindrance<'a>(operation: &OperationStatus, job: &str, view: &View<'a>) -> Option<&'a Trouble> {
+    let hindered = [Reason::ImageUnavailable, Reason::Unschedulable, Reason::SecretMissing, Reason::ContainerRefused];
+    let trouble = view.observed.pod_of_step(job).and_then(|pod| pod.trouble.as_ref());
+    let long = operation.since.as_ref().is_some_and(|since| view.now.duration_since(since.0) >= HINDERED);
+    trouble.filter(|trouble| long && hindered.contains(&trouble.reason))
+}
+
+/// A step that can't begin is waited for: a node comes back, a person makes room. Who waits is told what for.
+fn tell_hindrance(operation: &mut OperationStatus, job: &str, view: &View<'_>) {
+    let hindrance = hindrance(operation, job, view);
+    operation.reason = hindrance.map(|trouble| trouble.reason.as_str().to_owned());
+    operation.message = hindrance.map(|trouble| format!("Job {job} can't begin, and is waited for: {}", trouble.message));
+}
+
 /// Why a step came to nothing.
 pub fn why(job: &str, observed: &Observed) -> (Reason, String) {
     let trouble = observed.pod_of_step(job).and_then(|pod| pod.trouble.clone());
@@ -254,6 +274,7 @@ pub fn why(job: &str, observed: &Observed) -> (Reason, String) {
 /// The claims are made and filled.
 pub fn build(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
     operation.claims = Some(volumes::being_built(operation, &view.name, view.observed));
+    (operation.reason, operation.message) = (None, None);
     if let Some(lost) = volumes::lost(operation, view.observed) {
         return Some(lost_before_the_switch(operation, &lost));
     }
@@ -273,10 +294,12 @@ pub fn build(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> 
         let (reason, message) = why(&job, view.observed);
         return Some(failed(operation, reason, message));
     }
+    tell_hindrance(operation, &job, view);
     None
 }
 
 fn back_up(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
+    (operation.reason, operation.message) = (None, None);
     if let Some(lost) = volumes::lost(operation, view.observed) {
         return Some(lost_before_the_switch(operation, &lost));
     }
@@ -290,6 +313,7 @@ fn back_up(operation: &mut OperationStatus, view: &View<'_>) -> Option<Phase> {
         operation.safety_backup = Some(format!("none, but the volumes are kept: {message}"));
         return Some(Phase::Stopping);
     }
+    tell_hindrance(operation, &job, view);
     None
 }
 

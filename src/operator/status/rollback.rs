@@ -69,6 +69,7 @@ pub fn go_on(
         Phase::Failed if cleared && upgrade::is_due_again(&operation, view) => {
             operation.number = volumes::next_number(&view.name, view.observed);
             operation.claims = None;
+            (operation.reason, operation.message) = (None, None);
             Some(Phase::Building)
         }
         Phase::Building if is_needless(&operation, resource, status, view) => Some(Phase::Canceled),
@@ -120,8 +121,12 @@ pub fn tell(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) 
     let failed = format!(
         "The upgrade to {name} failed, and set {set} of before can't be restored to new volumes, which is tried again every ten minutes: {message}. The volumes that DHIS2 has are untouched."
     );
+    let hindered = operation.reason.as_ref().filter(|_| phase == Phase::Building).and_then(|reason| reason.parse::<Reason>().ok());
     for told in conditions {
         match (told.kind, phase) {
+            ("Stalled", Phase::Building) if let Some(reason) = hindered => {
+                *told = Told::new("Stalled", true, reason, format!("{doing} {message}."));
+            }
             ("Stalled", Phase::Failed) => *told = Told::new("Stalled", true, Reason::RollbackFailed, failed.clone()),
             ("Stalled", _) => *told = Told::new("Stalled", false, Reason::RollingBack, doing.clone()),
             ("Reconciling", Phase::Failed) => {

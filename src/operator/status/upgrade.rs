@@ -8,7 +8,7 @@ use k8s_openapi::{
 use super::{
     Outcome,
     conditions::Told,
-    operation::{View, came_to_nothing, enter, why},
+    operation::{View, came_to_nothing, enter, hindrance, why},
     rollback,
 };
 use crate::{
@@ -33,8 +33,6 @@ use crate::{
 
 /// What failed before DHIS2 is stopped is tried again after this time.
 pub const AGAIN: SignedDuration = SignedDuration::from_mins(10);
-/// How long a step may be kept from beginning, by an image that is not there or a node that has no room, until that is told.
-const HINDERED: SignedDuration = SignedDuration::from_secs(20);
 /// How long the new version has to be overdue until that counts: after a power cut what is known of pods is of before it, until their nodes are back.
 const OVERDUE: SignedDuration = SignedDuration::from_mins(5);
 /// A start that failed is tried once more: what it failed for may have been a moment's.
@@ -80,7 +78,7 @@ pub fn step(
         Some(Phase::Checking) => check(&mut operation, resource, view),
         Some(Phase::Rehearsing) => rehearse(&mut operation, view),
         Some(Phase::BackingUp) => back_up(&mut operation, view),
-        Some(Phase::Failed) if is_tried_again(&operation, resource, view) => {
+        Some(Phase::Failed) if is_tried_again(&operation, resource, status, view) => {
             operation.number = resource.metadata.generation.unwrap_or(operation.number);
             enter(&mut operation, Phase::Checking, view.now);
         }
@@ -89,10 +87,13 @@ pub fn step(
     Some(operation)
 }
 
-/// Somebody has done something, and says so by a change of the spec; or time has passed. What failed for the data fails again then.
-fn is_tried_again(operation: &OperationStatus, resource: &Dhis2Instance, view: &View<'_>) -> bool {
+/// Somebody has done something, and says so by a change of the spec; or time has passed. What failed for the data fails again then, and
+/// files that can't be read can't until a backup says otherwise.
+fn is_tried_again(operation: &OperationStatus, resource: &Dhis2Instance, status: &Dhis2InstanceStatus, view: &View<'_>) -> bool {
     let changed = resource.metadata.generation != Some(operation.number);
-    let by_itself = operation.reason.as_deref() != Some(Reason::RehearsalFailed.as_str());
+    let failed = |reason: Reason| operation.reason.as_deref() == Some(reason.as_str());
+    let backed_up = status.backup.as_ref().is_some_and(|backup| backup.failure.is_none());
+    let by_itself = !failed(Reason::RehearsalFailed) && (!failed(Reason::BackupFailed) || backed_up);
     changed || by_itself && is_due_again(operation, view)
 }
 
@@ -134,22 +135,28 @@ fn refused_rehearsal<'a>(job: &str, view: &View<'a>) -> Option<&'a Report> {
     pod.reports.iter().find(|report| report.verb == Verb::Rehearse && matches!(report.outcome, Ending::Refused | Ending::Failed))
 }
 
-/// Such a Job waits without end.
 fn is_hindered(operation: &OperationStatus, job: &str, view: &View<'_>) -> bool {
-    let hindered = [Reason::ImageUnavailable, Reason::Unschedulable, Reason::SecretMissing, Reason::ContainerRefused];
-    let trouble = view.observed.pod_of_step(job).and_then(|pod| pod.trouble.as_ref());
-    let long = operation.since.as_ref().is_some_and(|since| view.now.duration_since(since.0) >= HINDERED);
-    long && trouble.is_some_and(|trouble| hindered.contains(&trouble.reason))
+    hindrance(operation, job, view).is_some()
 }
 
 fn back_up(operation: &mut OperationStatus, view: &View<'_>) {
     let job = format!("{}-{}", view.name, before_upgrade_name(operation.number));
-    if let Some(Data::Backup(set)) = view.observed.result_of_step(&job).and_then(|report| report.data.as_ref()) {
-        operation.safety_backup = Some(set.set.clone());
-        (operation.reason, operation.message) = (None, None);
-        enter(operation, Phase::Starting, view.now);
-    } else if came_to_nothing(operation, &job, view) {
-        fail(operation, &job, view);
+    match view.observed.result_of_step(&job).and_then(|report| report.data.as_ref()) {
+        Some(Data::Backup(set)) if set.files_incomplete => {
+            operation.reason = Some(Reason::BackupFailed.as_str().to_owned());
+            operation.message = Some(format!(
+                "set {} lacks files that could not be read, so that no restore would take it and there were no way back. Repair or remove those files (the log of its pod names them), then make a Dhis2Backup",
+                set.set
+            ));
+            enter(operation, Phase::Failed, view.now);
+        }
+        Some(Data::Backup(set)) => {
+            operation.safety_backup = Some(set.set.clone());
+            (operation.reason, operation.message) = (None, None);
+            enter(operation, Phase::Starting, view.now);
+        }
+        _ if came_to_nothing(operation, &job, view) || is_hindered(operation, &job, view) => fail(operation, &job, view),
+        _ => {}
     }
 }
 
@@ -230,6 +237,8 @@ pub fn tell(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) 
     let OperationStatus { name, message, .. } = operation;
     let why = message.as_deref().unwrap_or_default().trim_end_matches('.');
     let rehearsed = operation.reason.as_deref() == Some(Reason::RehearsalFailed.as_str());
+    let lacks_files = operation.reason.as_deref() == Some(Reason::BackupFailed.as_str());
+    let again = if lacks_files { "when another backup has all files" } else { "every ten minutes" };
     let (reason, blocked) = if rehearsed {
         let message = format!(
             "{why}. The old version goes on. Remove the cause, then set spec.version to the old version, and to {name} again; spec.upgrade.rehearse: false goes without."
@@ -237,7 +246,7 @@ pub fn tell(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) 
         (Reason::RehearsalFailed, message)
     } else {
         let message = format!(
-            "What comes before the upgrade to {name} failed, and is tried again every ten minutes and when the resource changes; the old version goes on meanwhile: {why}. To go without a look at it and without a backup, set spec.upgrade.backup: false."
+            "What comes before the upgrade to {name} failed, and is tried again {again} and when the resource changes; the old version goes on meanwhile: {why}. To go without a look at it and without a backup, set spec.upgrade.backup: false."
         );
         (Reason::UpgradeBlocked, message)
     };

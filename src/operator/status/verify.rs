@@ -41,13 +41,26 @@ pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Ob
         }
         failures.extend(backup::failure(name, pod).filter(is_of_a_set).map(named));
     }
-    let proven = when(status);
-    status.verify_failure = backup::newest(failures, proven);
+    let failure = backup::newest(failures, None);
+    status.verify_failure = failure.filter(|failure| !is_made_good(failure, status));
     if let Ok(schedules) = parse::backup(resource) {
         // None is due before there is a set.
         let suspend = schedules.verify_suspend || status.last.is_none();
         backup::keep(&mut status.verify_schedule, &schedules.verify_schedule, &schedules, suspend, now);
     }
+}
+
+/// Is it made good by the set that is proven? An older set than the one that a test could have failed at makes nothing good: that the last
+/// months are whole says nothing of the last weeks.
+fn is_made_good(failure: &BackupFailure, status: &BackupStatus) -> bool {
+    let Some(proof) = &status.last_verified else { return false };
+    let [proven, failed] = [&proof.time, &failure.time].map(|time| time.as_ref().map(|time| time.0));
+    let newest_then = status.history.iter().filter_map(backup::when).filter(|made| Some(*made) <= failed).max();
+    let is_as_new = match status.history.iter().find(|known| known.set == proof.set) {
+        Some(known) => backup::when(known) >= newest_then,
+        None => newest_then.is_none() || proof.set_time.as_ref().map(|time| time.0) >= failed,
+    };
+    proven > failed && is_as_new
 }
 
 /// A test that was asked for a set that is not there says nothing of those that are.

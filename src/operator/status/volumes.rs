@@ -1,11 +1,12 @@
 //! The volumes of a restore: those that it builds, the switch to them, and those that it leaves behind.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt;
 
 use super::backup;
 use crate::{
     api::{
-        Dhis2InstanceStatus,
+        Dhis2Instance, Dhis2InstanceStatus,
         restore::Phase,
         status::{BackupStatus, Claims, KeptStatus, Made, OperationStatus},
     },
@@ -133,10 +134,12 @@ fn proven(backup: &BackupStatus) -> Option<Timestamp> {
 }
 
 /// Claims that are to be deleted: those of a restore that came to nothing, and those that a restore replaced, once a set that was made
-/// after it is proven. Each says itself what it is, beside what is recorded.
-pub fn superseded(status: &Dhis2InstanceStatus, instance: &str, observed: &Observed) -> Vec<Superseded> {
+/// after it is proven. Each says itself what it is, beside what is recorded. While the newest set has much less than those before it, what
+/// is missing may be nowhere else.
+pub fn superseded(status: &Dhis2InstanceStatus, resource: &Dhis2Instance, observed: &Observed) -> Vec<Superseded> {
+    let instance = &resource.name_any();
     let failed = status.operation.iter().flat_map(|operation| of_nothing(operation, instance, observed));
-    let proven = status.backup.as_ref().and_then(proven);
+    let proven = status.backup.as_ref().filter(|_| backup::sane(resource, status).holds).and_then(proven);
     let replaced = status.kept.iter().filter(|kept| status.operation.is_none() && proven > kept.since.as_ref().map(|since| since.0));
     let replaced = replaced.flat_map(|kept| [&kept.database, &kept.files]).flatten().filter_map(|made| {
         let slot = observed.slot(CLAIM, &made.name).filter(|slot| *slot.uid == *made.uid)?;

@@ -31,6 +31,11 @@ pub enum Error {
     /// There is no key.
     #[error("the Secret of {0} does not exist, or holds nothing under the key password: make it, with the key of the repository")]
     NoKey(&'static str),
+    /// restic was ended by somebody.
+    #[error(
+        "{0}: restic was ended before it was done, by a request to end the pod or for want of memory; that says nothing of the repository"
+    )]
+    Interrupted(&'static str),
     /// Somebody else holds it.
     #[error("{0}: somebody else has locked the repository")]
     Locked(&'static str),
@@ -88,6 +93,18 @@ pub enum Error {
         /// Whose it is.
         whose: String,
     },
+    /// Another instance has written after this one, which takes its place.
+    #[error(
+        "{url} was written to by {whose}, whose place this instance has taken: two clusters think that they are the one, as when one that was thought lost is back. Nothing was written. Which of them do people use? Delete or suspend the other one, and give the one that stays another {field}.prefix"
+    )]
+    Shared {
+        /// Where it is.
+        url: String,
+        /// The field that names the bucket.
+        field: &'static str,
+        /// Whose place it is.
+        whose: String,
+    },
     /// The bucket has a repository that this instance has no key of.
     #[error(
         "{url} holds a repository that the key of this instance does not open: it is another instance's, of this or another cluster, or the Secret with the key was replaced; nothing was written to it: set another {field}.prefix, or put the original Secret back"
@@ -140,7 +157,7 @@ impl Failure for Error {
             Self::Prepare(_, error) if error.kind() == io::ErrorKind::StorageFull => Some(Refusal::RepositoryFull),
             Self::Unreachable { .. } => Some(Refusal::RepositoryUnreachable),
             Self::Denied { .. } | Self::Skewed { .. } => Some(Refusal::RepositoryAccessDenied),
-            Self::Theirs { .. } | Self::NotOurs { .. } => Some(Refusal::RepositoryForeign),
+            Self::Theirs { .. } | Self::Shared { .. } | Self::NotOurs { .. } => Some(Refusal::RepositoryForeign),
             Self::Headless(_) => Some(Refusal::RepositoryDamaged),
             Self::Bucket(error) => error.reason(),
             Self::NotThere(_)
@@ -149,6 +166,7 @@ impl Failure for Error {
             | Self::Absent(_)
             | Self::Start(..)
             | Self::Prepare(..)
+            | Self::Interrupted(_)
             | Self::Failed { .. }
             | Self::Understand(..) => None,
         }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::words::{RETRYING, Trouble, is_healed, meaning, trouble};
 use super::{Bucket, Error, Place, Repository, Snapshot};
 use crate::agent::program;
@@ -22,13 +24,27 @@ pub struct Owner<'a> {
     pub adopt: bool,
 }
 
+/// Somebody else who has written last.
+#[derive(Debug, PartialEq, Eq)]
+struct Rival {
+    /// Namespace, name and uid.
+    whose: String,
+    /// Did it write after us, who had taken the repository over?
+    is_back: bool,
+}
+
 impl Owner<'_> {
-    /// Who has written last, if that is somebody else. Snapshots that carry no set are people's own.
-    fn rival(&self, snapshots: &[Snapshot]) -> Option<String> {
-        let last = snapshots.iter().filter(|snapshot| snapshot.set().is_some()).max_by_key(|snapshot| snapshot.time)?;
+    /// Who has written last, if that is somebody else. Snapshots that carry no set are people's own. One of a clock that was wrong says
+    /// nothing of the order; no server of a bucket takes such a one.
+    fn rival(&self, snapshots: &[Snapshot], now: Timestamp) -> Option<Rival> {
+        let sets = || snapshots.iter().filter(|snapshot| snapshot.set().is_some());
+        let last = sets().filter(|snapshot| !snapshot.is_to_come(now)).max_by_key(|snapshot| snapshot.time)?;
         let uid = last.instance().unwrap_or_default();
-        let ours = uid == self.instance || self.adopt && last.hostname == self.name;
-        (!ours).then(|| format!("{}, uid {uid}", last.hostname))
+        let replaces = self.adopt && last.hostname == self.name;
+        // Whose place was taken writes no more. Where it does, two clusters think that they are the one.
+        let is_back = replaces && sets().any(|set| set.instance() == Some(self.instance));
+        let ours = uid == self.instance || replaces && !is_back;
+        (!ours).then(|| Rival { whose: format!("{}, uid {uid}", last.hostname), is_back })
     }
 }
 
@@ -39,8 +55,12 @@ pub fn open(repository: &Repository, bucket: &Bucket, owner: &Owner<'_>, like: O
         Err(Error::NotThere(_)) => make(repository, bucket, like),
         found => {
             found?;
-            let rival = owner.rival(&repository.snapshots()?);
-            rival.map_or(Ok(()), |whose| Err(Error::Theirs { url: bucket.url.clone(), field: bucket.field, whose }))
+            let (url, field) = (bucket.url.clone(), bucket.field);
+            match owner.rival(&repository.snapshots()?, Timestamp::now()) {
+                None => Ok(()),
+                Some(Rival { whose, is_back: true }) => Err(Error::Shared { url, field, whose }),
+                Some(Rival { whose, is_back: false }) => Err(Error::Theirs { url, field, whose }),
+            }
         }
     }
 }
@@ -123,20 +143,26 @@ pub fn judge(step: &'static str, error: Error, stderr: &[u8], bucket: &Bucket, o
     match error {
         Error::Key(_) if ours => Error::NotOurs { url: bucket.url.clone(), field: bucket.field },
         Error::Full(step, said) => Error::NoRoom(step, said),
-        Error::Failed { code, said, .. } => match trouble(stderr).filter(|_| code != NO_REPOSITORY) {
-            None => Error::Failed { step, code, said: bucket.without_secrets(&said) },
-            Some((meaning, said)) => {
-                let said = bucket.without_secrets(&said);
-                match meaning {
-                    Trouble::Unreachable => Error::Unreachable { step, field: bucket.field, said },
-                    Trouble::Denied => Error::Denied { step, field: bucket.field, said },
-                    Trouble::Skewed => Error::Skewed { step, field: bucket.field, said },
-                    Trouble::Full => Error::BucketFull(step, said),
-                }
-            }
-        },
+        Error::Failed { code: NO_REPOSITORY, said, .. } => Error::Failed { step, code: NO_REPOSITORY, said: bucket.without_secrets(&said) },
+        Error::Failed { code, said, .. } => {
+            in_words(step, stderr, bucket).unwrap_or_else(|| Error::Failed { step, code, said: bucket.without_secrets(&said) })
+        }
+        // It is ended as well once its server has not answered for too long.
+        Error::Interrupted(step) => in_words(step, stderr, bucket).unwrap_or(Error::Interrupted(step)),
         error => error,
     }
+}
+
+/// What restic heard last from the server, if that is why it failed.
+fn in_words(step: &'static str, stderr: &[u8], bucket: &Bucket) -> Option<Error> {
+    let (meaning, said) = trouble(stderr)?;
+    let said = bucket.without_secrets(&said);
+    Some(match meaning {
+        Trouble::Unreachable => Error::Unreachable { step, field: bucket.field, said },
+        Trouble::Denied => Error::Denied { step, field: bucket.field, said },
+        Trouble::Skewed => Error::Skewed { step, field: bucket.field, said },
+        Trouble::Full => Error::BucketFull(step, said),
+    })
 }
 
 #[cfg(test)]
@@ -151,20 +177,27 @@ mod tests {
 
     #[test]
     fn who_wrote_last_has_the_repository() {
-        let owner = |adopt| Owner { instance: "uid-1", name: "demo/play", adopt };
+        let now = Timestamp::from_second(10).unwrap();
+        let rival = |adopt, there: &[Snapshot]| {
+            let owner = Owner { instance: "uid-1", name: "demo/play", adopt };
+            owner.rival(there, now).map(|rival| (rival.whose, rival.is_back))
+        };
         let (ours, former, other) =
             (snapshot("demo/play", "uid-1", 2), snapshot("demo/play", "uid-0", 1), snapshot("demo/other", "uid-2", 3));
-        assert_eq!(owner(false).rival(&[]), None);
-        assert_eq!(owner(false).rival(&[former.clone(), ours.clone()]), None, "it was taken over once");
-        assert_eq!(owner(false).rival(std::slice::from_ref(&former)).as_deref(), Some("demo/play, uid uid-0"));
-        assert_eq!(owner(true).rival(&[former]), None);
-        assert_eq!(
-            owner(true).rival(&[ours.clone(), other.clone()]).as_deref(),
-            Some("demo/other, uid uid-2"),
-            "another name is no former self"
-        );
+        assert_eq!(rival(false, &[]), None);
+        assert_eq!(rival(false, &[former.clone(), ours.clone()]), None, "it was taken over once");
+        assert_eq!(rival(false, std::slice::from_ref(&former)), Some(("demo/play, uid uid-0".to_owned(), false)));
+        assert_eq!(rival(true, std::slice::from_ref(&former)), None);
+        let another = rival(true, &[ours.clone(), other.clone()]);
+        assert_eq!(another, Some(("demo/other, uid uid-2".to_owned(), false)), "another name is no former self");
         let own = Snapshot { tags: Vec::new(), ..other };
-        assert_eq!(owner(false).rival(&[ours, own]), None, "a person's snapshot is nobody's set");
+        assert_eq!(rival(false, &[ours.clone(), own]), None, "a person's snapshot is nobody's set");
+
+        let back = snapshot("demo/play", "uid-0", 5);
+        let told = rival(true, &[former.clone(), ours.clone(), back]);
+        assert_eq!(told, Some(("demo/play, uid uid-0".to_owned(), true)), "a cluster that was thought lost");
+        let ahead = snapshot("demo/play", "uid-0", 10_000);
+        assert_eq!(rival(true, &[ahead, ours]), None, "what a wrong clock wrote before the adoption");
     }
 
     #[test]

@@ -103,7 +103,10 @@ impl Error {
     /// A failure to read what the repository should hold.
     pub fn damaged(error: restic::Error) -> Self {
         // A wrong key or somebody else's lock is no damage.
-        let elsewhere = matches!(error, restic::Error::Start(..) | restic::Error::NoRoom(..) | restic::Error::NotThere(_));
+        let elsewhere = matches!(
+            error,
+            restic::Error::Start(..) | restic::Error::NoRoom(..) | restic::Error::NotThere(_) | restic::Error::Interrupted(_)
+        );
         if error.reason().is_none() && !elsewhere { Self::Damaged(error) } else { Self::Repository(error) }
     }
 

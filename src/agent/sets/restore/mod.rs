@@ -3,6 +3,7 @@
 mod compare;
 mod error;
 mod place;
+mod progress;
 
 use std::fs;
 use std::io;
@@ -18,11 +19,12 @@ use crate::agent::postgres::private::Server;
 use crate::agent::postgres::programs::Programs;
 use crate::agent::secret;
 use crate::agent::sets::manifest::{self, Manifest};
-use crate::agent::sets::moment::Moment;
+use crate::agent::sets::moment;
 use crate::agent::sets::restic::{Repository, Snapshot};
 use crate::layout;
 pub use error::{Error, error_of};
 pub use place::{Place, Volume};
+use progress::Progress;
 
 /// What PostgreSQL writes beside the data: its own catalogues, and the log of a restore (`max_wal_size` of the private server).
 const OVERHEAD: u64 = 320 << 20;
@@ -131,6 +133,8 @@ impl Restore<'_> {
         create::extensions(&mut server.connect(layout::DATABASE)?, extensions)?;
         let dump = &self.manifest.dump;
         self.log.info(&format!("restoring the database: a dump of {} bytes", dump.bytes));
+        let about = self.manifest.postgresql.dumped_bytes.unwrap_or(self.manifest.postgresql.bytes);
+        let _progress = Progress::of(&self.database.volume, about, self.log);
         let path = format!("/{}", manifest::DUMP);
         let snapshot = self.snapshot(&dump.snapshot, "database")?;
         let arguments = |restic: &mut std::process::Command| _ = restic.args(["dump", &snapshot.id, &path]);
@@ -144,10 +148,7 @@ impl Restore<'_> {
 
     /// As the owner: a dump may bring functions and operators, and none of them is to be called by a superuser.
     fn compare(&self, server: &Server, owner: &str) -> Result<(), Error> {
-        let mut moment = Moment::begin(server.connect_as(owner, layout::DATABASE)?).map_err(Error::Read)?;
-        // Also what is not in the dump: it has to be there, and empty.
-        let found = moment.contents(&[]).map_err(Error::Read)?;
-        let schema = moment.schema().map_err(Error::Read)?;
+        let (found, schema) = moment::of_restored(&mut server.connect_as(owner, layout::DATABASE)?).map_err(Error::Read)?;
         let mut differences = compare::contents(&self.manifest.contents, &found);
         if schema != self.manifest.dhis2.schema {
             differences
@@ -160,6 +161,7 @@ impl Restore<'_> {
     pub fn files(&self) -> Result<(), Error> {
         let files = &self.manifest.files;
         self.log.info(&format!("restoring the files: {} of {} bytes", files.count, files.bytes));
+        let _progress = Progress::of(&self.files.volume, files.bytes, self.log);
         let snapshot = self.snapshot(&files.after, "files")?;
         let [path] = snapshot.paths.as_slice() else {
             return Err(self.incomplete("the snapshot of its files is not one of one directory"));
@@ -215,8 +217,9 @@ fn stored(root: &Path) -> io::Result<(u64, u64)> {
 
 fn measure(entry: &fs::DirEntry) -> io::Result<(u64, u64)> {
     let kind = entry.file_type()?;
+    // Links and the like are in a set, and counted by nobody: restic tells the number of files.
     if !kind.is_dir() {
-        return Ok((1, if kind.is_file() { entry.metadata()?.len() } else { 0 }));
+        return Ok(if kind.is_file() { (1, entry.metadata()?.len()) } else { (0, 0) });
     }
     let (mut count, mut bytes) = (0, 0);
     for below in fs::read_dir(entry.path())? {

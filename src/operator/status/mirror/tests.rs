@@ -143,7 +143,7 @@ fn what_is_gone_goes_if_it_is_ours_and_is_told_where_somebody_made_it() {
     scene.asked("mine", "play-asked-0");
     scene.object("theirs", None, &json!({ "instance": "play", "set": "play-backup-00" }), &json!({ "phase": "Done" }));
     let made = scene.pass().unwrap();
-    assert_eq!(made.gone, [("play-backup-0".to_owned(), "uid-of-play-backup-0".to_owned())]);
+    assert_eq!(made.gone, [Gone { name: "play-backup-0".into(), uid: "uid-of-play-backup-0".into(), version: 1 }]);
     let told: Vec<_> = made.tell.iter().map(|told| (told.name.as_str(), &told.status, told.added)).collect();
     let removed = json!({ "removed": at(5000) });
     assert_eq!(told, [("mine", &removed, true), ("theirs", &removed, true)]);
@@ -169,6 +169,16 @@ fn what_is_gone_goes_if_it_is_ours_and_is_told_where_somebody_made_it() {
     scene.made.listed.clear();
     let made = scene.pass().unwrap();
     assert_eq!((made.gone.len(), made.tell.len()), (0, 0));
+}
+
+#[test]
+fn no_object_goes_that_would_take_a_set_with_it_which_may_be_there() {
+    let mut scene = Scene::new(&[(NEW, None)]);
+    let spec = json!({ "instance": "play", "set": "play-backup-0", "deletionPolicy": "Delete" });
+    scene.object("play-backup-0", Some("uid-1"), &spec, &json!({ "phase": "Done", "set": "play-backup-0" }));
+    assert_eq!(scene.pass().unwrap().gone.len(), 1, "the list is all: the set is gone");
+    scene.made.sets_kept = 1000;
+    assert!(scene.pass().unwrap().gone.is_empty());
 }
 
 #[test]

@@ -103,6 +103,23 @@ fn a_version_that_ends_twice_gives_way_to_the_old_one_with_the_set_of_before() {
 }
 
 #[test]
+fn a_rollback_that_cannot_begin_says_so() {
+    let mut scene = starting(OnFailure::Rollback);
+    dhis2(&mut scene, let_in(2));
+    assert_eq!(scene.pass_then("2026-11-29T12:05:00Z"), Some("Building"));
+    let trouble = Some(Trouble { reason: Reason::Unschedulable, message: "no node has room.".into() });
+    scene.observed.children.insert(Kind::Job, BUILD, owned(BUILD, "uid-1", Facts::Job { finished: None }));
+    scene.observed.children.insert(Kind::Pod, "x", owned("x", BUILD, Facts::Pod(Box::new(Pod { trouble, ..Pod::default() }))));
+    assert_eq!(scene.pass_then("2026-11-29T12:06:00Z"), Some("Building"));
+    let (holds, reason, message) = told(&scene);
+    assert_eq!((holds, reason), (true, Reason::Unschedulable), "nobody is served");
+    assert!(message.contains("no node has room") && message.contains("The upgrade to 2.43.0 failed"), "{message}");
+    scene.observed.children.remove(Kind::Pod, "x");
+    scene.pass_then("2026-11-29T12:07:00Z");
+    assert!(!told(&scene).0);
+}
+
+#[test]
 fn another_version_is_a_new_upgrade_and_so_is_the_same_one_after_the_old_one() {
     let mut scene = starting(OnFailure::Rollback);
     switching(&mut scene);

@@ -130,6 +130,27 @@ fn hotfixes_first_starts_and_those_who_want_none_go_without() {
 }
 
 #[test]
+fn a_set_that_no_restore_would_take_is_no_way_back() {
+    let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
+    pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+    looked_at(&mut observed);
+    pass(&mut resource, &observed, "2026-11-29T12:00:30Z");
+    let set = fixture::set("play-before-upgrade-3", "2026-11-29T12:00:40Z");
+    ended(&mut observed, Some(BackedUp { files_incomplete: true, ..set }));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Failed"));
+    let operation = resource.status.as_ref().unwrap().operation.clone().unwrap();
+    assert_eq!((operation.reason.as_deref(), operation.safety_backup), (Some("BackupFailed"), None));
+    assert!(operation.message.unwrap().contains("there were no way back"));
+    // It would fail again each ten minutes, with a dump each time.
+    let failing = json!({ "failure": { "pod": "x", "reason": "BackupFailed", "message": "it lacks files" } });
+    let backup = |resource: &mut Dhis2Instance, backup| resource.status.as_mut().unwrap().backup = serde_json::from_value(backup).unwrap();
+    backup(&mut resource, failing);
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T13:01:00Z").as_deref(), Some("Failed"));
+    backup(&mut resource, json!({}));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T13:02:00Z").as_deref(), Some("Checking"), "another backup has all files");
+}
+
+#[test]
 fn a_backup_that_fails_holds_the_upgrade_and_is_tried_again() {
     let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
     pass(&mut resource, &observed, "2026-11-29T12:00:00Z");

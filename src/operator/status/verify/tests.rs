@@ -107,6 +107,29 @@ fn none_is_due_before_there_is_a_set() {
 }
 
 #[test]
+fn an_older_set_that_is_whole_makes_no_failure_of_the_newest_good() {
+    let failure = failed("2026-11-07T07:00:00Z", Reason::ContentsDiffer);
+    let history = |sets: &[(&str, &str)]| -> Vec<SetStatus> {
+        let set =
+            |(set, started): &(&str, &str)| SetStatus { set: (*set).into(), started: Some(Time(at(started))), ..SetStatus::default() };
+        sets.iter().map(set).collect()
+    };
+    let then = [("new", "2026-11-07T01:00:00Z"), ("old", "2026-11-06T01:00:00Z")];
+    let later = [[("later", "2026-11-08T01:00:00Z")].as_slice(), &then].concat();
+    let told_of = |sets: &[(&str, &str)], proven_set: &str| {
+        let mut resource = weekly();
+        resource.status.as_mut().unwrap().backup.as_mut().unwrap().history = history(sets);
+        assert_eq!(told(&mut resource, std::slice::from_ref(&failure), "2026-11-07T08:00:00Z"), (false, Reason::ContentsDiffer));
+        told(&mut resource, &[proven(proven_set, "2026-11-08T07:00:00Z")], "2026-11-08T08:00:00Z")
+    };
+    assert_eq!(told_of(&then, "old"), (false, Reason::ContentsDiffer));
+    assert_eq!(told_of(&then, "before-all-of-them"), (false, Reason::ContentsDiffer));
+    assert_eq!(told_of(&then, "new"), DONE);
+    assert_eq!(told_of(&later, "later"), DONE);
+    assert_eq!(told_of(&[], "of-another-instance"), DONE, "nothing is known of which is new");
+}
+
+#[test]
 fn a_proof_holds_until_the_next_one_is_late() {
     let mut resource = weekly();
     assert_eq!(told(&mut resource, &[proven("a", "2026-11-07T07:10:00Z")], "2026-11-07T07:11:00Z"), DONE);
