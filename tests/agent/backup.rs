@@ -166,6 +166,20 @@ fn a_set_that_lacks_files_pushes_out_no_whole_one() {
     assert_eq!((third.files_incomplete, third.retention, third.sets_kept), (false, Retention::Done, 1));
 }
 
+#[test]
+fn a_set_that_could_be_held_against_none_pushes_out_no_other() {
+    let pod = filled();
+    let _serving = pod.serve();
+    backup(&pod, "set-1", "1").done();
+    forge(&pod, &["--tag", "instance=uid-1"], |manifest| *manifest = serde_json::json!("damaged"));
+    let report = backup(&pod, "set-2", "1").done();
+    assert!(report.message.contains("since the set before this one could not be read"), "{}", report.message);
+    let second = backed_up(report);
+    assert_eq!((second.retention, second.sets_kept), (Retention::Postponed, 3));
+    let third = backed_up(backup(&pod, "set-3", "1").done());
+    assert_eq!((third.retention, third.sets_kept), (Retention::Done, 1));
+}
+
 /// Puts this before restic, in the words of a shell.
 fn before_restic(pod: &Pod, script: &str) {
     let real = pod.path("/agent/real-restic");

@@ -292,6 +292,25 @@ fn what_the_instance_cannot_go_on_with_is_refused_and_both_volumes_stay_as_they_
     assert_eq!(restore(&pod, &[]).refused(), Refusal::VolumeForeign);
 }
 
+/// Nobody but root may write there any more.
+fn close(pod: &Pod) {
+    if nix::unistd::geteuid().is_root() {
+        let closed = std::process::Command::new("chown").args(["-R", "0:0"]).arg(pod.path(layout::BACKUPS)).status();
+        assert!(closed.unwrap().success());
+        let closed = std::process::Command::new("chmod").args(["-R", "a+rX,go-w"]).arg(pod.path(layout::BACKUPS)).status();
+        assert!(closed.unwrap().success());
+    }
+}
+
+/// As its file system leaves it after an error.
+#[test]
+fn a_repository_that_takes_nothing_any_more_gives_its_sets_back() {
+    let source = source();
+    let pod = target(&source);
+    close(&pod);
+    assert_eq!(restored(restore(&pod, &["--set", "set-1"]).done()).set, "set-1");
+}
+
 #[test]
 fn another_instances_set_is_read_without_a_trace() {
     let source = source();
@@ -299,12 +318,7 @@ fn another_instances_set_is_read_without_a_trace() {
     let repository = pod.path(layout::REPOSITORY);
     let before = contents(&repository);
     // As a claim that is mounted to be read only.
-    if nix::unistd::geteuid().is_root() {
-        let closed = std::process::Command::new("chown").args(["-R", "0:0"]).arg(pod.path(layout::BACKUPS)).status();
-        assert!(closed.unwrap().success());
-        let closed = std::process::Command::new("chmod").args(["-R", "a+rX,go-w"]).arg(pod.path(layout::BACKUPS)).status();
-        assert!(closed.unwrap().success());
-    }
+    close(&pod);
     let data = restored(restore_for(&pod, "uid-3", &["--read-only", "--set", "set-1"]).done());
     assert_eq!((data.set.as_str(), data.instance.as_str()), ("set-1", "uid-3"));
     are_finished(&pod);

@@ -113,6 +113,15 @@ fn nothing_is_written_to_the_repository_of_another_instance() {
     foreign("uid-2", "demo/play", " --adopt");
     pod.write(layout::BACKUP_PASSWORD, crate::pod::REPOSITORY_PASSWORD);
     backup(&pod, "set-2", &server).done();
+
+    // One that has taken its place begins a set; then the cluster that was thought lost is back, where it had been recovered itself once.
+    let other = run(&pod, &(backup_of(&pod, "set-3", "uid-2", "demo/play") + " --adopt"), &server.arguments());
+    assert_eq!(reason(other).0, Some(Refusal::VolumeForeign), "the database is the first one's");
+    let before = server.objects();
+    let (reason, _, message) = reason(run(&pod, &(backup_of(&pod, "set-4", "uid-1", "demo/play") + " --adopt"), &server.arguments()));
+    assert_eq!(reason, Some(Refusal::RepositoryForeign), "{message}");
+    assert!(message.contains("two clusters think that they are the one"), "{message}");
+    assert!(server.objects() == before, "something was written");
 }
 
 #[test]

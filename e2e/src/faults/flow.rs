@@ -140,6 +140,10 @@ fn lives() -> Vec<Flow> {
     // The default schedules depend on the namespace.
     let kept = json!({ "repository": { "s3": bucket }, "schedule": "17 2 * * *", "verify": { "schedule": "30 7 * * 6" } });
     let keys = vec![Act::Secret("s3", json!({})), Act::Secret("old-backup", json!({ "password": "a-key-of-more-than-24-characters" }))];
+    let from_backup = |adopt: bool| vec![Act::Create(json!({ "bootstrap": { "fromBackup": backup }, "backup": kept, "adopt": adopt }))];
+    let claims = ["play-database", "play-files", "play-backups"].map(|claim| Act::Remove("PersistentVolumeClaim", claim));
+    // The Secrets of an instance that was, and no volume of it.
+    let lost = [keys.clone(), retained(), claims.into()].concat();
     vec![
         flow("create", vec![], vec![Act::Create(json!({}))]),
         flow("create-all", secrets(), vec![Act::Create(everything())]),
@@ -153,7 +157,8 @@ fn lives() -> Vec<Flow> {
         flow("delete", ready(json!({})), vec![Act::Change(delete), Act::Until(Goal::Ready), Act::Delete]).to(Goal::Gone),
         Flow { standby: true, ..flow("take-over", vec![], vec![Act::Create(json!({}))]) },
         flow("from-dump", vec![], vec![Act::Create(json!({ "bootstrap": { "fromDump": dump } }))]),
-        flow("from-backup", keys, vec![Act::Create(json!({ "bootstrap": { "fromBackup": backup }, "backup": kept }))]),
+        flow("from-backup", keys, from_backup(false)),
+        flow("recover", lost, from_backup(true)),
     ]
 }
 

@@ -33,11 +33,14 @@ pub async fn generate(door: &Door, admin: &Account) -> Outcome {
     .map_err(Into::into)
 }
 
-/// How many rows the first of them has.
+/// How many rows the first of them has; none where it is not there, as after a restore.
 ///
 /// # Errors
-/// When it is not there.
+/// When the database does not tell.
 pub fn rows(story: &Story, instance: &str) -> Outcome<u64> {
+    if story.sql(instance, "select to_regclass('analytics_rs_orgunitstructure') is null")? == "t" {
+        return Ok(0);
+    }
     Ok(story.sql(instance, "select count(*) from analytics_rs_orgunitstructure")?.parse()?)
 }
 

@@ -6,10 +6,10 @@ use dhis2_e2e::site::Outcome;
 use dhis2_e2e::site::chance::Chance;
 use strum::IntoEnumIterator;
 
-/// Flows that have most kinds of writes among them.
-const FLOWS: [&str; 4] = ["create", "adopt", "size", "drift"];
+/// Flows that have most kinds of writes among them, and those in which data could be lost.
+const FLOWS: [&str; 8] = ["create", "adopt", "size", "drift", "restore", "rollback", "from-backup", "remove-set"];
 /// Points of each.
-const POINTS: usize = 6;
+const POINTS: usize = 5;
 const SEED: u64 = 7;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,10 +121,10 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     let pending = sets::pending_prune(&repository, paths);
     let snapshots = repository.snapshots()?;
     let (set, made) = this_one(&repository, &snapshots, &set::name(&snapshots, &arguments.set, &arguments.instance))?;
-    let manifest = match made {
+    let (manifest, blind) = match made {
         Some(manifest) => {
             log.info("the set exists already");
-            manifest
+            (manifest, None)
         }
         None => match steps::make((&repository, &snapshots), &set, arguments, paths, log, reports) {
             Err(error) if error.reason() == Some(Refusal::RepositoryFull) && !arguments.keep.append_only => {
@@ -137,7 +137,7 @@ pub fn backup(arguments: &Backup, paths: &Paths, log: Log, reports: &Message) ->
     };
     // Before old sets go: the one that growth is measured from may be among them.
     let capacity = capacity::capacity(&manifest, earlier(&repository, &snapshots, &manifest, log).as_ref());
-    let kept = match manifest.doubt() {
+    let kept = match manifest.doubt().or(blind) {
         _ if arguments.keep.append_only => retention::leave(&repository, &arguments.name)?,
         None => retention::apply(&repository, rules(&arguments.keep, arguments), &pending, log)?,
         Some(doubt) => retention::postpone(&repository, &arguments.name, doubt)?,

@@ -52,7 +52,11 @@ struct Dumped {
     without_file: Vec<String>,
 }
 
-/// Makes the set of this name in a repository, which has these snapshots.
+/// Why nothing may be removed on account of a set that was held against none.
+const BLIND: &str = "the set before this one could not be read, to see whether this one has much less";
+
+/// Makes the set of this name in a repository, which has these snapshots. Says with it why no older one may go on its account, beside what it
+/// says itself.
 pub fn make(
     (repository, earlier): (&Repository, &[Snapshot]),
     set: &str,
@@ -60,21 +64,23 @@ pub fn make(
     paths: &Paths,
     log: Log,
     reports: &Message,
-) -> Result<Manifest, Error> {
+) -> Result<(Manifest, Option<&'static str>), Error> {
     let label = Label { set, instance: &arguments.instance, name: &arguments.name };
     let mut making = Making { repository, earlier, label, paths, log, seconds: BTreeMap::new() };
     let before = making.timed("files", |making| making.files(Part::Files))?;
     let dumped = making.timed("dump", |making| making.dump(arguments, reports))?;
     let after = making.timed("filesAgain", |making| making.files(Part::FilesAgain))?;
     let mut manifest = making.manifest(arguments, &before, dumped, &after)?;
-    manifest.shrunk = making.shrunk(arguments, &manifest);
+    let known = making.before(arguments);
+    manifest.shrunk =
+        known.as_deref().and_then(|known| sane::base(known, arguments.accept.as_deref())).and_then(|base| sane::shrunk(base, &manifest));
     let text = serde_json::to_vec_pretty(&manifest).map_err(Error::Manifest)?;
     let build = |restic: &mut Command| {
         label.mark(restic, Part::Manifest);
         restic.args(["--stdin", "--stdin-filename", manifest::FILE]);
     };
     repository.back_up("write the manifest", build, Some(&text))?;
-    Ok(manifest)
+    Ok((manifest, known.is_none().then_some(BLIND)))
 }
 
 impl Making<'_> {
@@ -192,19 +198,19 @@ impl Making<'_> {
         })
     }
 
-    /// Held against what the sets before it say.
-    fn shrunk(&self, arguments: &Backup, manifest: &Manifest) -> Option<manifest::Shrunk> {
+    /// What it is held against: the set before it, and those that this one names. None where the set before it can't be read.
+    fn before(&self, arguments: &Backup) -> Option<Vec<Manifest>> {
         let manifests = || self.earlier.iter().filter(|snapshot| snapshot.is_manifest());
         // One that can't be read is the restore test's to tell.
         let read =
             |snapshot: &Snapshot| manifest::read(self.repository, &snapshot.id).inspect_err(|error| self.log.warn(&told(error))).ok();
-        let mut known: Vec<Manifest> = manifests().max_by_key(|manifest| manifest.time).and_then(read).into_iter().collect();
-        let accepted = arguments.accept.as_deref();
+        let Some(newest) = manifests().max_by_key(|manifest| manifest.time) else { return Some(Vec::new()) };
+        let mut known = vec![read(newest)?];
         if let Some(shrunk) = known.first().and_then(|previous| previous.shrunk.clone()) {
-            let names = [Some(shrunk.than.as_str()), accepted];
+            let names = [Some(shrunk.than.as_str()), arguments.accept.as_deref()];
             known.extend(manifests().filter(|manifest| manifest.set().is_some() && names.contains(&manifest.set())).filter_map(read));
         }
-        sane::base(&known, accepted).and_then(|base| sane::shrunk(base, manifest))
+        Some(known)
     }
 
     fn volumes(&self) -> Result<BTreeMap<String, volume::Space>, Error> {

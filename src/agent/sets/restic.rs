@@ -260,6 +260,8 @@ fn ended_by_pipe(output: &Output) -> bool {
 /// True = everything was read.
 fn judge(step: &'static str, code: Option<i32>, stderr: &[u8]) -> Result<bool, Error> {
     let said = said(&String::from_utf8_lossy(stderr));
+    // Where its work could not be given up in order, it ends as with any failure.
+    let told_to_end = String::from_utf8_lossy(stderr).contains("signal terminated received");
     let full = said.contains("no space left on device") || said.contains("disk quota exceeded");
     match code {
         Some(0) => Ok(true),
@@ -268,6 +270,7 @@ fn judge(step: &'static str, code: Option<i32>, stderr: &[u8]) -> Result<bool, E
         Some(11) => Err(Error::Locked(step)),
         Some(12) => Err(Error::Key(step)),
         Some(130) | None => Err(Error::Interrupted(step)),
+        _ if told_to_end => Err(Error::Interrupted(step)),
         Some(code) => Err(Error::Failed { step, code, said }),
     }
 }

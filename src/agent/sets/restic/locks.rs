@@ -3,12 +3,17 @@
 use std::process::Output;
 use std::sync::atomic::Ordering;
 
+use nix::unistd::{AccessFlags, access};
+
 use super::{Error, Place, Repository, words};
 
 impl Repository {
-    /// A bucket that takes nothing any more, or keeps all that it has taken, gives back what it has. Where somebody with another key
-    /// removes sets meanwhile, this fails, and is tried again.
+    /// A bucket that takes nothing any more, or keeps all that it has taken, gives back what it has, and so does a volume that can only be
+    /// read, as after an error of its file system. Where somebody with another key removes sets meanwhile, this fails, and is tried again.
     pub(super) fn refuses_locks(&self) -> bool {
+        if let Place::Volume(directory) = &self.place {
+            return access(&directory.join("locks"), AccessFlags::W_OK).is_err();
+        }
         let locked = || self.finish("lock the repository", self.command().args(["cat", "config"]), None);
         // Whatever else goes wrong is told by what follows.
         self.is_remote() && matches!(locked(), Err(Error::Denied { said, .. }) if said.contains("create lock")) || self.keeps_locks()
