@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
 
+mod foreign;
+
 use crate::pod::sets::{SCHEMA, filled};
 use crate::pod::{Ended, Pod, await_that, postgresql};
 use dhis2_operator::layout;
@@ -54,6 +56,9 @@ GRANT SELECT ON x TO y;
 $told$;
     COMMENT ON TABLE note IS 'a note
 GRANT y;';
+    CREATE TABLE audit (id serial PRIMARY KEY, text text);
+    INSERT INTO audit (text) VALUES ('a');
+    CREATE VIEW told_of AS SELECT id, text FROM audit GROUP BY id;
     CREATE TABLE slow (id int CHECK (pg_sleep(1)::text = ''));
     INSERT INTO slow VALUES (1);
     CREATE ROLE hisp;
@@ -80,6 +85,7 @@ fn old() -> Arc<Pod> {
         dump(&pod, &format!("old/{name}"), &[&format!("--format={format}")]);
     }
     dump(&pod, "old/inserts.sql", &["--inserts", "--clean", "--if-exists"]);
+    dump(&pod, "old/clean.sql", &["--clean"]);
     drop(serving);
     pod.is_left_by_all();
     let zipped = Command::new("gzip").arg("--keep").arg(pod.path("/source/old/dhis2.sql")).status();
@@ -144,6 +150,7 @@ fn serves(pod: &Pod, name: &str) {
     let mut count = |what: &str| owner.query_one(&format!("SELECT count(*) FROM {what}"), &[]).unwrap().get::<_, i64>(0);
     assert_eq!(count("datavalue"), 50_000, "{name}");
     assert_eq!(count("note WHERE text = E'GRANT ALL ON x TO y;\\n\\\\! touch /tmp/x\\nit''s -- $$'"), 1, "{name}");
+    assert_eq!(count("told_of JOIN pg_attrdef ON adrelid = 'audit'::regclass"), 1, "a view, and a default: {name}");
     assert_eq!(count("organisationunit WHERE name LIKE 'Ébola%' AND ST_SRID(geometry) = 4326"), 200, "{name}");
     assert_eq!(count("_view_count"), 1, "{name}");
     assert_eq!(count("pg_namespace WHERE nspname IN ('tiger', 'topology')"), 0, "{name}");
@@ -163,7 +170,7 @@ fn serves(pod: &Pod, name: &str) {
 fn what_people_brought_is_looked_at_before_anything_is_made() {
     let old = old();
     let pod = target(&old);
-    is_refused(&pod, "old/dhis.sql", &[], "the claim has no old/dhis.sql: there is dhis2.dir, dhis2.dump");
+    is_refused(&pod, "old/dhis.sql", &[], "the claim has no old/dhis.sql: there is clean.sql, dhis2.dir, dhis2.dump");
     symlink(pod.path(layout::DATABASE_PASSWORD), pod.path("/source/link")).unwrap();
     is_refused(&pod, "link", &[], "a link that leads out of the claim");
     is_refused(&pod, "../secrets/database/password", &[], "a link that leads out of the claim");

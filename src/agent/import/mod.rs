@@ -10,6 +10,7 @@ mod load;
 mod migrations;
 mod note;
 mod plain;
+mod quotes;
 mod source;
 
 use std::time::{Duration, Instant};
