@@ -50,7 +50,7 @@ const THEIRS: &str = "
     CREATE EXTENSION postgis_tiger_geocoder CASCADE;
     INSERT INTO spatial_ref_sys (srid, srtext) VALUES (990001, 'theirs');
     CREATE TABLE note (id int, text text);
-    INSERT INTO note VALUES (1, E'GRANT ALL ON x TO y;\\n\\\\! touch /tmp/x\\nit''s -- $$'), (2, E'\\\\.');
+    INSERT INTO note VALUES (1, E'GRANT ALL ON x TO y;\\n\\\\! touch /tmp/x\\nit''s -- $$'), (2, E'\\\\.'), (3, E'one\\r\\ntwo;\\r\\n\\r');
     CREATE FUNCTION told() RETURNS text LANGUAGE sql AS $told$
 GRANT SELECT ON x TO y;
 $told$;
@@ -59,6 +59,7 @@ GRANT y;';
     CREATE TABLE audit (id serial PRIMARY KEY, text text);
     INSERT INTO audit (text) VALUES ('a');
     CREATE VIEW told_of AS SELECT id, text FROM audit GROUP BY id;
+    SELECT lo_from_bytea(0, 'large');
     CREATE TABLE slow (id int CHECK (pg_sleep(1)::text = ''));
     INSERT INTO slow VALUES (1);
     CREATE ROLE hisp;
@@ -150,7 +151,9 @@ fn serves(pod: &Pod, name: &str) {
     let mut count = |what: &str| owner.query_one(&format!("SELECT count(*) FROM {what}"), &[]).unwrap().get::<_, i64>(0);
     assert_eq!(count("datavalue"), 50_000, "{name}");
     assert_eq!(count("note WHERE text = E'GRANT ALL ON x TO y;\\n\\\\! touch /tmp/x\\nit''s -- $$'"), 1, "{name}");
+    assert_eq!(count("note WHERE text = E'one\\r\\ntwo;\\r\\n\\r'"), 1, "{name}");
     assert_eq!(count("told_of JOIN pg_attrdef ON adrelid = 'audit'::regclass"), 1, "a view, and a default: {name}");
+    assert_eq!(count("pg_largeobject_metadata WHERE lo_get(oid) = 'large'"), 1, "{name}");
     assert_eq!(count("organisationunit WHERE name LIKE 'Ébola%' AND ST_SRID(geometry) = 4326"), 200, "{name}");
     assert_eq!(count("_view_count"), 1, "{name}");
     assert_eq!(count("pg_namespace WHERE nspname IN ('tiger', 'topology')"), 0, "{name}");

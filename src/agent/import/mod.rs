@@ -6,6 +6,7 @@
 mod dump;
 mod error;
 mod left_out;
+mod lines;
 mod load;
 mod migrations;
 mod note;

@@ -74,6 +74,11 @@ impl Script {
         self.number
     }
 
+    /// Is the end of the line that was looked at last inside of a text, a name, a body or a comment?
+    pub fn is_inside(&self) -> bool {
+        self.inside != Inside::Nothing
+    }
+
     /// What the next line is, which comes without its end.
     pub fn next(&mut self, line: &[u8]) -> Result<Line, Error> {
         self.number += 1;
