@@ -97,10 +97,14 @@ fn old() -> Arc<Pod> {
 }
 
 fn dump(pod: &Pod, name: &str, more: &[&str]) {
+    dump_of(pod, layout::DATABASE, name, more);
+}
+
+fn dump_of(pod: &Pod, database: &str, name: &str, more: &[&str]) {
     let mut command = pod.program(&postgresql("pg_dump"));
     command.arg("--host").arg(pod.path(layout::SOCKETS)).arg("--username").arg(layout::SUPERUSER);
     let file = pod.path("/source").join(name);
-    let made = command.args(more).arg("--file").arg(file).arg(layout::DATABASE).status();
+    let made = command.args(more).arg("--file").arg(file).arg(database).status();
     assert!(made.unwrap().success(), "{name}");
 }
 
