@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
 
+mod foreign;
+
 use crate::pod::sets::{SCHEMA, filled};
 use crate::pod::{Ended, Pod, await_that, postgresql};
 use dhis2_operator::layout;
@@ -48,12 +50,16 @@ const THEIRS: &str = "
     CREATE EXTENSION postgis_tiger_geocoder CASCADE;
     INSERT INTO spatial_ref_sys (srid, srtext) VALUES (990001, 'theirs');
     CREATE TABLE note (id int, text text);
-    INSERT INTO note VALUES (1, E'GRANT ALL ON x TO y;\\n\\\\! touch /tmp/x\\nit''s -- $$'), (2, E'\\\\.');
+    INSERT INTO note VALUES (1, E'GRANT ALL ON x TO y;\\n\\\\! touch /tmp/x\\nit''s -- $$'), (2, E'\\\\.'), (3, E'one\\r\\ntwo;\\r\\n\\r');
     CREATE FUNCTION told() RETURNS text LANGUAGE sql AS $told$
 GRANT SELECT ON x TO y;
 $told$;
     COMMENT ON TABLE note IS 'a note
 GRANT y;';
+    CREATE TABLE audit (id serial PRIMARY KEY, text text);
+    INSERT INTO audit (text) VALUES ('a');
+    CREATE VIEW told_of AS SELECT id, text FROM audit GROUP BY id;
+    SELECT lo_from_bytea(0, 'large');
     CREATE TABLE slow (id int CHECK (pg_sleep(1)::text = ''));
     INSERT INTO slow VALUES (1);
     CREATE ROLE hisp;
@@ -80,6 +86,7 @@ fn old() -> Arc<Pod> {
         dump(&pod, &format!("old/{name}"), &[&format!("--format={format}")]);
     }
     dump(&pod, "old/inserts.sql", &["--inserts", "--clean", "--if-exists"]);
+    dump(&pod, "old/clean.sql", &["--clean"]);
     drop(serving);
     pod.is_left_by_all();
     let zipped = Command::new("gzip").arg("--keep").arg(pod.path("/source/old/dhis2.sql")).status();
@@ -90,10 +97,14 @@ fn old() -> Arc<Pod> {
 }
 
 fn dump(pod: &Pod, name: &str, more: &[&str]) {
+    dump_of(pod, layout::DATABASE, name, more);
+}
+
+fn dump_of(pod: &Pod, database: &str, name: &str, more: &[&str]) {
     let mut command = pod.program(&postgresql("pg_dump"));
     command.arg("--host").arg(pod.path(layout::SOCKETS)).arg("--username").arg(layout::SUPERUSER);
     let file = pod.path("/source").join(name);
-    let made = command.args(more).arg("--file").arg(file).arg(layout::DATABASE).status();
+    let made = command.args(more).arg("--file").arg(file).arg(database).status();
     assert!(made.unwrap().success(), "{name}");
 }
 
@@ -144,6 +155,9 @@ fn serves(pod: &Pod, name: &str) {
     let mut count = |what: &str| owner.query_one(&format!("SELECT count(*) FROM {what}"), &[]).unwrap().get::<_, i64>(0);
     assert_eq!(count("datavalue"), 50_000, "{name}");
     assert_eq!(count("note WHERE text = E'GRANT ALL ON x TO y;\\n\\\\! touch /tmp/x\\nit''s -- $$'"), 1, "{name}");
+    assert_eq!(count("note WHERE text = E'one\\r\\ntwo;\\r\\n\\r'"), 1, "{name}");
+    assert_eq!(count("told_of JOIN pg_attrdef ON adrelid = 'audit'::regclass"), 1, "a view, and a default: {name}");
+    assert_eq!(count("pg_largeobject_metadata WHERE lo_get(oid) = 'large'"), 1, "{name}");
     assert_eq!(count("organisationunit WHERE name LIKE 'Ébola%' AND ST_SRID(geometry) = 4326"), 200, "{name}");
     assert_eq!(count("_view_count"), 1, "{name}");
     assert_eq!(count("pg_namespace WHERE nspname IN ('tiger', 'topology')"), 0, "{name}");
@@ -163,7 +177,7 @@ fn serves(pod: &Pod, name: &str) {
 fn what_people_brought_is_looked_at_before_anything_is_made() {
     let old = old();
     let pod = target(&old);
-    is_refused(&pod, "old/dhis.sql", &[], "the claim has no old/dhis.sql: there is dhis2.dir, dhis2.dump");
+    is_refused(&pod, "old/dhis.sql", &[], "the claim has no old/dhis.sql: there is clean.sql, dhis2.dir, dhis2.dump");
     symlink(pod.path(layout::DATABASE_PASSWORD), pod.path("/source/link")).unwrap();
     is_refused(&pod, "link", &[], "a link that leads out of the claim");
     is_refused(&pod, "../secrets/database/password", &[], "a link that leads out of the claim");

@@ -51,13 +51,16 @@ impl Credentials {
     }
 }
 
-/// Creates both roles.
+/// Creates both roles. The backup's reads everything. Large objects, which an import may bring, are no part of `pg_read_all_data`
+/// (PostgreSQL 15–17: `pg_dump` ends with "permission denied for large object"): without the check of their privileges it reads those that
+/// come later as well. It could write them, too; who has its password has the owner's in the same Secret.
 pub fn create(client: &mut impl GenericClient, credentials: &Credentials) -> Result<(), SqlError> {
     for (role, password) in credentials.pairs() {
         let verifier = literal(&scram::verifier(password));
         client.batch_execute(&format!("CREATE ROLE {} LOGIN PASSWORD {verifier}", identifier(role)))?;
     }
-    client.batch_execute(&format!("GRANT pg_read_all_data TO {}", layout::BACKUP_ROLE))
+    let backup = layout::BACKUP_ROLE;
+    client.batch_execute(&format!("GRANT pg_read_all_data TO {backup}; ALTER ROLE {backup} SET lo_compat_privileges = on"))
 }
 
 /// Sets the passwords that differ from the Secret, and returns whose they were. Writes nothing when all fit.

@@ -6,6 +6,7 @@ use std::process::Output;
 
 use ::postgres::error::ErrorPosition;
 
+use super::advice;
 use crate::agent::database::{create, finish, mark};
 use crate::agent::failure::Failure;
 use crate::agent::postgres::{private, programs};
@@ -94,7 +95,9 @@ pub enum Error {
     #[error("{0} (nothing is tried again until the dump or its name changes)")]
     Unchanged(String),
     /// It is no database of DHIS2.
-    #[error("{0} holds no database of DHIS2: after it was loaded there is no list of migrations (flyway_schema_history) in schema public")]
+    #[error(
+        "{0} holds no database of DHIS2: after it was loaded there is no list of migrations (flyway_schema_history) in schema public; a DHIS2 before 2.31 has none: upgrade the old server first"
+    )]
     NotDhis2(String),
     /// It is of a newer DHIS2.
     #[error("the dump is of DHIS2 {used}, the instance has {asked}: DHIS2 can't go back; set spec.version to a release of {used} or later")]
@@ -195,7 +198,7 @@ impl Error {
     pub fn statement(name: &str, statement: &str, begins: u64, error: &::postgres::Error) -> Self {
         let (name, told) = (name.to_owned(), said(statement, begins, error));
         let lasting = error.code().is_some_and(|code| PASSING.iter().all(|class| !code.code().starts_with(class)));
-        if lasting { Self::Load { name, said: told } } else { Self::Interrupted { name, said: told } }
+        if lasting { Self::Load { name, said: advice::with(&told) } } else { Self::Interrupted { name, said: told } }
     }
 
     /// What `pg_restore` said.
@@ -203,7 +206,7 @@ impl Error {
         let said = String::from_utf8_lossy(&output.stderr);
         let passing = output.status.code().is_none() || GONE.iter().any(|words| said.contains(words));
         let (name, said) = (name.to_owned(), restore::error_of(&said));
-        if passing { Self::Interrupted { name, said } } else { Self::Load { name, said } }
+        if passing { Self::Interrupted { name, said } } else { Self::Load { name, said: advice::with(&said) } }
     }
 
     /// Is the dump the reason, so that it would not be taken the next time either?

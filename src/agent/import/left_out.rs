@@ -8,7 +8,7 @@ pub struct LeftOut {
     pub commands: [&'static [u8]; 2],
     /// Statements of one line. Nobody but the owner works with the database, the extensions that DHIS2 needs are there, and in a new
     /// database there is nothing to drop.
-    statements: [&'static [u8]; 10],
+    statements: [&'static [u8]; 11],
 }
 
 /// What is left out of a dump in SQL.
@@ -20,6 +20,7 @@ pub const LEFT_OUT: LeftOut = LeftOut {
         b"ALTER DEFAULT PRIVILEGES ",
         b"COMMENT ON EXTENSION ",
         b"DROP ",
+        b"SELECT pg_catalog.lo_unlink(",
         b"CREATE SCHEMA public;",
         // Settings of the old server's database.
         b"ALTER DATABASE ",
@@ -29,6 +30,9 @@ pub const LEFT_OUT: LeftOut = LeftOut {
         b"SET SESSION AUTHORIZATION ",
     ],
 };
+
+/// Of lines that alter something. No new database has the defaults and constraints that `pg_dump --clean` drops.
+const ALTERED: [&str; 3] = [" OWNER TO ", " DROP CONSTRAINT ", " DROP DEFAULT;"];
 
 /// Extensions that are there, and those that images of PostGIS make and DHIS2 does not use: they need a superuser.
 const EXTENSIONS: [&str; 9] = [
@@ -54,8 +58,20 @@ pub fn is_statement(line: &[u8]) -> bool {
     LEFT_OUT.statements.iter().any(|beginning| line.starts_with(beginning)) || std::str::from_utf8(line).is_ok_and(is_left_out)
 }
 
+/// Does a statement make what was not there?
+pub fn makes(line: &[u8]) -> bool {
+    line.starts_with(b"CREATE ") && !is_emptied_view(line)
+}
+
+/// Where it comes before anything is made: a view that needs a constraint (it groups by a primary key) is emptied by `pg_dump --clean`
+/// before the constraint is dropped. In a new database it would be in the way of its own CREATE.
+pub fn is_emptied_view(line: &[u8]) -> bool {
+    line.starts_with(b"CREATE OR REPLACE VIEW ")
+}
+
 fn is_left_out(line: &str) -> bool {
-    let alters = line.starts_with("ALTER ") && (line.contains(" OWNER TO ") || line.contains(" DROP CONSTRAINT "));
+    // Where there is a text, it may say anything.
+    let alters = line.starts_with("ALTER ") && !line.contains('\'') && ALTERED.iter().any(|words| line.contains(words));
     let makes = |what: &str, names: &[&str]| {
         let name = line.strip_prefix(what).map(|rest| rest.trim_start_matches("IF NOT EXISTS ").trim_start_matches('"'));
         name.and_then(|name| name.split([' ', ';', '"']).next()).is_some_and(|name| names.contains(&name))

@@ -1,12 +1,12 @@
 //! A dump, loaded into a new database as its owner.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use ::postgres::Client;
 
 use super::dump::{Dump, Form};
+use super::lines::Lines;
 use super::migrations::Migrations;
 use super::plain::{Line, Script};
 use super::{Error, left_out};
@@ -17,8 +17,6 @@ use crate::agent::program;
 use crate::dhis2::version::{self, Version};
 use crate::layout;
 
-/// How often is said how far it is.
-const TELL: Duration = Duration::from_mins(1);
 /// What of an archive is loaded.
 const LIST: &str = "dhis2-import.list";
 /// The table that tells the DHIS2 of a dump.
@@ -140,45 +138,5 @@ pub fn is_not_newer(schema: Option<&str>, asked: Version) -> Result<(), Error> {
     match version::newer(None, schema, asked) {
         Some(used) => Err(Error::Downgrade { used, asked }),
         None => Ok(()),
-    }
-}
-
-/// The lines of a dump.
-struct Lines<'a> {
-    name: &'a str,
-    source: BufReader<Box<dyn Read>>,
-    script: Script,
-    /// The line that was read last, without its end.
-    content: Vec<u8>,
-    bytes: usize,
-    told: Instant,
-    log: Log,
-}
-
-impl<'a> Lines<'a> {
-    fn of(dump: &'a Dump, log: Log) -> Result<Self, Error> {
-        let source = BufReader::with_capacity(1 << 20, dump.text()?);
-        Ok(Self { name: &dump.name, source, script: Script::new(), content: Vec::new(), bytes: 0, told: Instant::now(), log })
-    }
-
-    fn number(&self) -> u64 {
-        self.script.number()
-    }
-
-    fn next(&mut self) -> Result<Option<Line>, Error> {
-        self.content.clear();
-        let read = self.source.read_until(b'\n', &mut self.content);
-        let read = read.map_err(|error| Error::reading(self.name, self.script.number() + 1, error))?;
-        if read == 0 {
-            return Ok(None);
-        }
-        self.bytes += read;
-        let end = self.content.iter().rev().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
-        self.content.truncate(self.content.len() - end);
-        if self.told.elapsed() > TELL {
-            self.told = Instant::now();
-            self.log.info(&format!("line {}, {} MiB of SQL", self.script.number(), self.bytes >> 20));
-        }
-        self.script.next(&self.content).map(Some)
     }
 }

@@ -3,13 +3,16 @@
 //! checks → note, mark on the files → database → what it is → files → to disk → mark prepared → data directory named → files' mark
 //! gone → mark. A kill between any two steps leads to the same end when it is run again.
 
+mod advice;
 mod dump;
 mod error;
 mod left_out;
+mod lines;
 mod load;
 mod migrations;
 mod note;
 mod plain;
+mod quotes;
 mod source;
 
 use std::time::{Duration, Instant};

@@ -6,6 +6,7 @@
 use super::Error;
 use super::left_out::{self, LEFT_OUT};
 use super::migrations::Migrations;
+use super::quotes::{Inside, after};
 
 /// The last words of every `pg_dump`. Without them a dump was cut off: what is missing would be missed by nobody.
 const END: &[u8] = b"-- PostgreSQL database dump complete";
@@ -36,24 +37,6 @@ enum State {
     Rows { kept: bool, version: Option<usize> },
 }
 
-/// What a line ends inside of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Inside {
-    /// Nothing that holds lines of its own.
-    #[default]
-    Nothing,
-    /// '…'
-    Text,
-    /// E'…', in which a backslash takes the next character with it.
-    Escaped,
-    /// "…"
-    Name,
-    /// $tag$…$tag$
-    Body(Vec<u8>),
-    /// /* … */, so deep.
-    Comment(u32),
-}
-
 /// Looks at each line of a dump.
 #[derive(Debug)]
 pub struct Script {
@@ -61,6 +44,8 @@ pub struct Script {
     inside: Inside,
     /// Is a statement under way, and is it loaded?
     begun: Option<bool>,
+    /// Has nothing been made yet? What a dump drops comes before.
+    head: bool,
     /// Is it a function whose body has semicolons of its own?
     atomic: bool,
     number: u64,
@@ -76,6 +61,7 @@ impl Script {
             state: State::Statement,
             inside: Inside::Nothing,
             begun: None,
+            head: true,
             atomic: false,
             number: 0,
             ended: false,
@@ -86,6 +72,11 @@ impl Script {
     /// The number of the line that was looked at last.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Is the end of the line that was looked at last inside of a text, a name, a body or a comment?
+    pub fn is_inside(&self) -> bool {
+        self.inside != Inside::Nothing
     }
 
     /// What the next line is, which comes without its end.
@@ -116,7 +107,8 @@ impl Script {
             if let Some(known) = self.between(line)? {
                 return Ok(known);
             }
-            self.begun = Some(!left_out::is_statement(line));
+            self.head &= !left_out::makes(line);
+            self.begun = Some(!(left_out::is_statement(line) || self.head && left_out::is_emptied_view(line)));
             self.atomic = false;
         }
         let (inside, last) = after(std::mem::take(&mut self.inside), line);
@@ -172,70 +164,6 @@ fn copied(line: &[u8]) -> Option<(&str, &str)> {
     })
 }
 
-/// What a line ends inside of that begins inside of `inside`, and the last that it says outside of comments.
-fn after(mut inside: Inside, line: &[u8]) -> (Inside, u8) {
-    let (mut rest, mut before, mut last) = (line, [b' '; 2], b' ');
-    while let Some((&first, others)) = rest.split_first() {
-        rest = others;
-        let next = others.first().copied();
-        let mut skip = 0;
-        inside = match (inside, first) {
-            (Inside::Nothing, b'\'') if is_escape(before) => Inside::Escaped,
-            (Inside::Nothing, b'\'') => Inside::Text,
-            (Inside::Nothing, b'"') => Inside::Name,
-            (Inside::Nothing, b'-') if next == Some(b'-') => return (Inside::Nothing, last),
-            (Inside::Nothing, b'/') if next == Some(b'*') => {
-                skip = 1;
-                Inside::Comment(1)
-            }
-            (Inside::Nothing, b'$') => tag(rest).map_or(Inside::Nothing, |tag| {
-                skip = tag.len() + 1;
-                Inside::Body(tag.to_vec())
-            }),
-            // A doubled quote is one of the text, a backslash takes the next character with it.
-            (inside @ (Inside::Text | Inside::Escaped), b'\'') | (inside @ Inside::Name, b'"') if next == Some(first) => {
-                skip = 1;
-                inside
-            }
-            (Inside::Text | Inside::Escaped, b'\'') | (Inside::Name, b'"') => Inside::Nothing,
-            (Inside::Escaped, b'\\') => {
-                skip = 1;
-                Inside::Escaped
-            }
-            (Inside::Body(tag), b'$') if rest.strip_prefix(tag.as_slice()).is_some_and(|rest| rest.starts_with(b"$")) => {
-                skip = tag.len() + 1;
-                Inside::Nothing
-            }
-            (Inside::Comment(depth), b'/') if next == Some(b'*') => {
-                skip = 1;
-                Inside::Comment(depth + 1)
-            }
-            (Inside::Comment(depth), b'*') if next == Some(b'/') => {
-                skip = 1;
-                if depth > 1 { Inside::Comment(depth - 1) } else { Inside::Nothing }
-            }
-            (inside, _) => inside,
-        };
-        let silent = matches!(inside, Inside::Comment(_)) || first.is_ascii_whitespace() || first == b'*' && skip == 1;
-        last = if silent { last } else { first };
-        rest = rest.get(skip..).unwrap_or_default();
-        before = [before[1], first];
-    }
-    (inside, last)
-}
-
-/// Does what comes before a quote make it one of an escaped text: an E that is no part of a name?
-fn is_escape([before, last]: [u8; 2]) -> bool {
-    matches!(last, b'E' | b'e') && !before.is_ascii_alphanumeric() && before != b'_'
-}
-
-/// The tag of a dollar quote, whose first `$` was read.
-fn tag(rest: &[u8]) -> Option<&[u8]> {
-    let tag = rest.get(..rest.iter().position(|byte| *byte == b'$')?)?;
-    let name = tag.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') && !tag.first().is_some_and(u8::is_ascii_digit);
-    name.then_some(tag)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,6 +192,28 @@ mod tests {
             [
                 "CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public;",
                 "ALTER TABLE ONLY public.dataset ADD CONSTRAINT a CHECK (b);"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_dump_drops_is_left_out_and_nothing_that_only_looks_so() {
+        let dump = "SET row_security = off;\nALTER TABLE ONLY public.audit DROP CONSTRAINT audit_pkey;\n\
+                    CREATE OR REPLACE VIEW public.told AS\nSELECT\n    NULL::integer AS id;\nSELECT pg_catalog.lo_unlink('17572');\n\
+                    ALTER TABLE public.audit ALTER COLUMN id DROP DEFAULT;\nALTER DOMAIN public.dom DROP CONSTRAINT positive;\n\
+                    DROP TABLE public.audit;\nDROP FUNCTION public.f(a \"\n;\");\nCREATE TABLE public.audit ();\n\
+                    ALTER TABLE ONLY public.audit ALTER COLUMN text SET DEFAULT 'a OWNER TO b';\n\
+                    ALTER TABLE public.audit ADD CHECK (text <> ' DROP CONSTRAINT ' AND text <> ' DROP DEFAULT;');\n\
+                    CREATE OR REPLACE VIEW public.told AS\n SELECT 1;";
+        assert_eq!(
+            loaded(dump),
+            [
+                "SET row_security = off;",
+                "CREATE TABLE public.audit ();",
+                "ALTER TABLE ONLY public.audit ALTER COLUMN text SET DEFAULT 'a OWNER TO b';",
+                "ALTER TABLE public.audit ADD CHECK (text <> ' DROP CONSTRAINT ' AND text <> ' DROP DEFAULT;');",
+                "CREATE OR REPLACE VIEW public.told AS",
+                " SELECT 1;",
             ]
         );
     }

@@ -42,9 +42,14 @@ pub fn source() -> Arc<Source> {
 
 /// A pod with two new volumes and the source's repository.
 pub fn target(source: &Source) -> Pod {
+    target_of(&source.pod)
+}
+
+/// A pod with two new volumes and another one's repository.
+pub fn target_of(source: &Pod) -> Pod {
     let pod = Pod::new();
     pod.install(&super::restic(), layout::RESTIC);
-    let copied = Command::new("cp").arg("-a").arg(source.pod.path(layout::REPOSITORY)).arg(pod.path(layout::REPOSITORY)).status();
+    let copied = Command::new("cp").arg("-a").arg(source.path(layout::REPOSITORY)).arg(pod.path(layout::REPOSITORY)).status();
     assert!(copied.unwrap().success());
     // As Kubernetes mounts a new volume: it is the group's, and nobody's own.
     let files = pod.path(layout::FILES);
