@@ -327,6 +327,13 @@ mod tests {
         assert_eq!(reason(Some(1), "Fatal: write /backups/x: no space left on device"), Some(Refusal::RepositoryFull));
         assert_eq!(reason(None, ""), None);
         assert!(!judge("x", Some(3), b"").unwrap());
+        let ended = b"signal terminated received, cleaning up\nFatal: config cannot be loaded: context canceled";
+        for (code, said) in [(Some(130), &b""[..]), (None, b""), (Some(1), ended)] {
+            assert!(
+                matches!(judge("x", code, said), Err(Error::Interrupted(_))),
+                "{code:?}: a pod that is ended says nothing of the repository"
+            );
+        }
     }
 
     #[test]
