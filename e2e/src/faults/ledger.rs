@@ -8,11 +8,13 @@ use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::operator::kind::Kind;
 use futures::StreamExt;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ApiResource, DynamicObject};
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+
+use crate::site::Outcome;
 
 /// The resource itself.
 pub const INSTANCE: &str = "Dhis2Instance";
@@ -157,6 +159,24 @@ impl Ledger {
     /// One object, if it is there.
     pub fn object(&self, namespace: &str, kind: &'static str, name: &str) -> Option<Arc<DynamicObject>> {
         self.lock().get(namespace)?.present.get(&(kind, name.to_owned())).cloned()
+    }
+
+    /// Waits until all that is there was told: each kind has a watch of its own, and on a busy machine some are seconds behind.
+    ///
+    /// # Errors
+    /// When the API server does not tell, or the watches do not.
+    pub async fn catch_up(&self, client: &Client, namespace: &str, limit: Duration) -> Outcome {
+        for (kind, resource) in kinds().into_iter().filter(|(kind, _)| *kind != EVENT) {
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+            for there in api.list_metadata(&ListParams::default()).await? {
+                let (name, uid) = (there.name_any(), there.uid());
+                let told = || self.object(namespace, kind, &name).is_some_and(|object| object.uid() == uid);
+                if !self.until(namespace, limit, told).await {
+                    return Err(format!("no watch has told of {kind} {name}").into());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// How long nothing has happened to anything but events.

@@ -93,6 +93,8 @@ impl Stage {
         let scene = Scene { cast, _proxy: proxy, second };
         person.acts(&flow.given, &scene.cast).await?;
         self.rest(namespace, &scene).await?;
+        // What is told late would count as made while faults were injected.
+        self.ground.ledger.catch_up(&person.client, namespace, LIMIT).await?;
 
         let from = self.ground.ledger.length(namespace);
         scene.gate().play(script);

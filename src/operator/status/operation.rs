@@ -253,9 +253,13 @@ pub fn hindrance<'a>(operation: &OperationStatus, job: &str, view: &View<'a>) ->
 
 /// A step that can't begin is waited for: a node comes back, a person makes room. Who waits is told what for.
 fn tell_hindrance(operation: &mut OperationStatus, job: &str, view: &View<'_>) {
-    let hindrance = hindrance(operation, job, view);
-    operation.reason = hindrance.map(|trouble| trouble.reason.as_str().to_owned());
-    operation.message = hindrance.map(|trouble| format!("Job {job} can't begin, and is waited for: {}", trouble.message));
+    operation.reason = hindrance(operation, job, view).map(|trouble| trouble.reason.as_str().to_owned());
+    operation.message = waits(operation, job, view);
+}
+
+/// What a step waits for that can't begin.
+pub fn waits(operation: &OperationStatus, job: &str, view: &View<'_>) -> Option<String> {
+    hindrance(operation, job, view).map(|trouble| format!("Job {job} can't begin, and is waited for: {}", trouble.message))
 }
 
 /// Why a step came to nothing.

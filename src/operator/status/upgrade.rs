@@ -8,7 +8,7 @@ use k8s_openapi::{
 use super::{
     Outcome,
     conditions::Told,
-    operation::{View, came_to_nothing, enter, hindrance, why},
+    operation::{View, came_to_nothing, enter, hindrance, waits, why},
     rollback,
 };
 use crate::{
@@ -80,6 +80,7 @@ pub fn step(
         Some(Phase::BackingUp) => back_up(&mut operation, view),
         Some(Phase::Failed) if is_tried_again(&operation, resource, status, view) => {
             operation.number = resource.metadata.generation.unwrap_or(operation.number);
+            (operation.reason, operation.message) = (None, None);
             enter(&mut operation, Phase::Checking, view.now);
         }
         _ => {}
@@ -155,8 +156,9 @@ fn back_up(operation: &mut OperationStatus, view: &View<'_>) {
             (operation.reason, operation.message) = (None, None);
             enter(operation, Phase::Starting, view.now);
         }
-        _ if came_to_nothing(operation, &job, view) || is_hindered(operation, &job, view) => fail(operation, &job, view),
-        _ => {}
+        _ if came_to_nothing(operation, &job, view) => fail(operation, &job, view),
+        // What came before it may have taken hours: it is waited for.
+        _ => operation.message = waits(operation, &job, view),
     }
 }
 
@@ -253,6 +255,9 @@ pub fn tell(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) 
     let set = operation.safety_backup.clone().unwrap_or_default();
     let doing = match phase {
         Phase::Checking => format!("The image of DHIS2 {name} is looked at before the upgrade to it; the old version goes on meanwhile."),
+        Phase::BackingUp if message.is_some() => {
+            format!("A backup is made before DHIS2 is upgraded to {name}; the old version goes on meanwhile. {why}.")
+        }
         Phase::BackingUp => format!("A backup is made before DHIS2 is upgraded to {name}; the old version goes on meanwhile."),
         Phase::Rehearsing => {
             format!("DHIS2 {name} is tried on a copy of the newest set before the upgrade to it; the old version goes on meanwhile.")

@@ -148,6 +148,33 @@ fn a_set_that_no_restore_would_take_is_no_way_back() {
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T13:01:00Z").as_deref(), Some("Failed"));
     backup(&mut resource, json!({}));
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T13:02:00Z").as_deref(), Some("Checking"), "another backup has all files");
+    assert!(parse::upgrade::is_under_way(&resource), "as the first time");
+}
+
+#[test]
+fn a_backup_that_cannot_begin_is_waited_for_and_told() {
+    let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
+    pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+    looked_at(&mut observed);
+    pass(&mut resource, &observed, "2026-11-29T12:00:30Z");
+    let pod = |trouble| Facts::Pod(Box::new(Pod { trouble, ..Pod::default() }));
+    let trouble = Some(Trouble { reason: Reason::Unschedulable, message: "no node has room.".into() });
+    observed.children.insert(Kind::Job, JOB, owned(JOB, "uid-1", Facts::Job { finished: None }));
+    observed.children.insert(Kind::Pod, "x", owned("x", JOB, pod(trouble)));
+    assert_eq!(
+        pass(&mut resource, &observed, "2026-11-29T12:10:00Z").as_deref(),
+        Some("BackingUp"),
+        "what came before may have taken hours"
+    );
+    let told = |resource: &Dhis2Instance| {
+        let mut conditions = vec![Told::new("Reconciling", true, Reason::Upgrading, "")];
+        crate::operator::status::operation::tell(&mut conditions, resource.status.as_ref().unwrap());
+        conditions.remove(0).message
+    };
+    assert!(told(&resource).ends_with("no node has room."), "{}", told(&resource));
+    observed.children.insert(Kind::Pod, "x", owned("x", JOB, pod(None)));
+    pass(&mut resource, &observed, "2026-11-29T12:11:00Z");
+    assert!(told(&resource).ends_with("goes on meanwhile."), "{}", told(&resource));
 }
 
 #[test]
