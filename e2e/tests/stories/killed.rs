@@ -132,10 +132,13 @@ impl<'a> Twins<'a> {
         let [first, second] = &self.namespaces;
         let [one, other] = &self.instances;
         let uids = [uid(&one.0).await?, uid(&other.0).await?];
+        // Backups are told which database system they are of.
+        let systems = [system(&one.0).await?, system(&other.0).await?];
         // The longer name first: it begins with the other one.
         let names = [second, first].map(|namespace| (namespace.as_str(), "NAMESPACE"));
         let uids = uids.each_ref().map(|uid| (uid.as_str(), "UID"));
-        let words = [names, uids].concat();
+        let systems = systems.each_ref().map(|system| (system.as_str(), "SYSTEM"));
+        let words = [names, uids, systems].concat();
         let objects = [objects::list(self.story, first).await?, objects::list(self.story, second).await?];
         Ok(objects.map(|objects| objects::alike(&objects, &words)))
     }
@@ -145,6 +148,13 @@ impl<'a> Twins<'a> {
 async fn uid(instance: &Instance) -> Outcome<String> {
     let there = instance.api.get_opt(&instance.name).await?;
     Ok(there.and_then(|there| there.uid()).unwrap_or_else(|| "no such uid".to_owned()))
+}
+
+/// The database system of a twin, likewise.
+async fn system(instance: &Instance) -> Outcome<String> {
+    let there = instance.api.get_opt(&instance.name).await?;
+    let known = there.and_then(|there| there.status?.database?.system_identifier);
+    Ok(known.unwrap_or_else(|| "no such database".to_owned()))
 }
 
 fn same(when: &str, first: &BTreeMap<String, Value>, second: &BTreeMap<String, Value>) {
