@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::pod::Pod;
 use crate::pod::sets::{SCHEMA, arguments, backup, filled, manifest};
+use crate::pod::{Pod, await_that};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -42,8 +42,8 @@ fn analytics_tables_are_replaced_and_others_cleared_while_the_database_is_dumped
     );
     let mut owner = pod.owner();
     let clearing = std::thread::spawn(move || owner.batch_execute("TRUNCATE audit"));
-    std::thread::sleep(Duration::from_millis(500));
-    assert!(!clearing.is_finished(), "it waits for the dump");
+    let waiting = "SELECT FROM pg_stat_activity WHERE query = 'TRUNCATE audit' AND wait_event_type = 'Lock'";
+    await_that("it waits for the dump", || pod.superuser().query_opt(waiting, &[]).unwrap().is_some());
     kill(dumping, Signal::SIGCONT).unwrap();
     running.wait().done();
     swapped.expect("the dump holds no derived table");

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 mod foreign;
 
 use crate::pod::sets::{SCHEMA, filled};
-use crate::pod::{Ended, Pod, await_that, postgresql};
+use crate::pod::{Ended, Pod, await_that, postgresql, shared};
 use dhis2_operator::layout;
 use dhis2_operator::report::{Data, Imported, Refusal};
 use nix::sys::signal::{Signal, kill};
@@ -71,10 +71,10 @@ GRANT y;';
 /// The old server, with a dump of each format.
 fn old() -> Arc<Pod> {
     static SHARED: Mutex<Weak<Pod>> = Mutex::new(Weak::new());
-    let mut shared = SHARED.lock().unwrap();
-    if let Some(pod) = shared.upgrade() {
-        return pod;
-    }
+    shared(&SHARED, make_old)
+}
+
+fn make_old() -> Pod {
     let pod = filled();
     let serving = pod.serve();
     pod.owner().batch_execute(SCHEMA).unwrap();
@@ -91,8 +91,6 @@ fn old() -> Arc<Pod> {
     pod.is_left_by_all();
     let zipped = Command::new("gzip").arg("--keep").arg(pod.path("/source/old/dhis2.sql")).status();
     assert!(zipped.unwrap().success());
-    let pod = Arc::new(pod);
-    *shared = Arc::downgrade(&pod);
     pod
 }
 

@@ -1,5 +1,6 @@
 //! The steps that make a set.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Instant;
@@ -53,7 +54,7 @@ struct Dumped {
 }
 
 /// Why nothing may be removed on account of a set that was held against none.
-const BLIND: &str = "the set before this one could not be read, to see whether this one has much less";
+const BLIND: &str = "no set before this one could be read, to see whether this one has much less";
 
 /// Makes the set of this name in a repository, which has these snapshots. Says with it why no older one may go on its account, beside what it
 /// says itself.
@@ -198,14 +199,18 @@ impl Making<'_> {
         })
     }
 
-    /// What it is held against: the set before it, and those that this one names. None where the set before it can't be read.
+    /// What it is held against: the newest set before it that can be read, and those that this one names. None where none can.
     fn before(&self, arguments: &Backup) -> Option<Vec<Manifest>> {
         let manifests = || self.earlier.iter().filter(|snapshot| snapshot.is_manifest());
         // One that can't be read is the restore test's to tell.
         let read =
             |snapshot: &Snapshot| manifest::read(self.repository, &snapshot.id).inspect_err(|error| self.log.warn(&told(error))).ok();
-        let Some(newest) = manifests().max_by_key(|manifest| manifest.time) else { return Some(Vec::new()) };
-        let mut known = vec![read(newest)?];
+        let mut newest: Vec<&Snapshot> = manifests().collect();
+        newest.sort_by_key(|manifest| Reverse(manifest.time));
+        if newest.is_empty() {
+            return Some(Vec::new());
+        }
+        let mut known = vec![newest.into_iter().find_map(read)?];
         if let Some(shrunk) = known.first().and_then(|previous| previous.shrunk.clone()) {
             let names = [Some(shrunk.than.as_str()), arguments.accept.as_deref()];
             known.extend(manifests().filter(|manifest| manifest.set().is_some() && names.contains(&manifest.set())).filter_map(read));

@@ -170,6 +170,7 @@ mod tests {
         let kept = "--keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 0";
         let said = command(&instance).join(" ");
         assert!(said.ends_with(kept), "{said}");
+        assert!(said.contains(" --system-identifier 7 "), "whose files are attached: {said}");
         instance.backup.verify_suspend = true;
         let said = command(&instance).join(" ");
         assert!(said.ends_with(&format!("{kept} --verify-suspended")), "{said}");

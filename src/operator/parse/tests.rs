@@ -150,6 +150,23 @@ fn the_base_url_follows_path_and_tls() {
 }
 
 #[test]
+fn what_the_database_is_and_has_is_known() {
+    let database = Some(Made { name: "play-database".into(), uid: "1".into() });
+    let recorded = DatabaseStatus { system_identifier: Some("7".into()), ..DatabaseStatus::default() };
+    let status = Dhis2InstanceStatus {
+        claims: Some(Claims { database, ..Claims::default() }),
+        database: Some(recorded),
+        ..Dhis2InstanceStatus::default()
+    };
+    let resource = Dhis2Instance { status: Some(status), ..minimal() };
+    let mut observed = Observed::default();
+    let bound = slot("1", fixture::claim("20Gi", Some("10Gi"), None));
+    observed.children.insert(Kind::PersistentVolumeClaim, "play-database", bound);
+    let instance = assume(&resource, &observed, &Settings::default()).unwrap();
+    assert_eq!((instance.claims.system_identifier.as_deref(), instance.database.capacity.as_deref()), (Some("7"), Some("10Gi")));
+}
+
+#[test]
 fn an_instance_is_prepared_when_all_that_lasts_is_recorded() {
     let made = |name: &str| Made { name: name.into(), uid: "1".into() };
     let whole = || Dhis2InstanceStatus {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::{dump_of, import, imported, is_refused, old, serves, target};
 use crate::pod::sets::filled;
-use crate::pod::{BACKUP_PASSWORD, Pod, Running, await_that};
+use crate::pod::{BACKUP_PASSWORD, Pod, Running, await_that, shared};
 use dhis2_operator::layout;
 use dhis2_operator::report::Refusal;
 use postgres::{Client, NoTls};
@@ -95,10 +95,10 @@ const OTHERS: [(&str, &str, &str); 4] = [
 /// A server with them, and dumps.
 fn others() -> Arc<Pod> {
     static SHARED: Mutex<Weak<Pod>> = Mutex::new(Weak::new());
-    let mut shared = SHARED.lock().unwrap();
-    if let Some(pod) = shared.upgrade() {
-        return pod;
-    }
+    shared(&SHARED, make_others)
+}
+
+fn make_others() -> Pod {
     let pod = filled();
     let serving = pod.serve();
     fs::create_dir_all(pod.path("/source")).unwrap();
@@ -113,8 +113,6 @@ fn others() -> Arc<Pod> {
     dump_of(&pod, "local", "name.sql", &["--table=name"]);
     drop(serving);
     pod.is_left_by_all();
-    let pod = Arc::new(pod);
-    *shared = Arc::downgrade(&pod);
     pod
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use dhis2_operator::layout;
@@ -322,6 +323,16 @@ fn is_in_use(directory: &Path) -> bool {
 }
 
 /// Waits for a condition, a minute at most.
+/// What all tests that run at the same time share: made once, and gone with the last of them.
+pub fn shared<T>(place: &Mutex<Weak<T>>, make: impl FnOnce() -> T) -> Arc<T> {
+    let mut place = place.lock().unwrap();
+    place.upgrade().unwrap_or_else(|| {
+        let made = Arc::new(make());
+        *place = Arc::downgrade(&made);
+        made
+    })
+}
+
 pub fn await_that(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {

@@ -20,10 +20,10 @@ pub struct Source {
 /// One for all tests that run at the same time.
 pub fn source() -> Arc<Source> {
     static SHARED: Mutex<Weak<Source>> = Mutex::new(Weak::new());
-    let mut shared = SHARED.lock().unwrap();
-    if let Some(source) = shared.upgrade() {
-        return source;
-    }
+    super::shared(&SHARED, make)
+}
+
+fn make() -> Source {
     let pod = filled();
     let serving = pod.serve();
     pod.owner().batch_execute(SCHEMA).unwrap();
@@ -35,9 +35,7 @@ pub fn source() -> Arc<Source> {
     backup(&pod, "set-2", "3").done();
     drop(serving);
     let created = ["set-1", "set-2"].map(|set| manifest(&pod, set)["created"].as_str().unwrap().to_owned());
-    let source = Arc::new(Source { pod, created });
-    *shared = Arc::downgrade(&source);
-    source
+    Source { pod, created }
 }
 
 /// A pod with two new volumes and the source's repository.

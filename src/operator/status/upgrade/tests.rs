@@ -88,6 +88,15 @@ fn pass(resource: &mut Dhis2Instance, observed: &Observed, now: &str) -> Option<
     status.operation.as_ref().map(|operation| operation.phase.clone())
 }
 
+/// One whose new image is the right one, at 12:00:30.
+fn backing_up() -> (Dhis2Instance, Observed) {
+    let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
+    pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+    looked_at(&mut observed);
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:00:30Z").as_deref(), Some("BackingUp"));
+    (resource, observed)
+}
+
 fn runs(resource: &mut Dhis2Instance, version: &str) {
     resource.status.as_mut().unwrap().version.as_mut().unwrap().running = Some(version.into());
 }
@@ -131,10 +140,7 @@ fn hotfixes_first_starts_and_those_who_want_none_go_without() {
 
 #[test]
 fn a_set_that_no_restore_would_take_is_no_way_back() {
-    let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
-    pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
-    looked_at(&mut observed);
-    pass(&mut resource, &observed, "2026-11-29T12:00:30Z");
+    let (mut resource, mut observed) = backing_up();
     let set = fixture::set("play-before-upgrade-3", "2026-11-29T12:00:40Z");
     ended(&mut observed, Some(BackedUp { files_incomplete: true, ..set }));
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Failed"));
@@ -153,10 +159,7 @@ fn a_set_that_no_restore_would_take_is_no_way_back() {
 
 #[test]
 fn a_backup_that_cannot_begin_is_waited_for_and_told() {
-    let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
-    pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
-    looked_at(&mut observed);
-    pass(&mut resource, &observed, "2026-11-29T12:00:30Z");
+    let (mut resource, mut observed) = backing_up();
     let pod = |trouble| Facts::Pod(Box::new(Pod { trouble, ..Pod::default() }));
     let trouble = Some(Trouble { reason: Reason::Unschedulable, message: "no node has room.".into() });
     observed.children.insert(Kind::Job, JOB, owned(JOB, "uid-1", Facts::Job { finished: None }));
@@ -179,10 +182,7 @@ fn a_backup_that_cannot_begin_is_waited_for_and_told() {
 
 #[test]
 fn a_backup_that_fails_holds_the_upgrade_and_is_tried_again() {
-    let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
-    pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
-    looked_at(&mut observed);
-    pass(&mut resource, &observed, "2026-11-29T12:00:30Z");
+    let (mut resource, mut observed) = backing_up();
     ended(&mut observed, None);
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Failed"));
     assert!(is_held(&resource, &observed), "the old version goes on");
