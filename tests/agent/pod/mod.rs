@@ -327,9 +327,9 @@ fn is_in_use(directory: &Path) -> bool {
 pub fn shared<T>(place: &Mutex<Weak<T>>, make: impl FnOnce() -> T) -> Arc<T> {
     let mut place = place.lock().unwrap();
     place.upgrade().unwrap_or_else(|| {
-        let made = Arc::new(make());
-        *place = Arc::downgrade(&made);
-        made
+        let first = Arc::new(make());
+        *place = Arc::downgrade(&first);
+        first
     })
 }
 
