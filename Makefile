@@ -88,6 +88,10 @@ faults-breaks: ## break the operator on purpose, in each way that has a patch, a
 	cargo build --quiet --package dhis2-e2e --bin dhis2-bench
 	@$(RUN) dhis2-faults -- --breaks $(BREAK)
 
+.PHONY: model
+model: ## a hundred thousand histories by chance of the operator in memory; takes an hour or two (CASES=1000)
+	PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --lib -- model::
+
 .PHONY: faults-sample
 faults-sample: ## some of these points and storms, always the same ones, and the rig that they stand on
 	cargo test --package dhis2-e2e --test faults

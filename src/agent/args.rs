@@ -290,6 +290,9 @@ pub struct Verify {
     /// Name of the set [default: the newest]
     #[arg(long, value_name = "ID", value_parser = set_id)]
     pub set: Option<String>,
+    /// The repository is this copy of the instance's own, which has a key of its own
+    #[arg(long, value_name = "NAME", requires = "s3")]
+    pub copy: Option<String>,
     /// Where the repository is.
     #[command(flatten)]
     pub repository: Address,

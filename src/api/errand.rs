@@ -134,6 +134,7 @@ pub struct Dhis2BackupStatus {
     printcolumn(name = "Instance", type_ = "string", json_path = ".spec.instance"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Set", type_ = "string", json_path = ".status.set"),
+    printcolumn(name = "Copy", type_ = "string", json_path = ".spec.copy"),
     printcolumn(name = "Seconds", type_ = "integer", json_path = ".status.seconds"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
@@ -148,6 +149,10 @@ pub struct Dhis2BackupStatus {
         .message("a restore test is of one set: make another Dhis2RestoreTest").field_path(".set"),
     validation = Rule::new("has(self.level) == has(oldSelf.level) && (!has(self.level) || self.level == oldSelf.level)")
         .message("a restore test is carried out once: make another Dhis2RestoreTest").field_path(".level"),
+    validation = Rule::new("has(self.copy) == has(oldSelf.copy) && (!has(self.copy) || self.copy == oldSelf.copy)")
+        .message("a restore test is of one repository: make another Dhis2RestoreTest").field_path(".copy"),
+    validation = Rule::new("!has(self.copy) || !has(self.level) || self.level != 'Application'")
+        .message("a set of a copy is tested at level Data: leave level out").field_path(".level"),
 )]
 pub struct Dhis2RestoreTestSpec {
     /// Name of the Dhis2Instance, in the same namespace.
@@ -157,8 +162,14 @@ pub struct Dhis2RestoreTestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::set_name")]
     pub set: Option<String>,
+    /// Name of a copy of the instance, one of its `spec.backup.copies`: the set is restored from there, at level `Data`, with the
+    /// copy's own key and nothing of the repository, and told in `status.backup.copies` of the instance. All that it takes comes over
+    /// the line. Default: from the repository of the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::object_name")]
+    pub copy: Option<String>,
     /// How far it goes: `Data` restores and compares; `Application` starts DHIS2 on what was restored, too, which waits until
-    /// the instance has `network.policies`. Default: `backup.verify.level` of the instance.
+    /// the instance has `network.policies`. Default: `backup.verify.level` of the instance; with `copy`, `Data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::verify_level")]
     pub level: Option<VerifyLevel>,

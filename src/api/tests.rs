@@ -301,4 +301,13 @@ fn a_request_for_a_backup_or_a_test_names_an_instance_and_stays_what_it_is() {
         let said = test("now", Some(&from), &to);
         assert!(said.contains("of one set"), "{from} to {to}: {said}");
     }
+    for fine in [json!({"copy": "away"}), json!({"copy": "away", "level": "Data"}), json!({"level": "Application"})] {
+        assert_eq!(test("now", None, &fine), "");
+    }
+    let said = test("now", None, &json!({"copy": "away", "level": "Application"}));
+    assert!(said.contains("level Data"), "{said}");
+    for (from, to) in [(json!({"copy": "a"}), json!({"copy": "b"})), (json!({"copy": "a"}), json!({})), (json!({}), json!({"copy": "a"}))] {
+        let said = test("now", Some(&from), &to);
+        assert!(said.contains("of one repository"), "{from} to {to}: {said}");
+    }
 }

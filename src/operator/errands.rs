@@ -73,7 +73,8 @@ impl<'a> Asked<'a> {
     /// What its Job is made from.
     pub fn to_do(&self) -> Errand {
         let set = self.errand.set.as_deref().filter(|_| self.task != Task::Backup).map(str::to_owned);
-        Errand { task: self.task, uid: self.uid.to_owned(), set, level: self.errand.level }
+        let copy = self.errand.copy().map(str::to_owned);
+        Errand { task: self.task, uid: self.uid.to_owned(), set, copy, level: self.errand.level }
     }
 }
 

@@ -253,6 +253,8 @@ pub struct Errand {
     pub uid: String,
     /// The set that is tested, none for the newest; the set that is removed.
     pub set: Option<String>,
+    /// The copy that the test restores from, none for the repository.
+    pub copy: Option<String>,
     /// How far the test goes, unless as far as the scheduled ones.
     pub level: Option<VerifyLevel>,
 }

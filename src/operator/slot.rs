@@ -126,8 +126,17 @@ pub struct Errand {
 pub enum Told {
     /// It is over, and of which generation that was told.
     Over(Phase, Option<i64>),
+    /// It is not.
+    Open(Box<Open>),
+}
+
+/// What counts as long as a request is not over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Open {
     /// How far it is.
-    Open(Box<Progress>),
+    pub progress: Progress,
+    /// The copy that a restore test restores from, none for the repository.
+    pub copy: Option<String>,
 }
 
 /// Facts of a pod.
@@ -135,6 +144,8 @@ pub enum Told {
 pub struct Pod {
     /// The part of the instance that it is.
     pub component: String,
+    /// The copy that it works with.
+    pub copy: Option<String>,
     /// Is it ready?
     pub ready: bool,
     /// Has it ended?
@@ -224,7 +235,7 @@ impl Errand {
     pub fn phase(&self) -> Option<&str> {
         match &self.told {
             Told::Over(phase, _) => Some(phase.as_str()),
-            Told::Open(progress) => progress.phase.as_deref(),
+            Told::Open(open) => open.progress.phase.as_deref(),
         }
     }
 
@@ -232,7 +243,7 @@ impl Errand {
     pub fn observed_generation(&self) -> Option<i64> {
         match &self.told {
             Told::Over(_, generation) => *generation,
-            Told::Open(progress) => progress.observed_generation,
+            Told::Open(open) => open.progress.observed_generation,
         }
     }
 
@@ -240,7 +251,15 @@ impl Errand {
     pub fn progress(&self) -> Option<&Progress> {
         match &self.told {
             Told::Over(..) => None,
-            Told::Open(progress) => Some(progress),
+            Told::Open(open) => Some(&open.progress),
+        }
+    }
+
+    /// The copy that it restores from; none for the repository, and once it is over.
+    pub fn copy(&self) -> Option<&str> {
+        match &self.told {
+            Told::Over(..) => None,
+            Told::Open(open) => open.copy.as_deref(),
         }
     }
 }

@@ -125,6 +125,9 @@ pub struct Verified {
     /// How long DHIS2 took until it served on what was restored, in seconds; none when it was not started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_seconds: Option<u64>,
+    /// The copy that it was restored from, as restic names it; none for the instance's own repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<String>,
 }
 
 /// A version that serves on a copy of the database.

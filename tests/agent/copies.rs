@@ -1,6 +1,8 @@
 //! Sets that are copied to a second repository, with a real PostgreSQL, a real restic and a real S3 server: all of a set or nothing,
 //! gone on with after a kill, restored from; nothing is written where somebody else's sets are.
 
+mod read_back;
+
 use std::fs;
 use std::process::Command;
 

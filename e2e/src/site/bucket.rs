@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -157,20 +157,38 @@ impl Bucket {
     /// # Errors
     /// When its folder can't be read.
     pub fn size(&self) -> Outcome<u64> {
+        Ok(self.objects()?.into_iter().map(|(_, size)| size).sum())
+    }
+
+    /// The file of the largest pack.
+    ///
+    /// # Errors
+    /// When its folder can't be read, or there is none.
+    pub fn largest_pack(&self) -> Outcome<PathBuf> {
+        let packs = self.objects()?.into_iter().filter(|(path, _)| is_pack(path));
+        Ok(packs.max_by_key(|(_, size)| *size).ok_or("there is no pack")?.0)
+    }
+
+    fn objects(&self) -> Outcome<Vec<(PathBuf, u64)>> {
         let mut folders = vec![self.folder.path().join("data")];
-        let mut size = 0;
+        let mut objects = Vec::new();
         while let Some(folder) = folders.pop() {
             for path in files::list(&folder)? {
                 match path.metadata() {
                     Ok(found) if found.is_dir() => folders.push(path),
-                    Ok(found) => size += found.len(),
+                    Ok(found) => objects.push((path, found.len())),
                     // It went meanwhile.
                     Err(_) => {}
                 }
             }
         }
-        Ok(size)
+        Ok(objects)
     }
+}
+
+/// restic has packs in `data/<two digits>/<name>`.
+fn is_pack(path: &Path) -> bool {
+    path.parent().and_then(Path::parent).is_some_and(|folder| folder.ends_with("data"))
 }
 
 impl Drop for Bucket {

@@ -1,9 +1,10 @@
-//! Requests to restore, as people make and see them.
+//! Requests to restore and for restore tests, as people make and see them.
 
 use std::time::Duration;
 
-use dhis2_operator::api::Dhis2Restore;
+use dhis2_operator::api::errand::Dhis2RestoreTestStatus;
 use dhis2_operator::api::restore::Dhis2RestoreStatus;
+use dhis2_operator::api::{Dhis2Restore, Dhis2RestoreTest};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -35,6 +36,32 @@ impl Story {
         let request = self.restore(name);
         request.api.create(&PostParams::default(), &Dhis2Restore::new(name, serde_json::from_value(spec)?)).await?;
         Ok(request)
+    }
+
+    /// Asks for a restore test of the instance, and waits until this is told of it.
+    ///
+    /// # Errors
+    /// When the API server refuses it, or that takes too long.
+    pub async fn test_until(
+        &self,
+        name: &str,
+        (of, more): (&str, &Value),
+        told: impl Fn(&Dhis2RestoreTestStatus) -> bool,
+    ) -> Outcome<Dhis2RestoreTestStatus> {
+        let api: Api<Dhis2RestoreTest> = Api::namespaced(self.client.clone(), &self.namespace);
+        let mut spec = json!({ "instance": of });
+        instance::merge(&mut spec, more);
+        api.create(&PostParams::default(), &Dhis2RestoreTest::new(name, serde_json::from_value(spec)?)).await?;
+        let told = |seen: &Dhis2RestoreTest| seen.status.as_ref().is_some_and(&told);
+        Ok(wait::until(&api, name, &format!("what is to be told of {name}"), LIMIT, told).await?.status.unwrap_or_default())
+    }
+
+    /// A restore test of the instance, to its end.
+    ///
+    /// # Errors
+    /// As for [`Story::test_until`].
+    pub async fn test(&self, name: &str, of: &str, more: &Value) -> Outcome<Dhis2RestoreTestStatus> {
+        self.test_until(name, (of, more), |told| told.progress.finished.is_some()).await
     }
 }
 

@@ -1,8 +1,10 @@
-//! Sets on a volume, and copies of them in a bucket: what is missing is told with its field, a copy is made on demand and told, and an
-//! instance counts as recoverable by its copy. The repository is lost, and the instance goes back to a set of the copy; then the
+//! Sets on a volume, and copies of them in a bucket: what is missing is told with its field, a copy is made on demand and told, a set is
+//! restored from there to see whether it can be, and an instance counts as recoverable by its copy. The repository is lost, and the instance goes back to a set of the copy; then the
 //! whole namespace is, and the recovery sheet brings it back from the copy. A copy that is asked
 //! for no more leaves no schedule.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use dhis2_e2e::cluster::run;
@@ -14,6 +16,7 @@ use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait};
 use dhis2_operator::api::Dhis2Instance;
+use dhis2_operator::api::errand::Dhis2RestoreTestStatus;
 use dhis2_operator::api::status::{BackupStatus, CopyStatus};
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::Secret;
@@ -55,6 +58,7 @@ fn copies() {
         run::output(story.site.kubectl().args(["--namespace", &story.namespace, "annotate", "dhis2", "play", &exported]))?;
         is_told(&instance, "Recoverable", "NotVerifiedYet", "").await?;
 
+        is_read_back(&story, &instance, &bucket, &last.set).await?;
         let door = Door::new(&story.site, &instance.host);
         let admin = instance.admin().await?;
         back_by_the_copy(&story, &instance, &last.set).await?;
@@ -79,6 +83,35 @@ fn copies() {
         instance.when("no word about copies", silent).await?;
         Ok(())
     });
+}
+
+/// A set is restored from the copy alone when somebody asks for it. What lies there damaged is told, until a set was restored after that.
+async fn is_read_back(story: &Story, instance: &Instance, bucket: &Bucket, set: &str) -> Outcome {
+    let waits = |told: &Dhis2RestoreTestStatus| told.progress.message.as_ref().is_some_and(|message| message.contains("has no copy"));
+    story.test_until("nowhere", ("play", &json!({ "copy": "nowhere" })), waits).await?;
+    let from = json!({ "copy": "away" });
+    let told = story.test("whole", "play", &from).await?;
+    assert_eq!((told.progress.phase.as_deref(), told.set.as_deref()), (Some("Done"), Some(set)), "{told:?}");
+    let proven = |seen: &Dhis2Instance| away(seen).last_verified.is_some_and(|proof| proof.set == set);
+    let seen = instance.when("the proof of the copy", proven).await?;
+    assert!(holds(&seen, "BackupCopied") && backup(&seen).last_verified.is_none(), "that says nothing of the repository");
+
+    let pack = bucket.largest_pack()?;
+    flip(&pack)?;
+    let told = story.test("damaged", "play", &from).await?;
+    assert_eq!(told.progress.phase.as_deref(), Some("Failed"), "{told:?}");
+    is_told(instance, "BackupCopied", "RepositoryDamaged", "A restore test from copy away").await?;
+    flip(&pack)?;
+    story.test("mended", "play", &from).await?;
+    instance.when("the copy counted again", |seen| holds(seen, "BackupCopied")).await?;
+    Ok(())
+}
+
+fn flip(file: &Path) -> Outcome {
+    let mut bytes = fs::read(file)?;
+    let middle = bytes.len() / 2;
+    bytes.get_mut(middle).into_iter().for_each(|byte| *byte ^= 1);
+    Ok(fs::write(file, bytes)?)
 }
 
 /// All that is on the volume of the sets is lost, and what DHIS2 has is damaged: the copy brings it back.

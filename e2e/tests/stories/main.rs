@@ -25,6 +25,7 @@ mod hanging;
 mod helm;
 mod import;
 mod killed;
+mod last_migration;
 mod leader;
 mod leaving;
 mod login;

@@ -15,6 +15,11 @@ pub enum Error {
     /// The copy can't be used.
     #[error("write to the copy")]
     Copy(#[source] restic::Error),
+    /// The copy does not give back what was written to it.
+    #[error(
+        "the copy is damaged: what was written to it can't be read back, so that nothing more is sent to it; the repository itself is not touched by that"
+    )]
+    Damaged(#[source] restic::Error),
     /// The copy's key is not there.
     #[error(
         "the Secret of spec.backup.copies[].passwordSecretName of copy {0} does not exist, or holds nothing under the key password: make it, and keep its value outside of the cluster as well"
@@ -32,13 +37,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// A failure to read back what was written.
+    pub fn reading(error: restic::Error) -> Self {
+        if error.is_of_what_is_there() { Self::Damaged(error) } else { Self::Copy(error) }
+    }
+
     /// Is it this set's alone, so that others may be copied all the same?
     pub fn is_of_the_set(&self) -> bool {
         match self {
             Self::Incomplete(_) => true,
             Self::Manifest(_, error) => error.reason().is_none_or(|reason| reason == Refusal::SetNewer),
             Self::Copy(error) => matches!(error, restic::Error::Failed { .. }),
-            Self::Source(_) | Self::Key(..) | Self::NoSet => false,
+            Self::Source(_) | Self::Damaged(_) | Self::Key(..) | Self::NoSet => false,
         }
     }
 }
@@ -47,6 +57,7 @@ impl Failure for Error {
     fn reason(&self) -> Option<Refusal> {
         match self {
             Self::Source(error) | Self::Copy(error) => error.reason(),
+            Self::Damaged(_) => Some(Refusal::RepositoryDamaged),
             Self::Key(..) => Some(Refusal::SecretMissing),
             Self::NoSet => None,
             Self::Incomplete(_) => Some(Refusal::SetIncomplete),

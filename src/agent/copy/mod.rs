@@ -1,12 +1,13 @@
 //! `copy`: brings finished sets to a second repository, which has a key of its own, then removes sets by age there.
 //!
-//! The newest set first. Of each its parts, then, once all of them are there, its manifest: a set that was cut off half-way does not
+//! Once a week a share of what was sent before is read back first. Then the newest set first. Of each its parts, then, once all of them are there, its manifest: a set that was cut off half-way does not
 //! exist in the copy, and is gone on with. The repository that is copied is only read.
 
 mod error;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::Ended;
@@ -28,6 +29,9 @@ pub use error::Error;
 const LONGEST: Duration = Duration::from_hours(12);
 /// How often restic is asked to copy a set: a backup may remove old sets meanwhile, and pack anew what it reads.
 const TRIES: u32 = 3;
+/// A copy is read in so many shares, one each week: all of it within a year, over a line that may be thin.
+const SHARES: i64 = 52;
+const WEEK: i64 = 7 * 24 * 3600;
 /// A note that forgotten snapshots still take space. It is gone with the pod: what one has left that was killed goes when the next set does.
 const PENDING_PRUNE: &str = ".copy-prune-pending";
 
@@ -50,6 +54,7 @@ pub fn copy(arguments: &CopySets, paths: &Paths, log: Log, reports: &Message) ->
     let target = Repository::copy(&arguments.repository, paths, &owner, &source).map_err(Error::Copy)?;
     let work = Work { source: &source, target: &target, host: &arguments.name, log };
 
+    work.read_a_share()?;
     let Sets { newest, names, added, trouble } = work.sets(start)?;
     let trouble = trouble.or(work.proofs(&names).map_err(|error| told(&error)).err());
     let there = target.snapshots().map_err(Error::Copy)?;
@@ -86,6 +91,23 @@ struct Sets {
 }
 
 impl Work<'_> {
+    /// Before the first set of a week is sent, which may need what was sent before: reads a share of that back. What is found to be damaged
+    /// keeps being found, since nothing more is sent then.
+    fn read_a_share(&self) -> Result<(), Error> {
+        let week = |repository: &Repository| {
+            let snapshots = repository.snapshots()?;
+            Ok(manifests(&snapshots, self.host).first().map(|manifest| manifest.time.as_second().div_euclid(WEEK)))
+        };
+        let (here, there) = (week(self.source).map_err(Error::Source)?, week(self.target).map_err(Error::Copy)?);
+        let (Some(this), true) = (here, there.is_some() && there < here) else { return Ok(()) };
+        let share = this.rem_euclid(SHARES) + 1;
+        self.log.info(&format!("reading share {share} of {SHARES} of the copy"));
+        let share = format!("--read-data-subset={share}/{SHARES}");
+        // Nobody else writes here, and a lock that locks others out could stay where nothing is let be removed.
+        let check = |command: &mut Command| _ = command.args(["check", "--no-lock", &share]);
+        self.target.run("read a share of the copy", check, None, restic::UNTIL_STALE).map(drop).map_err(Error::reading)
+    }
+
     /// Copies the sets that the copy lacks, the newest first.
     fn sets(&self, start: Instant) -> Result<Sets, Error> {
         let here = self.source.snapshots().map_err(Error::Source)?;

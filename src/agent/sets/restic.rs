@@ -83,13 +83,16 @@ impl Repository {
 
     /// The instance's repository, which is never made here.
     pub fn existing(address: &Address, paths: &Paths) -> Result<Self, Error> {
-        let mut repository = Self::at(address, paths)?;
-        repository.is_there()?;
-        repository.read_only = repository.read_only || repository.refuses_locks();
-        if !repository.read_only {
-            repository.unlock_stale("remove stale locks")?;
+        Self::at(address, paths)?.found()
+    }
+
+    fn found(mut self) -> Result<Self, Error> {
+        self.is_there()?;
+        self.read_only = self.read_only || self.refuses_locks();
+        if !self.read_only {
+            self.unlock_stale("remove stale locks")?;
         }
-        Ok(repository)
+        Ok(self)
     }
 
     fn is_there(&self) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Error, proven};
+use super::{Error, of, proven, read_a_share};
 use crate::agent::Ended;
 use crate::agent::args::Prove;
 use crate::agent::database::mark;
@@ -16,6 +16,7 @@ use crate::agent::sets::restore;
 use crate::agent::sets::set::Label;
 use crate::agent::termination::Message;
 use crate::layout;
+use crate::report::Verified;
 
 /// Waits until DHIS2 serves, and notes that the set is proven.
 pub fn prove(arguments: &Prove, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
@@ -28,5 +29,7 @@ pub fn prove(arguments: &Prove, paths: &Paths, log: Log, reports: &Message) -> R
     let chosen = restore::find(&snapshots, Some(&origin.set), Timestamp::now())?;
     let manifest = manifest::read(&repository, &chosen.id).map_err(restore::Error::manifest)?;
     let label = Label { set: &origin.set, instance: &arguments.instance, name: &arguments.name };
-    proven(&repository, &manifest, &label, (origin.seconds, Some(start_seconds)), log)
+    read_a_share(&repository, log)?;
+    let proof = Verified { start_seconds: Some(start_seconds), ..of(&manifest, origin.seconds) };
+    Ok(proven(&repository, &manifest, &label, proof))
 }

@@ -38,7 +38,11 @@ const PATIENCE: Duration = Duration::from_hours(12);
 /// Restores the set, compares it and notes that it is proven.
 pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) -> Result<Ended, Error> {
     reports.waiting("restoring a backup set on scratch space", log);
-    let repository = Repository::existing(&arguments.repository, paths)?;
+    let opened = match &arguments.copy {
+        Some(_) => Repository::existing_copy(&arguments.repository, paths),
+        None => Repository::existing(&arguments.repository, paths),
+    };
+    let repository = opened?;
     let snapshots = repository.snapshots()?;
     let chosen = restore::find(&snapshots, arguments.set.as_deref(), Timestamp::now())?;
     let manifest = manifest::read(&repository, &chosen.id).map_err(restore::Error::manifest)?;
@@ -50,32 +54,35 @@ pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) ->
     let seconds = start.elapsed().as_secs();
     drop(scratch);
     let label = Label { set: &manifest.set, instance: &arguments.instance, name: &arguments.name };
-    proven(&repository, &manifest, &label, (seconds, None), log)
+    // Of a copy a share is read where sets are copied.
+    if arguments.copy.is_none() {
+        read_a_share(&repository, log)?;
+    }
+    let copy = arguments.copy.as_ref().and(arguments.repository.s3.clone());
+    Ok(proven(&repository, &manifest, &label, Verified { copy, ..of(&manifest, seconds) }))
 }
 
-/// What was restored is right: reads a share of the repository, and notes the proof.
-fn proven(
-    repository: &Repository,
-    manifest: &Manifest,
-    label: &Label<'_>,
-    (seconds, start_seconds): (u64, Option<u64>),
-    log: Log,
-) -> Result<Ended, Error> {
-    read_a_share(repository, log)?;
-    let proof = Verified {
+/// What is known once it is restored.
+fn of(manifest: &Manifest, seconds: u64) -> Verified {
+    Verified {
         set: manifest.set.clone(),
         created: manifest.created.clone(),
-        verified: format!("{:.0}", jiff::Timestamp::now()),
+        verified: format!("{:.0}", Timestamp::now()),
         seconds,
         bytes: manifest.dump.bytes + manifest.files.bytes,
-        start_seconds,
-    };
+        start_seconds: None,
+        copy: None,
+    }
+}
+
+/// What was restored is right: notes the proof.
+fn proven(repository: &Repository, manifest: &Manifest, label: &Label<'_>, proof: Verified) -> Ended {
     let mut message = message(manifest, &proof);
     if let Err(error) = proof::write(repository, label, &proof) {
         // It is proven all the same; only whoever removes old sets does not know.
         let _ = write!(message, "; the proof could not be noted in the repository: {}", told(&error));
     }
-    Ok((message, Some(Data::Verify(proof))))
+    (message, Some(Data::Verify(proof)))
 }
 
 /// Restores database and files and compares both.
@@ -91,7 +98,7 @@ fn all(restore: &Restore<'_>) -> Result<(), Error> {
 /// Each week another share of everything that the repository holds, whatever set it belongs to: what is damaged where it lies is found
 /// before it is needed.
 fn read_a_share(repository: &Repository, log: Log) -> Result<(), Error> {
-    let share = jiff::Timestamp::now().as_second() / (7 * 24 * 3600) % SHARES + 1;
+    let share = Timestamp::now().as_second() / (7 * 24 * 3600) % SHARES + 1;
     log.info(&format!("reading share {share} of {SHARES} of the repository"));
     let share = format!("--read-data-subset={share}/{SHARES}");
     let check = |command: &mut Command| _ = command.args(["check", &share]);
@@ -101,8 +108,9 @@ fn read_a_share(repository: &Repository, log: Log) -> Result<(), Error> {
 fn message(manifest: &Manifest, proof: &Verified) -> String {
     let rows: u64 = manifest.contents.rows.values().sum();
     let serves = proof.start_seconds.map(|seconds| format!("; DHIS2 serves on it after {seconds} s")).unwrap_or_default();
+    let place = proof.copy.as_ref().map(|place| format!(" from {place}")).unwrap_or_default();
     format!(
-        "set {} can be restored: {rows} rows in {} tables and {} files, as its manifest says, in {} s{serves}",
+        "set {} can be restored{place}: {rows} rows in {} tables and {} files, as its manifest says, in {} s{serves}",
         proof.set,
         manifest.contents.rows.len(),
         manifest.files.count,

@@ -87,6 +87,12 @@ pub struct CopyStatus {
     /// When the last attempt failed, if it did after the last one that did not, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<BackupFailure>,
+    /// The set that a Dhis2RestoreTest has restored from it last, and found to be as its manifest says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_verified: Option<VerifiedStatus>,
+    /// How such a test failed, if none succeeded after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_failure: Option<BackupFailure>,
 }
 
 /// How full the volumes are.

@@ -1,20 +1,26 @@
-//! Copies of finished sets: a schedule for each repository that they go to.
+//! Copies of finished sets: a schedule for each repository that they go to, and restore tests from there.
 
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::{
+    batch::v1::{Job, JobSpec},
+    core::v1::{Container, PodSpec},
+};
 
 use super::{
-    Wanted,
+    Policy, Wanted,
     backup::{beside_dhis2, retention},
     job::{self, Cron, Retry},
-    metadata::Part,
+    metadata::{Part, owned},
     pod::{self, Placement, Step, agent, variable},
-    repository, resources,
+    repository, resources, verify,
     volume::{self, Attached},
 };
 use crate::{
     api::COPY,
     layout,
-    operator::instance::{BackupCopy, Instance, Repository},
+    operator::{
+        instance::{BackupCopy, Instance, Repository},
+        kind::Kind,
+    },
 };
 
 /// Name of what belongs to one copy, without that of the instance.
@@ -29,11 +35,32 @@ pub fn schedules(instance: &Instance) -> Vec<Wanted> {
 
 fn schedule(instance: &Instance, copy: &BackupCopy) -> Option<Wanted> {
     let cron = Cron { schedule: &copy.schedule, suspend: false, late: 12, kept: 1 };
-    let mut spec = job::spec(instance, Part::Copy, pod(instance, copy), Retry::NewPod);
+    job::scheduled_as(instance, &instance.child(&suffix(&copy.name)), Part::Copy, &cron, spec(instance, copy, pod(instance, copy)))
+}
+
+/// What works with a copy is known by it: nobody else reaches its server.
+fn spec(instance: &Instance, copy: &BackupCopy, pod: PodSpec) -> JobSpec {
+    let mut spec = job::spec(instance, Part::Copy, pod, Retry::NewPod);
     if let Some(metadata) = &mut spec.template.metadata {
         metadata.labels.get_or_insert_default().insert(COPY.to_owned(), copy.name.clone());
     }
-    job::scheduled_as(instance, &instance.child(&suffix(&copy.name)), Part::Copy, &cron, spec)
+    spec
+}
+
+/// One restore test of this set of a copy, or of the newest: with the copy and its key alone.
+pub fn test(instance: &Instance, copy: &BackupCopy, step: &str, set: Option<&str>) -> Wanted {
+    let name = instance.child(step);
+    let mut more = vec!["--copy".to_owned(), copy.name.clone()];
+    more.extend(repository::address(&copy.bucket));
+    more.extend(set.into_iter().flat_map(|set| ["--set".to_owned(), set.to_owned()]));
+    let mut attached = vec![volume::agent().read_only()];
+    attached.extend(way_into(copy));
+    attached.extend(verify::space(instance));
+    let main = Step { container: verify::container(instance, "verify", more), attached };
+    let pod = pod::spec(instance, pod::DHIS2, Placement::Near(None), vec![pod::install(instance)], vec![main]);
+    let spec = JobSpec { backoff_limit: Some(verify::TRIES), ..spec(instance, copy, pod) };
+    let job = Job { metadata: owned(instance, &name, Part::Copy), spec: Some(spec), status: None };
+    Wanted::new(Kind::Job, &name, &job, Policy::Step)
 }
 
 fn pod(instance: &Instance, copy: &BackupCopy) -> PodSpec {
@@ -64,17 +91,21 @@ fn command(instance: &Instance, copy: &BackupCopy) -> Vec<String> {
 
 /// The repository, which is only read, its key, and the way into the copy: nothing else of the instance.
 fn attached(instance: &Instance, copy: &BackupCopy) -> Vec<Attached> {
-    let (directory, key) = layout::COPY_PASSWORD.rsplit_once('/').unwrap_or_default();
     let mut attached = vec![volume::agent().read_only()];
     attached.extend(repository::is_on_a_node(instance).then(|| volume::backups(instance).read_only()));
-    attached.extend(repository::secrets(&copy.bucket));
+    attached.extend(way_into(copy));
     attached.extend([
-        volume::repository_secret(&copy.password, directory, &[key]),
         volume::backup_secret(&instance.child("backup")),
         // restic's cache.
         volume::tmp(10 << 10),
     ]);
     attached
+}
+
+/// What a copy's server asks for, and the copy's key.
+fn way_into(copy: &BackupCopy) -> impl Iterator<Item = Attached> {
+    let (directory, key) = layout::COPY_PASSWORD.rsplit_once('/').unwrap_or_default();
+    repository::secrets(&copy.bucket).into_iter().chain([volume::repository_secret(&copy.password, directory, &[key])])
 }
 
 #[cfg(test)]
@@ -85,7 +116,6 @@ mod tests {
         operator::{
             desired::{desired, fixture},
             instance::Endpoint,
-            kind::Kind,
         },
     };
     use serde_json::json;
@@ -124,6 +154,29 @@ mod tests {
         assert!(!said(&between).contains("--s3-region"));
         between.copies[0].append_only = true;
         assert!(said(&between).ends_with("--append-only"));
+    }
+
+    #[test]
+    fn a_test_of_a_copy_has_its_key_and_server_and_nothing_of_the_repository() {
+        for plain in [fixture::plain(), fixture::in_bucket(Endpoint { host: "s3.example.org".into(), port: 443 })] {
+            let instance = fixture::testing_a_copy(&fixture::copying(&plain), "away");
+            let spec = fixture::object(&instance, Kind::Job, "play-test-fedcba987654")["spec"].clone();
+            let pod = &spec["template"]["spec"];
+            let command: Vec<String> = serde_json::from_value(pod["containers"][0]["command"].clone()).unwrap();
+            let command = command.join(" ");
+            let beginning = "/agent/dhis2-agent verify --instance uid-1 --name demo/play --copy away --s3 s3:https://away.example.org:443/";
+            assert!(command.starts_with(beginning) && !command.contains("s3.example.org"), "{command}");
+            let volumes = pod["volumes"].as_array().unwrap();
+            let secrets: Vec<&str> = volumes.iter().filter_map(|volume| volume["secret"]["secretName"].as_str()).collect();
+            assert_eq!(secrets, ["s3-credentials", "s3-ca", "key-of-theirs"]);
+            assert!(volumes.iter().all(|volume| volume["persistentVolumeClaim"].is_null()) && pod["affinity"].is_null(), "{volumes:?}");
+            let policy = fixture::object(&instance, Kind::NetworkPolicy, "play-copy-away");
+            for (key, value) in policy["spec"]["podSelector"]["matchLabels"].as_object().unwrap() {
+                assert_eq!(spec["template"]["metadata"]["labels"][key], *value, "its way out");
+            }
+        }
+        let gone = fixture::testing_a_copy(&fixture::copying(&fixture::plain()), "gone");
+        assert!(fixture::find(&desired(&gone), Kind::Job, "play-test-fedcba987654").is_none());
     }
 
     #[test]

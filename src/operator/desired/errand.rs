@@ -1,6 +1,6 @@
 //! The Job of a request for a backup or a restore test.
 
-use super::{Wanted, backup, removal, verify};
+use super::{Wanted, backup, copies, removal, verify};
 use crate::operator::instance::{Errand, Instance, Task};
 
 /// The Job of the request that is carried out.
@@ -9,7 +9,10 @@ pub fn job(instance: &Instance) -> Option<Wanted> {
     let step = name(errand);
     Some(match errand.task {
         Task::Backup => backup::once(instance, &step),
-        Task::RestoreTest => verify::once(instance, &step, errand.set.as_deref(), errand.level),
+        Task::RestoreTest => match &errand.copy {
+            Some(name) => copies::test(instance, instance.copies.iter().find(|copy| copy.name == *name)?, &step, errand.set.as_deref()),
+            None => verify::once(instance, &step, errand.set.as_deref(), errand.level),
+        },
         Task::Removal => removal::once(instance, &step, errand.set.as_deref()?),
     })
 }
@@ -70,7 +73,7 @@ mod tests {
             let mut instance = asked(task, None);
             instance.stage = Stage { secured: false, ..instance.stage };
             assert!(job(&instance).is_none());
-            let longest = Errand { task, uid: "01234567-89ab-cdef-0123-456789abcdef".into(), set: None, level: None };
+            let longest = Errand { task, uid: "01234567-89ab-cdef-0123-456789abcdef".into(), set: None, copy: None, level: None };
             assert!(format!("{}-{}", "a".repeat(40), name(&longest)).len() <= 63);
         }
         assert!(job(&fixture::plain()).is_none());

@@ -233,7 +233,13 @@ pub fn upgrading(instance: &Instance, phase: Phase) -> Instance {
 
 /// The instance while this is carried out that a person asked for.
 pub fn asked(instance: &Instance, task: Task, set: Option<&str>) -> Instance {
-    let errand = Errand { task, uid: "01234567-89ab-cdef".into(), set: set.map(str::to_owned), level: None };
+    let errand = Errand { task, uid: "01234567-89ab-cdef".into(), set: set.map(str::to_owned), copy: None, level: None };
+    Instance { errand: Some(errand), ..instance.clone() }
+}
+
+/// The instance while a set of this copy is tested.
+pub fn testing_a_copy(instance: &Instance, copy: &str) -> Instance {
+    let errand = Errand { task: Task::RestoreTest, uid: "fedcba98-7654".into(), set: None, copy: Some(copy.into()), level: None };
     Instance { errand: Some(errand), ..instance.clone() }
 }
 
@@ -273,7 +279,9 @@ pub fn at_all_stages(instance: &Instance) -> Vec<Wanted> {
         asked(instance, Task::Removal, Some("old")),
     ];
     let upgrades = PREPARATIONS.map(|phase| upgrading(instance, phase));
+    let of_copies = instance.copies.iter().map(|copy| testing_a_copy(instance, &copy.name));
     let rare = PHASES.map(|phase| restoring(instance, phase)).into_iter().chain(upgrades).chain(errands).chain([generating(instance)]);
+    let rare = rare.chain(of_copies);
     for wanted in stages.chain(rare).flat_map(|instance| desired(&instance)) {
         if all.iter().all(|known| (known.kind, &known.name) != (wanted.kind, &wanted.name)) {
             all.push(wanted);

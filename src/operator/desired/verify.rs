@@ -23,6 +23,8 @@ use crate::{
 
 /// The scratch volume goes with the pod, and the pod with its Job: nobody pays longer for it than a person needs to read a log.
 const KEPT: i32 = 6 * 3600;
+/// How often a test is tried again: each try has a scratch volume of its own, and what is damaged stays damaged.
+pub const TRIES: i32 = 1;
 
 /// The scheduled restore tests, once the instance is secured.
 pub fn schedule(instance: &Instance) -> Option<Wanted> {
@@ -44,13 +46,12 @@ fn spec(instance: &Instance, set: Option<&str>, level: VerifyLevel) -> JobSpec {
         VerifyLevel::Data => pod(instance, set),
         VerifyLevel::Application => with_dhis2(instance, set),
     };
-    // Each try has a scratch volume of its own, and what is damaged stays damaged.
-    JobSpec { backoff_limit: Some(1), ..job::spec(instance, Part::Verify, pod, Retry::NewPod) }
+    JobSpec { backoff_limit: Some(TRIES), ..job::spec(instance, Part::Verify, pod, Retry::NewPod) }
 }
 
 fn pod(instance: &Instance, set: Option<&str>) -> PodSpec {
     let named = set.into_iter().flat_map(|set| ["--set".to_owned(), set.to_owned()]).collect();
-    let main = Step { container: container(instance, "verify", named), attached: attached(instance) };
+    let main = Step { container: container(instance, "verify", of_the_repository(instance, named)), attached: attached(instance) };
     // Where backups are made: the volume of the repository can be mounted on one node only. A bucket is everywhere.
     let placement = Placement::Near(repository::is_on_a_node(instance).then(|| Box::new(beside_dhis2(instance))));
     pod::spec(instance, pod::DHIS2, placement, vec![pod::install(instance)], vec![main])
@@ -70,14 +71,19 @@ fn with_dhis2(instance: &Instance, set: Option<&str>) -> PodSpec {
         volume::tmp(10 << 10),
     ]);
     // What it writes to the repository belongs to whom all of it belongs to.
-    let main = on_a_copy::as_dhis2(Step { container: container(instance, "prove", on_a_copy::dhis2(instance).into()), attached });
+    let arguments = of_the_repository(instance, on_a_copy::dhis2(instance).into());
+    let main = on_a_copy::as_dhis2(Step { container: container(instance, "prove", arguments), attached });
     on_a_copy::pod(instance, restored, &database, main)
 }
 
-fn container(instance: &Instance, verb: &str, more: Vec<String>) -> Container {
+fn of_the_repository(instance: &Instance, more: Vec<String>) -> Vec<String> {
+    [repository::arguments(instance), more].concat()
+}
+
+/// What restores and compares. `more`: where the set is, and which.
+pub fn container(instance: &Instance, verb: &str, more: Vec<String>) -> Container {
     let name = format!("{}/{}", instance.namespace, instance.name);
     let mut command = agent(&[verb, "--instance", &instance.uid, "--name", &name]);
-    command.extend(repository::arguments(instance));
     command.extend(more);
     Container {
         env: Some(vec![variable("HOME", "/tmp")]),
@@ -90,13 +96,15 @@ fn container(instance: &Instance, verb: &str, more: Vec<String>) -> Container {
 fn attached(instance: &Instance) -> Vec<Attached> {
     let mut attached = vec![volume::agent().read_only()];
     attached.extend(repository::attached(instance));
-    attached.extend([
-        volume::backup_secret(&instance.child("backup")),
-        volume::ephemeral("scratch", layout::SCRATCH, &instance.scratch),
-        // restic's cache, and the private server's shared memory segments.
-        volume::tmp(10 << 10),
-    ]);
+    attached.push(volume::backup_secret(&instance.child("backup")));
+    attached.extend(space(instance));
     attached
+}
+
+/// Where a set is restored, and what restic and PostgreSQL need beside.
+pub fn space(instance: &Instance) -> [Attached; 2] {
+    // restic's cache, and the private server's shared memory segments.
+    [volume::ephemeral("scratch", layout::SCRATCH, &instance.scratch), volume::tmp(10 << 10)]
 }
 
 #[cfg(test)]

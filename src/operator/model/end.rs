@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     server::{State, merge},
-    story::{Change, Step, tell_of},
+    story::{Beginning, Change, Step, tell_of},
 };
 use crate::{api::WANTED, operator::kind::Kind};
 
@@ -64,7 +64,7 @@ impl End {
         let suspended = spec.as_object_mut().and_then(|spec| spec.remove("backup"));
         let late = suspended.map(|backup| Step::Change(Change { spec: json!({ "backup": backup }), restarts: 0 }));
         let ask = asked.then_some(Step::Ask);
-        let end = tell_of(&spec, true, &late.clone().into_iter().chain(ask).collect::<Vec<_>>());
+        let end = tell_of(&spec, Beginning::Settled, &late.clone().into_iter().chain(ask).collect::<Vec<_>>());
         if let Some(Step::Change(late)) = late {
             merge(&mut spec, &late.spec);
         }

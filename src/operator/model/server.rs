@@ -46,7 +46,7 @@ pub struct Write {
     pub what: (Kind, String),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct State {
     pub objects: BTreeMap<(Kind, String), Value>,
     pub resource: Value,
@@ -74,6 +74,10 @@ type Reply = (StatusCode, Value);
 pub struct Server(Arc<Mutex<State>>);
 
 impl Server {
+    pub fn holding(state: State) -> Self {
+        Self(Arc::new(Mutex::new(state)))
+    }
+
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
@@ -227,6 +231,11 @@ impl State {
             object["metadata"]["resourceVersion"] = self.next_version();
             self.untold.entry(kind).or_default().push_back(Told::Gone(object));
         }
+    }
+
+    /// The resourceVersion that was given last.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     pub fn next_version(&mut self) -> Value {

@@ -1,6 +1,10 @@
 //! A history: its steps, one after the other, and the rest that it comes to.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{LazyLock, Mutex},
+    time::Duration,
+};
 
 use proptest::sample::Index;
 use serde_json::{Value, json};
@@ -10,7 +14,7 @@ use super::{
     nodes,
     process::{NAME, Process},
     promises::Promises,
-    server::{Fault, NAMESPACE, Server, Write, merge},
+    server::{Fault, NAMESPACE, Server, State, Write, merge},
 };
 use crate::operator::kind::Kind;
 
@@ -48,16 +52,33 @@ pub enum Step {
     Lose(Index),
 }
 
-/// Tells a history from the first day on, or from a day on which all was well. Fails where a promise is broken.
-pub fn tell(ready: bool, steps: &[Step]) -> End {
-    tell_of(&json!({}), ready, steps)
+/// Where a history begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// With the resource.
+    FirstDay,
+    /// On a day on which all is well, after a life that has lasted from the first one.
+    Settled,
+    /// On such a day, with a start of the operator.
+    Found,
 }
 
-pub fn tell_of(spec: &Value, ready: bool, steps: &[Step]) -> End {
+/// How all is on such a day.
+static FOUND: LazyLock<Mutex<Option<(State, Promises)>>> = LazyLock::new(Mutex::default);
+
+/// Tells a history. Fails where a promise is broken.
+pub fn tell(beginning: Beginning, steps: &[Step]) -> End {
+    tell_of(&json!({}), beginning, steps)
+}
+
+pub fn tell_of(spec: &Value, beginning: Beginning, steps: &[Step]) -> End {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut life = Life::begin(spec);
-        if ready {
+        let mut life = match beginning {
+            Beginning::Found => Life::found().await,
+            Beginning::FirstDay | Beginning::Settled => Life::begin(spec),
+        };
+        if beginning == Beginning::Settled {
             life.settle().await;
         }
         for step in steps {
@@ -112,6 +133,22 @@ impl Life {
         }
         let process = Process::start(&server);
         Self { server, process, promises: Promises::default() }
+    }
+
+    /// Such a day is lived to once.
+    async fn found() -> Self {
+        let known = FOUND.lock().unwrap().clone();
+        let (state, promises) = if let Some(known) = known {
+            known
+        } else {
+            let mut life = Self::begin(&json!({}));
+            life.settle().await;
+            let found = (life.server.state().clone(), life.promises.clone());
+            FOUND.lock().unwrap().insert(found).clone()
+        };
+        let server = Server::holding(state);
+        let process = Process::start(&server);
+        Self { server, process, promises }
     }
 
     async fn step(&mut self, step: &Step) {

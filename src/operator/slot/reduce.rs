@@ -5,10 +5,10 @@ use std::sync::Arc;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-use super::{Claim, Errand, Facts, Pod, Request, Role, Slot, Told};
+use super::{Claim, Errand, Facts, Open, Pod, Request, Role, Slot, Told};
 use crate::{
     api::{
-        BUILDING, CLAIM, INSTANCE, MANAGER, REPLACED, RESTART, SET_FINALIZER, WANTED,
+        BUILDING, CLAIM, COPY, INSTANCE, MANAGER, REPLACED, RESTART, SET_FINALIZER, WANTED,
         errand::{Phase, Progress},
     },
     operator::{kind::Kind, trouble},
@@ -112,7 +112,7 @@ fn errand(object: &DynamicObject, set: &str) -> Option<Errand> {
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         told: match over {
             Some(phase) => Told::Over(phase, progress.observed_generation),
-            None => Told::Open(Box::new(progress)),
+            None => Told::Open(Box::new(Open { progress, copy: text(&object.data, "/spec/copy") })),
         },
     })
 }
@@ -137,6 +137,7 @@ fn pod(object: &DynamicObject) -> Pod {
     let label = |name: &str| object.metadata.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
     Pod {
         component: label("app.kubernetes.io/component").unwrap_or_default(),
+        copy: label(COPY),
         ready: ready && object.metadata.deletion_timestamp.is_none(),
         ended: matches!(text(data, "/status/phase").as_deref(), Some("Succeeded" | "Failed")),
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),

@@ -128,14 +128,13 @@ pub(super) fn keep(known: &mut Option<ScheduleStatus>, cron: &str, Backup { time
 
 /// Pods of backups, or of restore tests: those that a Job made which is the instance's own, or its CronJob's.
 pub(super) fn runs<'a>(resource: &Dhis2Instance, observed: &'a Observed, part: &str) -> Vec<(&'a str, &'a Pod)> {
-    runs_of(resource, observed, part, &format!("{}-{part}", resource.name_any()))
+    let cron = observed.slot(Kind::CronJob, &format!("{}-{part}", resource.name_any())).map(|slot| &*slot.uid);
+    pods_of(observed, part, &[resource.metadata.uid.as_deref(), cron])
 }
 
-/// Likewise, of a CronJob of another name.
-pub(super) fn runs_of<'a>(resource: &Dhis2Instance, observed: &'a Observed, part: &str, cron: &str) -> Vec<(&'a str, &'a Pod)> {
-    let cron = observed.slot(Kind::CronJob, cron).map(|slot| &*slot.uid);
-    let ours =
-        |job: &Slot| job.owner.as_deref().is_some_and(|owner| Some(owner) == resource.metadata.uid.as_deref() || Some(owner) == cron);
+/// Pods of the Jobs of one of these owners.
+pub(super) fn pods_of<'a>(observed: &'a Observed, part: &str, owners: &[Option<&str>]) -> Vec<(&'a str, &'a Pod)> {
+    let ours = |job: &Slot| job.owner.as_deref().is_some_and(|owner| owners.contains(&Some(owner)));
     let jobs: Vec<&str> = observed.slots(Kind::Job).filter(|(_, slot)| ours(slot)).map(|(_, slot)| &*slot.uid).collect();
     observed
         .slots(Kind::Pod)

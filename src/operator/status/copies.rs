@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{backup, conditions::Told};
+use super::{backup, conditions::Told, verify};
 use crate::{
     api::{
         Dhis2Instance, Dhis2InstanceStatus, Reason,
@@ -16,6 +16,7 @@ use crate::{
     },
     operator::{
         desired::copies::suffix,
+        kind::Kind,
         observe::{self, Observed},
         parse,
         slot::Pod,
@@ -53,6 +54,7 @@ pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Ob
             failures.extend(backup::failure(name, pod).map(named));
         }
         told.failure = backup::newest(failures, when(&told));
+        take_tests(&mut told, resource, observed);
         told.behind = behind(status, &told);
         backup::keep(&mut told.schedule, &copy.schedule, &schedules, none_to_copy, now);
         status.copies.push(told);
@@ -60,7 +62,42 @@ pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Ob
 }
 
 fn runs<'a>(resource: &Dhis2Instance, observed: &'a Observed, copy: &str) -> Vec<(&'a str, &'a Pod)> {
-    backup::runs_of(resource, observed, PART, &format!("{}-{}", resource.name_any(), suffix(copy)))
+    let cron = observed.slot(Kind::CronJob, &format!("{}-{}", resource.name_any(), suffix(copy))).map(|slot| &*slot.uid);
+    backup::pods_of(observed, PART, &[cron])
+}
+
+/// Restore tests of a set in this copy, which people asked for.
+fn tests<'a>(resource: &Dhis2Instance, observed: &'a Observed, copy: &str) -> Vec<(&'a str, &'a Pod)> {
+    let all = backup::pods_of(observed, PART, &[resource.metadata.uid.as_deref()]);
+    all.into_iter().filter(|(_, pod)| pod.copy.as_deref() == Some(copy)).collect()
+}
+
+fn take_tests(told: &mut CopyStatus, resource: &Dhis2Instance, observed: &Observed) {
+    let pods = tests(resource, observed, &told.name);
+    let mut failures = backup::standing(told.verify_failure.take(), &pods);
+    for (name, pod) in pods {
+        for report in &pod.reports {
+            if let Some(Data::Verify(proof)) = &report.data
+                && proof.copy.as_ref() == Some(&told.repository)
+                && pod.created >= proven(told)
+            {
+                told.last_verified = Some(verify::proof(proof, pod.created));
+            }
+        }
+        failures.extend(verify::failure(name, pod));
+    }
+    let failure = backup::newest(failures, None);
+    told.verify_failure = failure.filter(|failure| !is_made_good(failure, told));
+}
+
+fn proven(told: &CopyStatus) -> Option<Timestamp> {
+    told.last_verified.as_ref()?.time.as_ref().map(|time| time.0)
+}
+
+/// An older set than the newest one may need nothing of what is damaged.
+fn is_made_good(failure: &BackupFailure, told: &CopyStatus) -> bool {
+    let of_set = told.last_verified.as_ref().and_then(|proof| proof.set_time.as_ref());
+    proven(told) > failure.time.as_ref().map(|time| time.0) && of_set >= told.set_time.as_ref()
 }
 
 fn is_of(data: &Data, told: &CopyStatus) -> bool {
@@ -150,6 +187,10 @@ fn state(
         let reason = failure.reason.parse().unwrap_or(Reason::CopyFailed);
         return Err((reason, format!("{}: {}", failure.pod, failure.message)));
     }
+    if let Some(failure) = known.and_then(|known| known.verify_failure.as_ref()) {
+        let reason = failure.reason.parse().unwrap_or(Reason::RestoreTestFailed);
+        return Err((reason, format!("A restore test from copy {name}, {}: {}", failure.pod, failure.message)));
+    }
     let running = backup::is_one_running(&runs(resource, observed, name), now);
     let late = known.and_then(|known| due_in(known, now)) == Some(Duration::ZERO) && !running;
     match known.and_then(|known| Some((known, known.set.as_ref()?))) {
@@ -159,10 +200,11 @@ fn state(
         Some((_, set)) if late => {
             Err((Reason::CopyOverdue, format!("The newest set in copy {name} is {set}; the next run should have been made by now.")))
         }
-        Some((known, set)) => Ok(match known.missing.unwrap_or_default() {
-            0 => format!("Copy {name} has set {set}."),
-            missing => format!("Copy {name} has set {set}; {missing} older ones are to follow."),
-        }),
+        Some((known, set)) => {
+            let missing = known.missing.filter(|missing| *missing > 0).map(|missing| format!("; {missing} older ones are to follow"));
+            let proven = known.last_verified.as_ref().map(|proof| format!("; set {} was restored from it", proof.set));
+            Ok(format!("Copy {name} has set {set}{}{}.", missing.unwrap_or_default(), proven.unwrap_or_default()))
+        }
     }
 }
 

@@ -180,6 +180,10 @@ fn work<'a>(asked: &Asked<'_>, view: &View<'a>) -> Step<'a> {
     if let Some(report) = view.observed.result_of_step_where(&job, is_result) {
         return Step::Done(report);
     }
+    // Its Job went with the copy.
+    if let Some(message) = view.instance.and_then(|(_, outcome)| waits::without_copy(asked, outcome, view.name)) {
+        return Step::Failed(Reason::InvalidSpec, message);
+    }
     let Some(well) = ended(&job, view.observed) else { return Step::Runs };
     if well && asked.task == Task::Removal {
         return Step::Over;

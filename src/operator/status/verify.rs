@@ -39,7 +39,7 @@ pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Ob
                 take(status, proof, pod.created);
             }
         }
-        failures.extend(backup::failure(name, pod).filter(is_of_a_set).map(named));
+        failures.extend(failure(name, pod));
     }
     let failure = backup::newest(failures, None);
     status.verify_failure = failure.filter(|failure| !is_made_good(failure, status));
@@ -63,9 +63,9 @@ fn is_made_good(failure: &BackupFailure, status: &BackupStatus) -> bool {
     proven > failed && is_as_new
 }
 
-/// A test that was asked for a set that is not there says nothing of those that are.
-fn is_of_a_set(failure: &BackupFailure) -> bool {
-    failure.reason != Reason::SetUnknown.as_str()
+/// What is wrong with a restore test. One that was asked for a set that is not there says nothing of those that are.
+pub(super) fn failure(name: &str, pod: &Pod) -> Option<BackupFailure> {
+    backup::failure(name, pod).filter(|failure| failure.reason != Reason::SetUnknown.as_str()).map(named)
 }
 
 /// A failure without a reason of its own says nothing about the set.
@@ -88,14 +88,19 @@ fn take_second_hand(status: &mut BackupStatus, proof: &Verified, backup: &Pod) {
 
 fn take(status: &mut BackupStatus, proof: &Verified, time: Option<Timestamp>) {
     if time >= when(status) {
-        status.last_verified = Some(VerifiedStatus {
-            set: proof.set.clone(),
-            time: time.map(Time),
-            set_time: proof.created.parse().ok().map(Time),
-            seconds: i64::try_from(proof.seconds).ok(),
-            bytes: i64::try_from(proof.bytes).ok(),
-            start_seconds: proof.start_seconds.and_then(|seconds| i64::try_from(seconds).ok()),
-        });
+        status.last_verified = Some(self::proof(proof, time));
+    }
+}
+
+/// A proof, as it is told.
+pub(super) fn proof(proof: &Verified, time: Option<Timestamp>) -> VerifiedStatus {
+    VerifiedStatus {
+        set: proof.set.clone(),
+        time: time.map(Time),
+        set_time: proof.created.parse().ok().map(Time),
+        seconds: i64::try_from(proof.seconds).ok(),
+        bytes: i64::try_from(proof.bytes).ok(),
+        start_seconds: proof.start_seconds.and_then(|seconds| i64::try_from(seconds).ok()),
     }
 }
 

@@ -58,7 +58,10 @@ pub fn report(container: &Container, pod: &Pod, held: &Held) -> Option<Report> {
         "verify" => {
             let named = Some(after("--set")).filter(|set| !set.is_empty());
             let (set, now) = (named.unwrap_or(&held.newest).to_owned(), Timestamp::now().to_string());
-            (Verb::Verify, Data::Verify(Verified { set, created: now.clone(), verified: now, seconds: 1, bytes: 1, start_seconds: None }))
+            (
+                Verb::Verify,
+                Data::Verify(Verified { set, created: now.clone(), verified: now, seconds: 1, bytes: 1, start_seconds: None, copy: None }),
+            )
         }
         _ => return None,
     };

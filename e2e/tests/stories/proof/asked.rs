@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use dhis2_e2e::site::instance::{self, Instance};
 use dhis2_e2e::site::{Outcome, Story, wait};
-use dhis2_operator::api::errand::{Dhis2BackupStatus, Dhis2RestoreTestStatus, Progress};
-use dhis2_operator::api::{Dhis2Backup, Dhis2RestoreTest};
+use dhis2_operator::api::Dhis2Backup;
+use dhis2_operator::api::errand::{Dhis2BackupStatus, Progress};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -22,10 +22,10 @@ pub async fn asked_for(story: &Story, instance: &Instance) -> Outcome {
     assert_eq!(made.proven, None);
     let seen = instance.api.get(&instance.name).await?;
     assert_eq!(super::backup(&seen).last.map(|last| last.set), Some(set.clone()), "it counts as a scheduled one");
-    let unknown = test(story, "no-such-set", "no-such-set", None).await?;
+    let unknown = story.test("no-such-set", "play", &json!({ "set": "no-such-set" })).await?;
     assert_eq!(unknown.progress.phase.as_deref(), Some("Failed"));
     assert_eq!(reason(&unknown.progress), Some("SetUnknown"), "{:?}", unknown.progress.message);
-    let tested = test(story, "is-it-good", &set, None).await?;
+    let tested = story.test("is-it-good", "play", &json!({ "set": set })).await?;
     assert_eq!((tested.progress.phase.as_deref(), tested.set.as_deref()), (Some("Done"), Some(set.as_str())), "{tested:?}");
     let backups: Api<Dhis2Backup> = Api::namespaced(story.client.clone(), &story.namespace);
     let proven = |seen: &Dhis2Backup| seen.status.as_ref().is_some_and(|status| status.proven.is_some());
@@ -55,14 +55,5 @@ async fn backup(story: &Story, name: &str) -> Outcome<Dhis2BackupStatus> {
     let spec = serde_json::from_value(json!({ "instance": "play" }))?;
     api.create(&PostParams::default(), &Dhis2Backup::new(name, spec)).await?;
     let over = |seen: &Dhis2Backup| seen.status.as_ref().is_some_and(|status| status.progress.finished.is_some());
-    Ok(wait::until(&api, name, &format!("{name} to be over"), LIMIT, over).await?.status.unwrap_or_default())
-}
-
-/// A restore test of this set, to its end.
-pub async fn test(story: &Story, name: &str, set: &str, level: Option<&str>) -> Outcome<Dhis2RestoreTestStatus> {
-    let api: Api<Dhis2RestoreTest> = Api::namespaced(story.client.clone(), &story.namespace);
-    let spec = serde_json::from_value(json!({ "instance": "play", "set": set, "level": level }))?;
-    api.create(&PostParams::default(), &Dhis2RestoreTest::new(name, spec)).await?;
-    let over = |seen: &Dhis2RestoreTest| seen.status.as_ref().is_some_and(|status| status.progress.finished.is_some());
     Ok(wait::until(&api, name, &format!("{name} to be over"), LIMIT, over).await?.status.unwrap_or_default())
 }

@@ -17,9 +17,9 @@ pub async fn dhis2_starts_on_a_set(story: &Story, instance: &Instance) -> Outcom
     instance.settled().await?;
     story.sql("play", BROKEN)?;
     backed_up(story, instance, "broken").await?;
-    let compared = asked::test(story, "compared", "broken", Some("Data")).await?;
+    let compared = story.test("compared", "play", &json!({ "set": "broken", "level": "Data" })).await?;
     assert_eq!((compared.progress.phase.as_deref(), compared.start_seconds), (Some("Done"), None), "{:?}", compared.progress.message);
-    let started = asked::test(story, "started", "broken", None).await?;
+    let started = story.test("started", "play", &json!({ "set": "broken" })).await?;
     let message = started.progress.message.clone().unwrap_or_default();
     assert_eq!(asked::reason(&started.progress), Some("ApplicationTestFailed"), "{message}");
     assert!(message.contains("Validate failed"), "{message}");

@@ -7,10 +7,13 @@ use serde::Deserialize;
 use super::super::bucket::Address;
 use super::{Error, OWN, Owner, Place, Repository, UNTIL_STALE, remote};
 use crate::agent::paths::Paths;
+use crate::agent::secret;
 use crate::layout;
 
 /// The field that names the bucket of a copy.
 const COPY: &str = "spec.backup.copies[].s3";
+/// The field that names its key.
+const COPY_KEY: &str = "spec.backup.copies[].passwordSecretName";
 
 impl Repository {
     /// The instance's own repository, only read: not even a lock is written to it, so that a copy that takes days keeps no backup, no
@@ -31,6 +34,12 @@ impl Repository {
         }
         repository.unlock_stale("remove stale locks")?;
         Ok(repository)
+    }
+
+    /// A copy of the instance's, which is never made here.
+    pub fn existing_copy(address: &Address, paths: &Paths) -> Result<Self, Error> {
+        secret::read_optional(&paths.of(layout::COPY_PASSWORD)).ok().flatten().ok_or(Error::NoKey(COPY_KEY))?;
+        Self::named(address, paths, COPY, layout::COPY_PASSWORD)?.found()
     }
 
     /// Copies these snapshots of `source`. Those that are here already are left out, and what was sent before an interruption is not sent

@@ -147,6 +147,14 @@ pub enum Error {
     Understand(&'static str, #[source] serde_json::Error),
 }
 
+impl Error {
+    /// Does it tell of what is in the repository? A wrong key, somebody else's lock or a line that is cut does not.
+    pub fn is_of_what_is_there(&self) -> bool {
+        let elsewhere = matches!(self, Self::Start(..) | Self::NoRoom(..) | Self::NotThere(_) | Self::Interrupted(_));
+        self.reason().is_none() && !elsewhere
+    }
+}
+
 impl Failure for Error {
     fn reason(&self) -> Option<Refusal> {
         match self {

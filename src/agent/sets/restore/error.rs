@@ -102,12 +102,7 @@ pub enum Error {
 impl Error {
     /// A failure to read what the repository should hold.
     pub fn damaged(error: restic::Error) -> Self {
-        // A wrong key or somebody else's lock is no damage.
-        let elsewhere = matches!(
-            error,
-            restic::Error::Start(..) | restic::Error::NoRoom(..) | restic::Error::NotThere(_) | restic::Error::Interrupted(_)
-        );
-        if error.reason().is_none() && !elsewhere { Self::Damaged(error) } else { Self::Repository(error) }
+        if error.is_of_what_is_there() { Self::Damaged(error) } else { Self::Repository(error) }
     }
 
     /// A failure to read a manifest.

@@ -4,11 +4,10 @@ use super::*;
 use crate::{
     api::status::SetStatus,
     operator::{
-        kind::Kind,
         slot::{Facts, fixture::owned},
         trouble::Trouble,
     },
-    report::{Outcome, Report, Verb},
+    report::{Outcome, Report, Verb, Verified},
 };
 
 const PLACE: &str = "s3:https://s3.example.org/sets/ns/play";
@@ -202,4 +201,69 @@ fn a_resource_without_copies_has_no_word_about_them() {
     plain.spec.backup.copies.clear();
     let status = serde_json::to_value(plain.status.unwrap()).unwrap();
     assert_eq!(status["backup"].get("copies"), None::<&Value>);
+}
+
+/// What is known, and pods of restore tests that people asked for.
+fn with_tests(copied: &[Pod], tests: &[Pod]) -> Observed {
+    let mut observed = observed(copied);
+    for (number, pod) in tests.iter().enumerate() {
+        let job = format!("play-test-{number}");
+        observed.children.insert(Kind::Job, &job, owned(&job, "uid-1", Facts::Job { finished: None }));
+        observed.children.insert(Kind::Pod, &format!("{job}-x"), owned("pod", &job, Facts::Pod(Box::new(pod.clone()))));
+    }
+    observed
+}
+
+fn of_copy(copy: &str, pod: Pod) -> Pod {
+    Pod { copy: Some(copy.into()), ..pod }
+}
+
+fn proven_in(place: &str, set: &str, day: u32) -> Pod {
+    let proof = Verified {
+        set: set.into(),
+        created: format!("2026-11-{day:02}T01:00:00Z"),
+        verified: format!("2026-11-{day:02}T09:00:00Z"),
+        seconds: 40,
+        bytes: 50,
+        start_seconds: None,
+        copy: Some(place.into()),
+    };
+    let report =
+        Report { verb: Verb::Verify, outcome: Outcome::Done, reason: None, message: String::new(), data: Some(Data::Verify(proof)) };
+    of_copy("away", Pod { ended: true, reports: vec![report], ..pod(day) })
+}
+
+#[test]
+fn a_set_that_was_restored_from_a_copy_is_told_and_is_no_run_of_the_copy() {
+    let mut play = daily();
+    let copied = done(report("b", 11), 11);
+    let running = with_tests(std::slice::from_ref(&copied), &[of_copy("away", pod(12))]);
+    assert!(told_of(&mut play, &running, "2026-11-11T07:00:00Z").0);
+    assert_eq!(told_of(&mut play, &running, "2026-11-13T07:00:00Z").1, Reason::CopyOverdue, "a test is no run");
+    let (holds, _, message) = told_of(&mut play, &with_tests(&[copied], &[proven_in(PLACE, "b", 11)]), "2026-11-11T09:00:00Z");
+    assert!(holds && message == "Copy away has set b; set b was restored from it.", "{message}");
+    let (_, _, message) = told_of(&mut play, &observed(&[]), "2026-11-11T10:00:00Z");
+    assert!(message.ends_with("set b was restored from it."), "its pod is gone: {message}");
+    let elsewhere = with_tests(&[], &[proven_in("s3:https://other.example.org/sets/ns/play", "c", 12)]);
+    told_of(&mut play, &elsewhere, "2026-11-11T11:00:00Z");
+    assert_eq!(known(&play).last_verified.unwrap().set, "b", "another place");
+}
+
+#[test]
+fn a_copy_that_gave_nothing_back_is_told_until_a_set_as_new_was_restored_from_it() {
+    let mut play = daily();
+    told(&mut play, &[done(report("b", 11), 11)], "2026-11-11T07:00:00Z");
+    let other = with_tests(&[], &[of_copy("other", failed(11, Reason::RepositoryDamaged))]);
+    assert!(told_of(&mut play, &other, "2026-11-11T08:00:00Z").0, "that is another copy's");
+    let bad = with_tests(&[], &[of_copy("away", failed(11, Reason::RepositoryDamaged))]);
+    let (holds, reason, message) = told_of(&mut play, &bad, "2026-11-11T08:00:00Z");
+    assert_eq!((holds, reason), (false, Reason::RepositoryDamaged));
+    assert_eq!(message, "A restore test from copy away, play-test-0-x: it is bad");
+    assert_eq!(told(&mut play, &[done(report("c", 12), 12)], "2026-11-12T07:00:00Z").1, Reason::RepositoryDamaged, "more was sent to it");
+    let old = Pod { created: Some(at("2026-11-12T08:00:00Z")), ..proven_in(PLACE, "b", 11) };
+    assert!(!told_of(&mut play, &with_tests(&[], &[old]), "2026-11-12T09:00:00Z").0, "an older set may need nothing of it");
+    let new = Pod { created: Some(at("2026-11-12T10:00:00Z")), ..proven_in(PLACE, "c", 12) };
+    assert!(told_of(&mut play, &with_tests(&[], &[new]), "2026-11-12T11:00:00Z").0);
+    let unnamed = with_tests(&[], &[of_copy("away", failed(13, Reason::Failed))]);
+    assert_eq!(told_of(&mut play, &unnamed, "2026-11-13T06:30:00Z").1, Reason::RestoreTestFailed);
 }

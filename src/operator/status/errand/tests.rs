@@ -6,11 +6,12 @@ use crate::{
     api::{
         Dhis2Instance,
         errand::Phase,
-        status::{AdminStatus, BackupStatus, OperationStatus, SetStatus, VerifiedStatus},
+        status::{AdminStatus, BackupStatus, CopyStatus, OperationStatus, SetStatus, VerifiedStatus},
     },
     operator::{
         desired::fixture as wanted,
         errands::under_way,
+        instance::Instance,
         parse::Refusal,
         restart::Restart,
         slot::{self, Facts, Pod, Told, fixture::owned},
@@ -72,7 +73,7 @@ impl Scene {
             let errand = known.errand().unwrap();
             let told = match &errand.told {
                 Told::Over(phase, generation) => json!({ "phase": phase.as_str(), "observedGeneration": generation }),
-                Told::Open(progress) => json!(progress),
+                Told::Open(open) => json!(open.progress),
             };
             let mut status = if answer.added { told } else { json!({}) };
             status.as_object_mut().unwrap().extend(answer.status.as_object().unwrap().clone());
@@ -278,6 +279,37 @@ fn a_test_waits_for_a_set_and_lets_a_backup_go_first() {
 }
 
 #[test]
+fn a_test_of_a_copy_waits_for_the_copy_and_its_first_set_and_ends_with_the_copy() {
+    let mut scene = Scene::new();
+    let asked = json!({
+        "metadata": {"name": "test", "namespace": "ns", "uid": "00000000-0000-0002", "generation": 1, "resourceVersion": "1"},
+        "spec": {"instance": "play", "copy": "away"},
+    });
+    scene.learn(Kind::Dhis2RestoreTest, &asked);
+    let said = scene.message("test");
+    assert_eq!(said, "spec.copy: play has no copy \"away\" in spec.backup.copies: add it there, or name one of those.");
+    scene.learn(Kind::Dhis2RestoreTest, &asked);
+    let copying = |scene: &mut Scene, instance: Instance| {
+        let Outcome::Applied { instance: known, .. } = &mut scene.outcome else { panic!("not applied") };
+        **known = instance;
+    };
+    copying(&mut scene, wanted::copying(&wanted::plain()));
+    assert_eq!(scene.message("test"), "It waits until copy away of play has a backup set.");
+    let copy = CopyStatus { name: "away".into(), set: Some("first".into()), ..CopyStatus::default() };
+    scene.status.backup.as_mut().unwrap().copies.push(copy);
+    scene.learn(Kind::Dhis2RestoreTest, &asked);
+    assert_eq!(phase(&scene.told("test")), "Running");
+    let mut running = asked.clone();
+    running["status"] = json!({"phase": "Running", "started": at(0)});
+    scene.learn(Kind::Dhis2RestoreTest, &running);
+    scene.job(TEST, None);
+    assert_eq!(scene.observed.slot(Kind::Dhis2RestoreTest, "test").unwrap().errand().unwrap().copy(), Some("away"));
+    copying(&mut scene, wanted::plain());
+    let told = scene.told("test");
+    assert_eq!((phase(&told), reason(&told)), ("Failed", Reason::InvalidSpec.as_str()), "{told}");
+}
+
+#[test]
 fn dhis2_is_started_on_a_copy_only_where_that_is_cut_off() {
     let mut scene = Scene::new();
     let asked = |level: &str| {
@@ -314,6 +346,7 @@ fn one_is_carried_out_at_a_time_the_oldest_first() {
         seconds: 4,
         bytes: 5,
         start_seconds: Some(6),
+        copy: None,
     };
     scene.works(TEST, Verb::Verify, Data::Verify(proof));
     let done = scene.told(&early);

@@ -48,8 +48,22 @@ fn test_waits_for(asked: &Asked<'_>, status: &Dhis2InstanceStatus, outcome: &Out
         );
         return Some(message);
     }
+    if let Some(copy) = asked.errand.copy() {
+        return without_copy(asked, outcome, name).or_else(|| {
+            let copies = status.backup.iter().flat_map(|backup| &backup.copies);
+            let has_a_set = copies.filter(|known| known.name == copy).any(|known| known.set.is_some());
+            (!has_a_set).then(|| format!("It waits until copy {copy} of {name} has a backup set."))
+        });
+    }
     let has_a_set = status.backup.as_ref().is_some_and(|backup| backup.last.is_some());
     (!has_a_set).then(|| format!("It waits until {name} has a backup set."))
+}
+
+/// The copy that it is about is none of the instance's.
+pub fn without_copy(asked: &Asked<'_>, outcome: &Outcome, name: &str) -> Option<String> {
+    let (copy, Outcome::Applied { instance, .. }) = (asked.errand.copy()?, outcome) else { return None };
+    let is_there = instance.copies.iter().any(|known| known.name == copy);
+    (!is_there).then(|| format!("spec.copy: {name} has no copy {copy:?} in spec.backup.copies: add it there, or name one of those."))
 }
 
 /// There is nobody to carry it out.

@@ -41,6 +41,7 @@ fn proof(set: &str, verified: &str) -> Verified {
         seconds: 90,
         bytes: 5,
         start_seconds: None,
+        copy: None,
     }
 }
 
