@@ -333,6 +333,9 @@ pub struct Restore {
     /// Which set.
     #[command(flatten)]
     pub wanted: Wanted,
+    /// Take a set of which some files could not be read when it was made: without them
+    #[arg(long)]
+    pub leave_out_unreadable_files: bool,
     /// Where the repository is.
     #[command(flatten)]
     pub repository: Address,

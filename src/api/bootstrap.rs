@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::backup::S3;
+use super::{backup::S3, restore::UnreadableFiles};
 
 /// What a new instance begins with instead of an empty database: exactly one of the fields.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -54,6 +54,10 @@ pub struct FromBackup {
     /// The newest set of this moment or before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Time>,
+    /// What becomes of a set of which some files could not be read when it was made. `Refuse`: nothing begins with it. `LeaveOut`: the instance
+    /// begins with it, without those files. Default `Refuse`.
+    #[serde(default)]
+    pub unreadable_files: UnreadableFiles,
 }
 
 /// A repository of another instance: exactly one of the fields.

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::SourceRepository;
@@ -44,6 +45,8 @@ use super::bootstrap::SourceRepository;
         .message("a restore is of one set: make another Dhis2Restore").field_path(".before"),
     validation = Rule::new("has(self.from) == has(oldSelf.from) && (!has(self.from) || self.from == oldSelf.from)")
         .message("a restore is of one set: make another Dhis2Restore").field_path(".from"),
+    validation = Rule::new("self.unreadableFiles == oldSelf.unreadableFiles")
+        .message("a restore is carried out once: make another Dhis2Restore").field_path(".unreadableFiles"),
     validation = Rule::new("!has(self.from) || !has(self.from.instance) || self.from.instance != self.instance")
         .message("these are the instance's own sets: leave from out").field_path(".from"),
     validation = Rule::new("self.revert || !oldSelf.revert")
@@ -63,11 +66,25 @@ pub struct Dhis2RestoreSpec {
     /// Where the set is, when it is not in the repository of the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<RestoreFrom>,
+    /// What becomes of a set of which some files could not be read when it was made (`SetIncomplete`). `Refuse`: it is not restored.
+    /// `LeaveOut`: it is restored without them, and DHIS2 serves without those files. Default `Refuse`.
+    #[serde(default)]
+    pub unreadable_files: UnreadableFiles,
     /// `true`: take it back. Before DHIS2 is stopped, that cancels the restore; afterwards DHIS2 is stopped once more and
     /// started on the volumes that it had before, as long as `status.kept` of the instance names them. What was written
     /// since the restore is on the volumes that are kept then. Default false.
     #[serde(default)]
     pub revert: bool,
+}
+
+/// What becomes of a set of which some files could not be read when it was made.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnreadableFiles {
+    /// It is not restored. The default.
+    #[default]
+    Refuse,
+    /// It is restored without them.
+    LeaveOut,
 }
 
 /// Another repository than that of the instance: exactly one of `copy`, `instance` and `repository`. It is only read.

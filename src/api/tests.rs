@@ -251,6 +251,7 @@ fn a_request_to_restore_names_one_set_and_stays_what_it_is() {
         (json!({}), copy.clone(), "of one set"),
         (copy, other, "of one set"),
         (json!({"revert": true}), json!({}), "stays so"),
+        (json!({}), json!({"unreadableFiles": "LeaveOut"}), "carried out once"),
     ] {
         let verdict = verdict_on_restore(Some(&from), &to);
         assert!(verdict.contains(words), "{from} to {to}: {verdict}");

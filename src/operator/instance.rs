@@ -209,6 +209,8 @@ pub struct Restoring {
     pub set: Option<String>,
     /// The moment at or before which the set has to be made.
     pub before: Option<String>,
+    /// Are files left out that could not be read when it was made?
+    pub leaves_out: bool,
     /// Where the set is; none as long as that is not known, since the request or what it names is gone.
     pub from: Option<SetSource>,
     /// The claim of the database that is built or gone back to.
@@ -346,6 +348,8 @@ pub struct Origin {
     pub set: Option<String>,
     /// The moment at or before which it has to be made.
     pub before: Option<String>,
+    /// Are files left out that could not be read when it was made?
+    pub leaves_out: bool,
 }
 
 /// A repository that is only read.

@@ -1,5 +1,7 @@
 //! New volumes from a backup set, with a real PostgreSQL and a real restic: whole ones, interrupted ones, and those that are refused.
 
+mod unreadable;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -40,7 +40,8 @@ fn restore() {
         play.back_to_the_set(&data).await?;
         play.there_again(&data).await?;
         play.lost_volumes_come_back(&data).await?;
-        play.what_was_replaced_goes().await
+        play.what_was_replaced_goes().await?;
+        play.without_an_unreadable_file(&data).await
     });
 }
 
@@ -215,6 +216,25 @@ impl Play<'_> {
         assert!(told.safety_backup.unwrap_or_default().starts_with("none"), "of what would it be?");
         self.instance.settled().await?;
         self.holds(data, true).await
+    }
+
+    /// A file of the file store can't be read any more: no set that is made then is whole, and one is taken without it where somebody says so.
+    async fn without_an_unreadable_file(&self, data: &data::Data) -> Outcome {
+        let [_, files] = self.served_from().await?;
+        self.story.shell(&self.story.namespace, "spoils", &["sleep", "infinity"], &[&files]).await?;
+        self.story.inside("spoils", &format!("find /{files} -type f -size +1000k -exec chmod 000 {{}} +"))?;
+        self.api::<Pod>().delete("spoils", &DeleteParams::default()).await?;
+        self.backed_up("lacking").await?;
+        let told = self.ask("whole-only", &json!({ "set": "lacking" })).await?.comes_to("Failed").await?;
+        let message = told.message.unwrap_or_default();
+        assert!(message.contains("lacking is not whole") && message.contains("unreadableFiles: LeaveOut"), "{message}");
+        let without = json!({ "set": "lacking", "unreadableFiles": "LeaveOut" });
+        self.ask("without", &without).await?.comes_to("Done").await?;
+        self.instance.settled().await?;
+        let there = data::is_there(&self.door, &self.admin, data).await;
+        let missing = there.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(!missing.is_empty() && !missing.contains("organisation unit"), "all but the file: {missing}");
+        Ok(())
     }
 
     /// A set of after the restore is proven: nobody needs the volumes of before any more.

@@ -106,6 +106,7 @@ fn build(programs: &Programs, arguments: &args::Restore, paths: &Paths, files: O
         manifest: &manifest,
         database: &database_place,
         files: &files_place,
+        all_files: !arguments.leave_out_unreadable_files,
         log,
     };
     restore.check()?;

@@ -49,7 +49,7 @@ pub fn verify(arguments: &Verify, paths: &Paths, log: Log, reports: &Message) ->
     let scratch = Scratch::take(paths)?;
     let start = Instant::now();
     let (database, files) = (&scratch.database, &scratch.files);
-    let restore = Restore { repository: &repository, snapshots: &snapshots, manifest: &manifest, database, files, log };
+    let restore = Restore { repository: &repository, snapshots: &snapshots, manifest: &manifest, database, files, all_files: true, log };
     all(&restore)?;
     let seconds = start.elapsed().as_secs();
     drop(scratch);

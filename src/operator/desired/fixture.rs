@@ -209,7 +209,8 @@ pub const PHASES: [Phase; 4] = [Phase::Building, Phase::BackingUp, Phase::Stoppi
 pub fn restoring(instance: &Instance, phase: Phase) -> Instance {
     let [database, files] = ["database", "files"].map(|part| format!("{}-{part}-2", instance.name));
     let uid = "0123456789".to_owned();
-    let restoring = Restoring { phase, uid, set: Some("kept".into()), before: None, from: Some(SetSource::Own), database, files };
+    let restoring =
+        Restoring { phase, uid, set: Some("kept".into()), before: None, leaves_out: false, from: Some(SetSource::Own), database, files };
     Instance { restoring: Some(restoring), ..instance.clone() }
 }
 
@@ -266,7 +267,7 @@ pub fn dump() -> FromDump {
 /// Another instance's set in a bucket.
 pub fn origin() -> Origin {
     let Repository::S3(bucket) = in_bucket(Endpoint { host: "s3.example.org".into(), port: 443 }).repository else { panic!("no bucket") };
-    Origin { place: Place::S3(bucket), named_by: "bootstrap", password: "old-backup".into(), set: None, before: None }
+    Origin { place: Place::S3(bucket), named_by: "bootstrap", password: "old-backup".into(), set: None, before: None, leaves_out: false }
 }
 
 /// Every object that the instance has at some stage, once.

@@ -50,7 +50,8 @@ pub fn first(instance: &Instance, origin: &Origin) -> PodSpec {
 }
 
 fn of_another(instance: &Instance, origin: &Origin, volumes: [Attached; 2]) -> PodSpec {
-    let command = command(instance, repository::arguments_to_read(origin), [&origin.set, &origin.before]);
+    let which = Which { set: origin.set.as_deref(), before: origin.before.as_deref(), leaves_out: origin.leaves_out };
+    let command = command(instance, repository::arguments_to_read(origin), &which);
     pod(instance, command, repository::attached_to_read(origin).into_iter().chain(volumes))
 }
 
@@ -59,14 +60,15 @@ fn again(instance: &Instance, restoring: &Restoring, from: &SetSource) -> PodSpe
     if let SetSource::Other(origin) = from {
         return of_another(instance, origin, volumes);
     }
-    let command = command(instance, repository::arguments(instance), [&restoring.set, &restoring.before]);
+    let which = Which { set: restoring.set.as_deref(), before: restoring.before.as_deref(), leaves_out: restoring.leaves_out };
+    let command = command(instance, repository::arguments(instance), &which);
     let key = volume::backup_secret(&instance.child("backup"));
     pod(instance, command, repository::attached(instance).into_iter().chain([key]).chain(volumes))
 }
 
 /// The step that restores this set, or the newest, to see on these volumes whether DHIS2 starts on it.
 pub fn copied(instance: &Instance, purpose: &str, set: Option<&str>, volumes: Vec<Attached>) -> Step {
-    let mut command = command(instance, repository::arguments(instance), [&set.map(str::to_owned), &None]);
+    let mut command = command(instance, repository::arguments(instance), &Which { set, ..Which::default() });
     command.push(purpose.to_owned());
     let key = volume::backup_secret(&instance.child("backup"));
     step(instance, command, repository::attached(instance).into_iter().chain([key]).chain(volumes))
@@ -87,13 +89,23 @@ fn pod(instance: &Instance, command: Vec<String>, mounted: impl Iterator<Item = 
     pod::spec(instance, pod::RESTORE, Placement::Near(None), vec![pod::install(instance)], vec![main])
 }
 
-fn command(instance: &Instance, repository: Vec<String>, [set, before]: [&Option<String>; 2]) -> Vec<String> {
+/// Which set is restored; the newest unless something is said.
+#[derive(Default)]
+struct Which<'a> {
+    set: Option<&'a str>,
+    before: Option<&'a str>,
+    /// Files that could not be read when it was made.
+    leaves_out: bool,
+}
+
+fn command(instance: &Instance, repository: Vec<String>, which: &Which<'_>) -> Vec<String> {
     let (name, major) = (format!("{}/{}", instance.namespace, instance.name), instance.database.major.to_string());
     let version = instance.version.to_string();
     let mut command = agent(&["restore", "--instance", &instance.uid, "--name", &name, "--postgresql", &major, "--version", &version]);
     command.extend(repository);
-    let asked = [("--set", set), ("--before", before)];
-    command.extend(asked.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value.clone()?])).flatten());
+    let asked = [("--set", which.set), ("--before", which.before)];
+    command.extend(asked.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?.to_owned()])).flatten());
+    command.extend(which.leaves_out.then(|| "--leave-out-unreadable-files".to_owned()));
     command
 }
 
@@ -131,6 +143,8 @@ mod tests {
         let restoring = instance.restoring.as_mut().unwrap();
         (restoring.set, restoring.before) = (None, Some("2026-11-29T12:00:00Z".into()));
         assert_eq!(said(&instance), format!("{all} --before 2026-11-29T12:00:00Z"));
+        instance.restoring.as_mut().unwrap().leaves_out = true;
+        assert!(said(&instance).ends_with(" --leave-out-unreadable-files"));
     }
 
     #[test]

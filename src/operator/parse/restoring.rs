@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::{
         Dhis2Instance, Reason,
-        restore::{Dhis2RestoreSpec, Phase, RestoreFrom},
+        restore::{Dhis2RestoreSpec, Phase, RestoreFrom, UnreadableFiles},
         status::{Made, Operation, OperationStatus},
     },
     operator::{
@@ -29,10 +29,15 @@ pub fn restoring(resource: &Dhis2Instance, observed: &Observed) -> Option<Restor
         uid: operation.uid.clone(),
         set: operation.asked.clone(),
         before: operation.before.as_ref().map(|time| time.0.to_string()),
+        leaves_out: asked(observed).find(|asked| asked.uid == operation.uid).is_some_and(|asked| leaves_out(asked.spec)),
         from: from(resource, operation, observed),
         database,
         files,
     })
+}
+
+fn leaves_out(spec: &Dhis2RestoreSpec) -> bool {
+    spec.unreadable_files == UnreadableFiles::LeaveOut
 }
 
 /// Where the set is. Never guessed: a request that is not seen may have named another repository than the instance's.
@@ -52,7 +57,8 @@ pub fn set_source(resource: &Dhis2Instance, spec: &Dhis2RestoreSpec, observed: &
     let Some(from) = &spec.from else { return Ok(SetSource::Own) };
     let before = spec.before.as_ref().map(|time| time.0.to_string());
     let (place, named_by, password) = place(resource, from, observed)?;
-    Ok(SetSource::Other(Box::new(Origin { place, named_by, password, set: spec.set.clone(), before })))
+    let origin = Origin { place, named_by, password, set: spec.set.clone(), before, leaves_out: leaves_out(spec) };
+    Ok(SetSource::Other(Box::new(origin)))
 }
 
 fn place(resource: &Dhis2Instance, from: &RestoreFrom, observed: &Observed) -> Result<(Place, &'static str, String), Refusal> {
@@ -104,7 +110,11 @@ mod tests {
     }
 
     fn asking(from: &Value) -> Observed {
-        let spec = serde_json::from_value(json!({"instance": "play", "set": "kept", "from": from})).unwrap();
+        asking_for(&json!({"instance": "play", "set": "kept", "from": from}))
+    }
+
+    fn asking_for(spec: &Value) -> Observed {
+        let spec = serde_json::from_value(spec.clone()).unwrap();
         let request = Request { spec, status: Dhis2RestoreStatus::default(), generation: Some(1), created: None };
         let mut observed = Observed::default();
         observed.children.insert(Kind::Dhis2Restore, "back", owned("request", "", Facts::Restore(Box::new(request))));
@@ -146,6 +156,20 @@ mod tests {
             (origin.place, origin.named_by, origin.password.as_str()),
             (Place::Claim("other-backups".into()), "instance", "other-backup")
         );
+    }
+
+    #[test]
+    fn files_that_could_not_be_read_are_left_out_where_the_request_says_so() {
+        let resource = resource("Restore");
+        for from in [Value::Null, json!({"copy": "away"})] {
+            assert!(!restoring(&resource, &asking(&from)).unwrap().leaves_out);
+            let asked = asking_for(&json!({"instance": "play", "set": "kept", "from": from, "unreadableFiles": "LeaveOut"}));
+            let restoring = restoring(&resource, &asked).unwrap();
+            assert!(restoring.leaves_out);
+            if let Some(SetSource::Other(origin)) = restoring.from {
+                assert!(origin.leaves_out);
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Refusal, repository};
 use crate::{
-    api::{Dhis2Instance, Reason, bootstrap::SourceRepository},
+    api::{Dhis2Instance, Reason, bootstrap::SourceRepository, restore::UnreadableFiles},
     operator::{
         instance::{Origin, Place, Source},
         observe::{self, Observed},
@@ -28,7 +28,8 @@ pub fn source(resource: &Dhis2Instance, observed: &Observed) -> Result<Option<So
     let named_by = named.by("bootstrap");
     let Some((place, password)) = place("bootstrap.fromBackup", named, resource, observed)? else { return Ok(None) };
     let before = backup.before.as_ref().map(|time| time.0.to_string());
-    Ok(Some(Source::Backup(Box::new(Origin { place, named_by, password, set: backup.set.clone(), before }))))
+    let leaves_out = backup.unreadable_files == UnreadableFiles::LeaveOut;
+    Ok(Some(Source::Backup(Box::new(Origin { place, named_by, password, set: backup.set.clone(), before, leaves_out }))))
 }
 
 /// How another repository is named: by its instance, or itself with the Secret of its key.

@@ -57,6 +57,8 @@ pub struct Restore<'a> {
     pub database: &'a Place,
     /// Where its files are restored.
     pub files: &'a Place,
+    /// Are those missed that could not be read when it was made?
+    pub all_files: bool,
     /// What is told.
     pub log: Log,
 }
@@ -99,8 +101,10 @@ impl Restore<'_> {
     fn is_whole(&self) -> Result<(), Error> {
         self.snapshot(&self.manifest.dump.snapshot, "database")?;
         self.snapshot(&self.manifest.files.after, "files")?;
-        if !self.manifest.files.complete {
-            return Err(self.incomplete("some files could not be read when it was made"));
+        if self.all_files && !self.manifest.files.complete {
+            let why =
+                "some files could not be read when it was made; a restore takes it without them where it says unreadableFiles: LeaveOut";
+            return Err(self.incomplete(why));
         }
         Ok(())
     }
