@@ -227,9 +227,14 @@ impl Pod {
 
     /// Connects as the owner of the database.
     pub fn owner(&self) -> Client {
+        self.connect().unwrap()
+    }
+
+    /// Likewise, if it is let in.
+    pub fn connect(&self) -> Result<Client, postgres::Error> {
         let password = self.read(layout::DATABASE_PASSWORD);
         let text = format!("host={} user={} password={password} dbname={}", self.address, layout::OWNER_ROLE, layout::DATABASE);
-        Client::connect(&text, NoTls).unwrap()
+        Client::connect(&text, NoTls)
     }
 }
 
