@@ -1,12 +1,13 @@
-//! Bad input, all of `tests/bad_input.yaml`: what can be seen without the cluster the API server refuses, dry run or not, with the field
+//! Bad input, all of `tests/bad_input.yaml` and `tests/bad_requests.yaml`: what can be seen without the cluster the API server refuses, dry run or not, with the field
 //! and what to do; the rest the operator tells. And who may write instances may do nothing else.
 
 mod refused;
+mod requests;
 mod tenant;
 mod told;
 
-use dhis2_e2e::site::checkout;
 use dhis2_e2e::site::operator::Operator;
+use dhis2_e2e::site::{Story, checkout};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -53,7 +54,7 @@ struct Told {
 fn bad_input() {
     crate::tell("bad-input", |story| async move {
         let Table { refused, changed, told } = serde_yaml::from_str(&std::fs::read_to_string(checkout("tests/bad_input.yaml"))?)?;
-        let number = refused.len() + changed.len();
+        let number = refused.len() + changed.len() + requests::all(&story).await?;
         refused::new_ones(&story, refused).await?;
         refused::changes(&story, &changed).await?;
         refused::a_status_of_theirs(&story).await?;
@@ -64,4 +65,16 @@ fn bad_input() {
         story.tell(&format!("{number} refused by the API server, {told} told"));
         Ok(())
     });
+}
+
+/// What the API server says to a new object, as `kubectl apply` sends it.
+async fn create(story: &Story, plural: &str, object: &Value, dry_run: bool) -> Result<(), String> {
+    let dry_run = if dry_run { "&dryRun=All" } else { "" };
+    let path = format!("/apis/dhis2.hosting/v1alpha1/namespaces/{}/{plural}?fieldValidation=Strict{dry_run}", story.namespace);
+    let request = http::Request::post(path).header("content-type", "application/json").body(object.to_string().into_bytes());
+    match story.client.request::<Value>(request.map_err(|error| error.to_string())?).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(error) => Err(error.to_string()),
+    }
 }

@@ -4,7 +4,7 @@ use dhis2_e2e::site::{Outcome, Story};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{Changed, Refused};
+use super::{Changed, Refused, create};
 
 /// Of the first thing that is wrong with a resource: what the API server says of it as `kubectl apply` sends it, with a dry run and
 /// without.
@@ -13,8 +13,8 @@ pub async fn new_ones(story: &Story, mut cases: Vec<Refused>) -> Outcome {
     let mut wrong = Vec::new();
     for Refused { name, spec, field, says } in &cases {
         let manifest = story.manifest(name.as_deref().unwrap_or("bad"), spec);
-        let tried = create(story, &manifest, "&dryRun=All").await;
-        let done = create(story, &manifest, "").await;
+        let tried = create(story, "dhis2instances", &manifest, true).await;
+        let done = create(story, "dhis2instances", &manifest, false).await;
         let good = tried.as_ref().err().is_some_and(|said| said.contains(field) && said.contains(says));
         if !good || tried != done {
             wrong.push(format!("{}: not {field:?} and {says:?}, but {tried:?} and {done:?}", told(spec)));
@@ -32,17 +32,6 @@ fn larger_than_etcd_takes() -> Refused {
     let config: Value =
         (0..30_000).map(|number| (format!("a.key.of.some.length.{number}"), json!("and.a.value.of.some.length.as.well"))).collect();
     Refused { name: None, spec: json!({ "config": config }), field: "spec.config".to_owned(), says: "at most 64".to_owned() }
-}
-
-/// What the API server says to a new resource.
-async fn create(story: &Story, manifest: &Value, dry_run: &str) -> Result<(), String> {
-    let path = format!("/apis/dhis2.hosting/v1alpha1/namespaces/{}/dhis2instances?fieldValidation=Strict{dry_run}", story.namespace);
-    let request = http::Request::post(path).header("content-type", "application/json").body(manifest.to_string().into_bytes());
-    match story.client.request::<Value>(request.map_err(|error| error.to_string())?).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) => Err(status.message),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// Changes of a resource that is there.
@@ -66,7 +55,7 @@ pub async fn a_status_of_theirs(story: &Story) -> Outcome {
     let instance = story.instance("status");
     let mut manifest = story.manifest("status", &json!({}));
     manifest["status"] = json!({ "url": "https://elsewhere.example.org", "secrets": [{ "name": "others", "uid": "1" }] });
-    create(story, &manifest, "").await?;
+    create(story, "dhis2instances", &manifest, false).await?;
     let status = json!(instance.api.get("status").await?.status);
     assert!(status.get("url").is_none() && status.get("secrets").is_none(), "the status that a user wrote was taken: {status}");
     instance.api.delete("status", &DeleteParams::default()).await?;
