@@ -8,6 +8,8 @@ use super::dump::Dump;
 use super::plain::{Line, Script};
 use crate::agent::log::Log;
 
+/// What programs on Windows put before a text in UTF-8. PostgreSQL would take it for a word.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// How often is said how far it is.
 const TELL: Duration = Duration::from_mins(1);
 
@@ -54,6 +56,9 @@ impl<'a> Lines<'a> {
         if self.told.elapsed() > TELL {
             self.told = Instant::now();
             self.log.info(&format!("line {}, {} MiB of SQL", self.script.number(), self.bytes >> 20));
+        }
+        if self.script.number() == 0 && self.content.starts_with(BYTE_ORDER_MARK) {
+            self.content.drain(..BYTE_ORDER_MARK.len());
         }
         self.content.pop_if(|last| *last == b'\n');
         let returns = self.content.iter().rev().take_while(|byte| **byte == b'\r').count();
@@ -102,6 +107,12 @@ mod tests {
     #[test]
     fn a_text_keeps_its_ends_of_lines() {
         assert_eq!(loaded(DUMP), DUMP);
+    }
+
+    #[test]
+    fn a_mark_of_its_encoding_is_no_part_of_it() {
+        assert_eq!(loaded(&format!("\u{feff}{DUMP}")), DUMP);
+        assert_eq!(loaded("SELECT 1;\n\u{feff}SELECT 2;\n"), "SELECT 1;\n\u{feff}SELECT 2;\n", "further on it belongs to the text");
     }
 
     #[test]
