@@ -192,10 +192,25 @@ fn over_a_line_of_a_megabit_a_set_is_made_and_proven() {
     let pod = filled();
     let (_running, server) = serving(&pod);
     fs::write(pod.path("/opt/dhis2/files/dataValue/large"), noise(1 << 20)).unwrap();
-    let line = Line::to(&server, &pod, BYTES_A_SECOND);
+    let line = Line::thin(&server, &pod, BYTES_A_SECOND);
     let begun = std::time::Instant::now();
     run(&pod, &backup_of(&pod, "set-1", "uid-1", "demo/play"), &line.arguments()).done();
     let least = std::time::Duration::from_secs((1 << 20) / BYTES_A_SECOND);
     assert!(begun.elapsed() >= least, "a MiB was sent in {:?}", begun.elapsed());
     run(&pod, "verify --instance uid-1 --name demo/play", &line.arguments()).done();
+}
+
+/// restic gives up a request on which nothing moves after five minutes, and tries it again (its `--stuck-request-timeout`).
+#[test]
+#[ignore = "takes over five minutes: cargo test --test agent silent -- --ignored"]
+fn connections_that_fall_silent_are_given_up_and_the_set_is_made() {
+    let pod = filled();
+    let (_running, server) = serving(&pod);
+    fs::write(pod.path("/opt/dhis2/files/dataValue/large"), noise(24 << 20)).unwrap();
+    let line = Line::silent_after(&server, &pod, 8 << 20);
+    let begun = std::time::Instant::now();
+    run(&pod, &backup_of(&pod, "set-1", "uid-1", "demo/play"), &line.arguments()).done();
+    println!("a set was made over a line that fell silent in {:.0} s", begun.elapsed().as_secs_f32());
+    assert!(begun.elapsed().as_secs() > 60, "the line did not fall silent");
+    run(&pod, "verify --instance uid-1 --name demo/play", &server.arguments()).done();
 }

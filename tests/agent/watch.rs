@@ -68,11 +68,11 @@ fn a_database_without_a_connection_left() {
     let _serving = pod.serve();
     let mut held = Vec::new();
     // The last three are for superusers. One that has just been closed still counts for a moment.
-    let hold = |held: &mut Vec<_>| {
+    let all_taken = |held: &mut Vec<_>| {
         held.extend(pod.connect());
         held.len() == 9
     };
-    let report = Watch::sees(&pod, "database", || await_that("no connection is left", || hold(&mut held))).failed();
+    let report = Watch::sees(&pod, "database", || await_that("no connection is left", || all_taken(&mut held))).failed();
     assert_eq!(report.reason, Some(Refusal::ConnectionsExhausted));
     Watch::waits(&pod, "database", || held.clear());
 }
