@@ -169,6 +169,17 @@ impl Bucket {
         Ok(packs.max_by_key(|(_, size)| *size).ok_or("there is no pack")?.0)
     }
 
+    /// Names of the objects below a prefix, in order.
+    ///
+    /// # Errors
+    /// When its folder can't be read.
+    pub fn names(&self, prefix: &str) -> Outcome<Vec<PathBuf>> {
+        let below = self.folder.path().join("data").join(BUCKET).join(prefix);
+        let mut names: Vec<PathBuf> = self.objects()?.into_iter().map(|(path, _)| path).filter(|path| path.starts_with(&below)).collect();
+        names.sort();
+        Ok(names)
+    }
+
     fn objects(&self) -> Outcome<Vec<(PathBuf, u64)>> {
         let mut folders = vec![self.folder.path().join("data")];
         let mut objects = Vec::new();

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use super::bucket::Bucket;
 use super::instance::{Instance, condition, holds};
 use super::operator::{Operator, RELEASE};
+use super::typed::printed;
 use super::{Outcome, Story, checkout, wait};
 
 const LIMIT: Duration = Duration::from_mins(3);
@@ -135,6 +136,41 @@ fn example(story: &Story) -> Outcome<Value> {
 
 fn backup(seen: &Dhis2Instance) -> BackupStatus {
     seen.status.as_ref().and_then(|status| status.backup.clone()).unwrap_or_default()
+}
+
+/// A second one beside it, by `docs/recover.md` as it is printed but for names and addresses, and for the host, at which people are to look.
+/// The repository of the first is not written to.
+///
+/// # Errors
+/// When a command fails, or the second one does not come.
+pub async fn another_one_begins(story: &Story, bucket: &Bucket, instance: &Instance, again: &Instance) -> Outcome {
+    let prefix = |name: &str| format!("{}/{name}", story.namespace);
+    let before = bucket.names(&prefix(&instance.name))?;
+    let folder = tempfile::tempdir()?;
+    fs::create_dir(folder.path().join("examples"))?;
+    fs::write(folder.path().join("examples/recover.yaml"), serde_yaml::to_string(&example(story)?)?)?;
+    let address = bucket.url(&prefix(&instance.name));
+    let rename = format!("recover --rename {} --read-only", again.name);
+    let put = [("s3:https://s3.example.org/dhis2-sets/hmis/play", address.as_str()), ("recover --read-only", &rename)];
+    let commands = printed("docs/recover.md", "kubectl apply -f examples/recover.yaml", &put)?;
+    let apply =
+        printed("docs/recover.md", "kubectl apply -f recovered.yaml", &[("kubectl logs job/play-database-build -c restore -f", "#")])?;
+    let host = format!("sed -i 's/{}/{}/' recovered.yaml", instance.host, again.host);
+    story.types(
+        folder.path(),
+        &[],
+        &[commands, host, apply].join(
+            "
+",
+        ),
+    )?;
+    again.settled().await?;
+    again.until("BackupHealthy").await?;
+    if bucket.names(&prefix(&again.name))?.is_empty() {
+        return Err("its sets are elsewhere".into());
+    }
+    let written = bucket.names(&prefix(&instance.name))? != before;
+    if written { Err("the repository of the first one was written to".into()) } else { Ok(()) }
 }
 
 /// The repository is the instance's again: its sets go on in it.

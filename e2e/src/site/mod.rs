@@ -29,6 +29,7 @@ pub mod story;
 pub mod sweep;
 pub mod typed;
 pub mod wait;
+pub mod whole;
 pub mod writer;
 
 use std::net::SocketAddr;

@@ -14,7 +14,7 @@ use dhis2_e2e::site::door::Door;
 use dhis2_e2e::site::drill;
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
-use dhis2_e2e::site::{Outcome, Story, wait};
+use dhis2_e2e::site::{Outcome, Story, wait, whole};
 use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::api::errand::Dhis2RestoreTestStatus;
 use dhis2_operator::api::status::{BackupStatus, CopyStatus};
@@ -66,9 +66,11 @@ fn copies() {
         goes_on_behind_another_repository(&story, &instance, "after-loss").await?;
 
         let safe = drill::Safe::of(&story, &bucket, "COPY AWAY", "secret/play-backup secret/away-key secret/s3-ca")?;
+        let whole = whole::of(&story, "play").await?;
         drill::everything_is_lost(&story).await?;
         drill::the_sheet_brings_it_back(&story, &safe, &instance).await?;
         data::is_there(&door, &admin, &kept).await?;
+        whole.is_found(&story, "play").await?;
         goes_on_behind_another_repository(&story, &instance, "after-drill").await?;
 
         instance.change(&json!({ "backup": { "copies": null } })).await?;

@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 const LIMIT: Duration = Duration::from_mins(2);
 /// An organisation unit of after the backup.
 const LATER: &str = "Of after the backup";
+/// What its page prints is typed.
+const PAGE: &str = "docs/restore.md";
 
 #[test]
 fn restore() {
@@ -185,14 +187,15 @@ impl Play<'_> {
     /// Back to the volumes of before, with what was written since the backup.
     async fn there_again(&self, data: &data::Data) -> Outcome {
         let restored = self.served_from().await?;
-        let request = self.story.restore("back");
-        request.revert().await?;
-        request.comes_to("Reverted").await?;
+        self.story.types_of(PAGE, "kubectl patch d2r back-1", &[("back-1", "back")])?;
+        self.story.restore("back").comes_to("Reverted").await?;
         self.instance.settled().await?;
         assert_eq!(self.served_from().await?, ["play-database", "play-files"]);
         let kept = self.status().await?.kept;
         let kept: Vec<_> = kept.iter().filter_map(|kept| Some(kept.database.as_ref()?.name.clone())).collect();
         assert_eq!(kept, restored[..1], "what it was served from meanwhile is kept");
+        let told = self.story.types_of(PAGE, "kubectl get dhis2 play -o jsonpath='{.status.kept}'", &[])?;
+        assert!(restored.iter().all(|claim| told.matches(claim.as_str()).count() > 1), "{restored:?} in status and list: {told}");
         self.holds(data, true).await
     }
 
@@ -209,8 +212,8 @@ impl Play<'_> {
         }
         self.instance.unready("VolumeLost", "play-", LIMIT).await?;
         let begun = Instant::now();
-        let request = self.ask("after-loss", &json!({})).await?;
-        let told = request.comes_to("Done").await?;
+        self.story.types_of(PAGE, "kubectl apply -f examples/restore.yaml", &[])?;
+        let told = self.story.restore("back-1").comes_to("Done").await?;
         self.story.tell(&format!("lost volumes were back in {:.1} s", begun.elapsed().as_secs_f32()));
         assert_eq!(told.set.as_deref(), Some("last"));
         assert!(told.safety_backup.unwrap_or_default().starts_with("none"), "of what would it be?");

@@ -1,5 +1,6 @@
 //! Sets in a bucket: while its server is away, that is told with the field; then sets are made, proven and restored from it, and its pods
-//! reach it and nothing else; and when nothing of the instance is left, they and the key bring it back.
+//! reach it and nothing else; and when nothing of the instance is left, they and the key bring it back, with every row and every file, and
+//! another one beside it under another name.
 
 use std::time::Duration;
 
@@ -10,13 +11,13 @@ use dhis2_e2e::site::drill;
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::own::Own;
-use dhis2_e2e::site::{Outcome, Story, data, wait};
-use dhis2_operator::api::Dhis2Instance;
+use dhis2_e2e::site::{Outcome, Story, data, wait, whole};
 use dhis2_operator::api::status::BackupStatus;
+use dhis2_operator::api::{Dhis2Backup, Dhis2Instance};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 #[test]
@@ -57,13 +58,50 @@ fn s3() {
         let safe = drill::Safe::of(&story, &bucket, "REPOSITORY", "secret/play-backup secret/s3-ca")?;
         safe.is_told(&story, &instance).await?;
         is_held_against_what_was_asked(&story, &instance).await?;
+        let whole = whole::of(&story, "play").await?;
         drill::everything_is_lost(&story).await?;
         drill::the_sheet_brings_it_back(&story, &safe, &instance).await?;
         data::is_there(&door, &admin, &kept).await?;
-        let password = |account: &Account| account.basic();
-        assert_eq!(password(&instance.admin().await?), password(&admin), "another password is told");
-        drill::backups_go_on(&story, &instance).await
+        whole.is_found(&story, "play").await?;
+        has_the_password(&instance, &admin).await?;
+        drill::backups_go_on(&story, &instance).await?;
+        a_set_goes(&story, &bucket, &instance, "last").await?;
+        another_beside_it(&story, &bucket, &instance, &admin).await
     });
+}
+
+/// Out of the bucket, once the rules allow it.
+async fn a_set_goes(story: &Story, bucket: &Bucket, instance: &Instance, set: &str) -> Outcome {
+    instance.change(&json!({ "backup": { "appendOnly": false } })).await?;
+    instance.settled().await?;
+    let sets: Api<Dhis2Backup> = Api::namespaced(story.client.clone(), &story.namespace);
+    let is_of = |object: &Dhis2Backup| object.status.as_ref().is_some_and(|status| status.set.as_deref() == Some(set));
+    let object = sets.list(&ListParams::default()).await?.into_iter().find(is_of).ok_or("it has no object")?.name_any();
+    let snapshots = || bucket.names(&format!("{}/play/snapshots", story.namespace));
+    let before = snapshots()?;
+    let put = [("NAME", object.as_str()), ("kubectl delete", "kubectl delete --timeout=3m")];
+    story.types_of("docs/backup.md", "kubectl patch d2b NAME", &put)?;
+    let after = snapshots()?;
+    assert!(after.len() + 3 <= before.len() && after.iter().all(|kept| before.contains(kept)), "{} of {}", after.len(), before.len());
+    Ok(())
+}
+
+/// Under another name, with all that the first one has, and in a repository of its own.
+async fn another_beside_it(story: &Story, bucket: &Bucket, instance: &Instance, admin: &Account) -> Outcome {
+    // So that nothing writes to the repository meanwhile but what should not.
+    instance.change(&json!({ "backup": { "suspend": true } })).await?;
+    instance.settled().await?;
+    let whole = whole::of(story, "play").await?;
+    let again = story.instance("again");
+    drill::another_one_begins(story, bucket, instance, &again).await?;
+    Door::new(&story.site, &again.host).opens(Scheme::Http, Duration::from_secs(20)).await?;
+    whole.is_found(story, "again").await?;
+    has_the_password(&again, admin).await
+}
+
+async fn has_the_password(instance: &Instance, admin: &Account) -> Outcome {
+    assert_eq!(instance.admin().await?.basic(), admin.basic(), "another password is told");
+    Ok(())
 }
 
 /// How old the newest set may get is measured; the next set makes it good.

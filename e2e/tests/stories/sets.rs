@@ -15,6 +15,8 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 
 const LIMIT: Duration = Duration::from_mins(3);
+/// What its page prints is typed.
+const PAGE: &str = "docs/backup.md";
 /// Snapshots of a set: files, dump, files again, manifest.
 const PARTS: usize = 4;
 
@@ -59,11 +61,13 @@ impl Shelf<'_> {
                 && status.set_time.is_some();
             assert!(told, "{status:?}");
         }
-        let listed = run::output(self.story.site.kubectl().args(["--namespace", &self.story.namespace, "get", "dhis2backups"]))?;
+        let listed = self.story.types_of(PAGE, "kubectl get d2b ", &[])?;
         for line in listed.lines() {
-            self.story.tell(&format!("kubectl get dhis2backups: {line}"));
+            self.story.tell(&format!("kubectl get d2b: {line}"));
         }
-        assert!(listed.lines().skip(1).all(|line| line.contains(" play ") && line.contains(" Done ")), "{listed}");
+        let heading = |line: &&str| line.starts_with("NAME ");
+        assert_eq!(listed.lines().filter(heading).count(), 2, "{listed}");
+        assert!(listed.lines().filter(|line| !heading(line)).all(|line| line.contains(" play ") && line.contains(" Done ")), "{listed}");
         Ok(())
     }
 
@@ -80,10 +84,8 @@ impl Shelf<'_> {
 
     async fn one_goes_with_its_object(&self) -> Outcome {
         let (name, before) = (self.object_of("one").await?.name_any(), self.snapshots()?);
-        // As docs/backup.md says it: nothing is to be waited for.
-        let patch = json!({ "metadata": { "finalizers": [SET_FINALIZER] }, "spec": { "deletionPolicy": "Delete" } });
-        self.kubectl(&["patch", "dhis2backup", &name, "--type=merge", "--patch", &patch.to_string()])?;
-        self.kubectl(&["delete", "dhis2backup", &name, "--wait=false"])?;
+        let put = [("NAME", name.as_str()), ("kubectl delete", "kubectl delete --timeout=3m")];
+        self.story.types_of(PAGE, "kubectl patch d2b NAME", &put)?;
         wait::gone(&self.api, &name, LIMIT).await?;
         assert_eq!(self.snapshots()?, before - PARTS, "its four snapshots");
         let seen = self.instance.api.get("play").await?;

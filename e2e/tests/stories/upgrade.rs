@@ -8,6 +8,7 @@ use dhis2_e2e::site::data;
 use dhis2_e2e::site::door::{Door, Scheme};
 use dhis2_e2e::site::instance::{Instance, condition, holds};
 use dhis2_e2e::site::operator::Operator;
+use dhis2_e2e::site::typed::printed;
 use dhis2_e2e::site::{Outcome, Story, wait};
 use dhis2_operator::api::Dhis2Instance;
 use dhis2_operator::dhis2::version::Version;
@@ -19,6 +20,8 @@ use serde_json::json;
 
 /// A restore, with the starts of its pods.
 const LIMIT: Duration = Duration::from_mins(6);
+/// What its page prints is typed.
+const PAGE: &str = "docs/upgrade.md";
 /// How long something is watched not to happen.
 const LONG_ENOUGH: Duration = Duration::from_secs(10);
 
@@ -69,7 +72,8 @@ fn pods(story: &Story) -> Api<Pod> {
 async fn backed_up_and_upgraded(story: &Story, instance: &Instance, to: &str) -> Outcome<String> {
     let before = pods(story).get("play-0").await?.uid();
     let begun = Instant::now();
-    let asked = instance.change(&json!({ "version": to })).await?;
+    story.types_of(PAGE, "kubectl patch dhis2 play", &[("2.42.5", to)])?;
+    let asked = instance.api.get("play").await?;
     let set = format!("play-before-upgrade-{}", asked.metadata.generation.unwrap_or_default());
     let upgrading = |seen: &Dhis2Instance| condition(seen, "Reconciling").is_some_and(|told| told.reason == "Upgrading");
     instance.when("Upgrading", upgrading).await?;
@@ -91,11 +95,15 @@ async fn backed_up_and_upgraded(story: &Story, instance: &Instance, to: &str) ->
 /// The old version is refused while the new one serves, and comes with the set of before.
 async fn back_to_the_old_version(story: &Story, instance: &Instance, to: &str, set: &str) -> Outcome {
     let before = pods(story).get("play-0").await?.uid();
-    instance.change(&json!({ "version": to })).await?;
+    let put = [("2.42.4.1", to), ("play-before-upgrade-7", set), ("kubectl apply -f -", "cat > request.yaml")];
+    let folder = tempfile::tempdir()?;
+    let told = story.types(folder.path(), &[], &printed(PAGE, "kubectl get dhis2 play -o jsonpath='{.status.backup.history}'", &put)?)?;
+    assert!(told.contains(set), "{told}");
     let refused = |seen: &Dhis2Instance| condition(seen, "Stalled").is_some_and(|stalled| stalled.reason == "DowngradeRefused");
     let seen = instance.when("DowngradeRefused", refused).await?;
     assert!(holds(&seen, "Ready") && pods(story).get("play-0").await?.uid() == before, "the newer one goes on");
-    story.ask_for_restore("back", "play", &json!({ "set": set })).await?.comes_to("Done").await?;
+    story.types(folder.path(), &[], "kubectl apply -f request.yaml")?;
+    story.restore("back-from-2-43").comes_to("Done").await?;
     let seen = instance.settled().await?;
     assert_eq!(running(&seen), Some(to));
     Ok(())
