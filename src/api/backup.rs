@@ -179,6 +179,19 @@ pub struct BackupCopy {
     /// `true`: no set is ever removed from the copy by this instance. Default false.
     #[serde(default)]
     pub append_only: bool,
+    /// Scheduled restore tests from the copy, with its key alone. Default: none; a Dhis2RestoreTest with `copy` makes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<VerifyCopy>,
+}
+
+/// Restore tests from a copy, at level `Data`, on scratch space as `backup.verify.storage` describes it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyCopy {
+    /// When, as five cron fields in the time zone of the backups, such as `0 12 1 * *`: once a month. The newest set of the copy is
+    /// fetched as a whole each time, which takes as long as the line is thin.
+    #[schemars(schema_with = "super::schema::schedule")]
+    pub schedule: String,
 }
 
 /// What an S3 server lets in.

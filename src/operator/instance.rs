@@ -324,6 +324,8 @@ pub struct BackupCopy {
     pub schedule: String,
     /// Nothing is removed from it.
     pub append_only: bool,
+    /// When restore tests are made from it: five cron fields.
+    pub verify_schedule: Option<String>,
 }
 
 /// What a new instance begins with.

@@ -1,7 +1,7 @@
-//! Sets on a volume, and copies of them in a bucket: what is missing is told with its field, a copy is made on demand and told, a set is
-//! restored from there to see whether it can be, and an instance counts as recoverable by its copy. The repository is lost, and the instance goes back to a set of the copy; then the
-//! whole namespace is, and the recovery sheet brings it back from the copy. A copy that is asked
-//! for no more leaves no schedule.
+//! Sets on a volume, and copies of them in a bucket: what is missing is told with its field, a copy is made on demand and told, sets are
+//! restored from there, when somebody asks for it and by the clock, to see whether they can be, and an instance counts as recoverable by its
+//! copy. The repository is lost, and the instance goes back to a set of the copy; then the whole namespace is, and the recovery sheet brings
+//! it back from the copy. A copy that is asked for no more leaves no schedule.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use dhis2_e2e::site::bucket::Bucket;
 use dhis2_e2e::site::data;
 use dhis2_e2e::site::door::Door;
 use dhis2_e2e::site::drill;
-use dhis2_e2e::site::instance::{Instance, condition, holds};
+use dhis2_e2e::site::instance::{Instance, SOME_DAY, condition, holds};
 use dhis2_e2e::site::operator::Operator;
 use dhis2_e2e::site::{Outcome, Story, wait, whole};
 use dhis2_operator::api::Dhis2Instance;
@@ -35,7 +35,7 @@ fn copies() {
         bucket.serve(&own).await?;
         Operator::install(&story).await?;
         let instance = story.instance("play");
-        let copy = json!({ "name": "away", "passwordSecretName": "away-key", "s3": bucket.spec() });
+        let copy = json!({ "name": "away", "passwordSecretName": "away-key", "s3": bucket.spec(), "verify": { "schedule": SOME_DAY } });
         instance.apply(&story.small_manifest("play", &json!({ "backup": { "copies": [copy] } }))).await?;
         instance.settled().await?;
         is_told(&instance, "BackupCopied", "SecretMissing", "spec.backup.copies[away].passwordSecretName").await?;
@@ -75,12 +75,9 @@ fn copies() {
 
         instance.change(&json!({ "backup": { "copies": null } })).await?;
         let schedules: Api<CronJob> = Api::namespaced(story.client.clone(), &story.namespace);
-        let gone = async || match schedules.get_opt("play-copy-away").await {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => Err("it is there".to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        wait::ask("the schedule of the copy to go", Duration::from_secs(30), gone).await?;
+        for schedule in ["play-copy-away", "play-test-away"] {
+            wait::gone(&schedules, schedule, Duration::from_secs(30)).await?;
+        }
         let silent = |seen: &Dhis2Instance| condition(seen, "BackupCopied").is_none() && backup(seen).copies.is_empty();
         instance.when("no word about copies", silent).await?;
         Ok(())
@@ -104,8 +101,11 @@ async fn is_read_back(story: &Story, instance: &Instance, bucket: &Bucket, set: 
     assert_eq!(told.progress.phase.as_deref(), Some("Failed"), "{told:?}");
     is_told(instance, "BackupCopied", "RepositoryDamaged", "A restore test from copy away").await?;
     flip(&pack)?;
-    story.test("mended", "play", &from).await?;
-    instance.when("the copy counted again", |seen| holds(seen, "BackupCopied")).await?;
+    // As the clock does it.
+    story.start("play-test-away", "mended")?;
+    let seen = instance.when("the copy counted again", |seen| holds(seen, "BackupCopied")).await?;
+    let schedule = away(&seen).verify_schedule.ok_or("no schedule of tests is told")?;
+    assert_eq!(schedule.cron, SOME_DAY);
     Ok(())
 }
 

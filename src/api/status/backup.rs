@@ -87,7 +87,10 @@ pub struct CopyStatus {
     /// When the last attempt failed, if it did after the last one that did not, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<BackupFailure>,
-    /// The set that a Dhis2RestoreTest has restored from it last, and found to be as its manifest says.
+    /// The schedule in force of restore tests from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_schedule: Option<ScheduleStatus>,
+    /// The set that a restore test has restored from it last, and found to be as its manifest says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_verified: Option<VerifiedStatus>,
     /// How such a test failed, if none succeeded after that.

@@ -28,14 +28,26 @@ pub fn suffix(copy: &str) -> String {
     format!("copy-{copy}")
 }
 
-/// The scheduled copies, once the instance is secured.
+/// Name of the scheduled restore tests from one copy, without that of the instance. No longer than the other: names of schedules are short.
+pub fn tests_suffix(copy: &str) -> String {
+    format!("test-{copy}")
+}
+
+/// The scheduled copies, and restore tests from there, once the instance is secured.
 pub fn schedules(instance: &Instance) -> Vec<Wanted> {
-    instance.copies.iter().filter_map(|copy| schedule(instance, copy)).collect()
+    instance.copies.iter().flat_map(|copy| [schedule(instance, copy), tests(instance, copy)]).flatten().collect()
 }
 
 fn schedule(instance: &Instance, copy: &BackupCopy) -> Option<Wanted> {
     let cron = Cron { schedule: &copy.schedule, suspend: false, late: 12, kept: 1 };
     job::scheduled_as(instance, &instance.child(&suffix(&copy.name)), Part::Copy, &cron, spec(instance, copy, pod(instance, copy)))
+}
+
+fn tests(instance: &Instance, copy: &BackupCopy) -> Option<Wanted> {
+    let schedule = copy.verify_schedule.as_ref()?;
+    let cron = Cron { schedule, suspend: false, late: 24, kept: 1 };
+    let spec = JobSpec { ttl_seconds_after_finished: Some(verify::KEPT), ..spec_of_test(instance, copy, None) };
+    job::scheduled_as(instance, &instance.child(&tests_suffix(&copy.name)), Part::Copy, &cron, spec)
 }
 
 /// What works with a copy is known by it: nobody else reaches its server.
@@ -50,6 +62,11 @@ fn spec(instance: &Instance, copy: &BackupCopy, pod: PodSpec) -> JobSpec {
 /// One restore test of this set of a copy, or of the newest: with the copy and its key alone.
 pub fn test(instance: &Instance, copy: &BackupCopy, step: &str, set: Option<&str>) -> Wanted {
     let name = instance.child(step);
+    let job = Job { metadata: owned(instance, &name, Part::Copy), spec: Some(spec_of_test(instance, copy, set)), status: None };
+    Wanted::new(Kind::Job, &name, &job, Policy::Step)
+}
+
+fn spec_of_test(instance: &Instance, copy: &BackupCopy, set: Option<&str>) -> JobSpec {
     let mut more = vec!["--copy".to_owned(), copy.name.clone()];
     more.extend(repository::address(&copy.bucket));
     more.extend(set.into_iter().flat_map(|set| ["--set".to_owned(), set.to_owned()]));
@@ -58,9 +75,7 @@ pub fn test(instance: &Instance, copy: &BackupCopy, step: &str, set: Option<&str
     attached.extend(verify::space(instance));
     let main = Step { container: verify::container(instance, "verify", more), attached };
     let pod = pod::spec(instance, pod::DHIS2, Placement::Near(None), vec![pod::install(instance)], vec![main]);
-    let spec = JobSpec { backoff_limit: Some(verify::TRIES), ..spec(instance, copy, pod) };
-    let job = Job { metadata: owned(instance, &name, Part::Copy), spec: Some(spec), status: None };
-    Wanted::new(Kind::Job, &name, &job, Policy::Step)
+    JobSpec { backoff_limit: Some(verify::TRIES), ..spec(instance, copy, pod) }
 }
 
 fn pod(instance: &Instance, copy: &BackupCopy) -> PodSpec {
@@ -139,6 +154,22 @@ mod tests {
             let restoring = fixture::restoring(&instance, phase);
             assert_eq!(fixture::object(&restoring, Kind::CronJob, "play-copy-away")["spec"]["suspend"], true, "{phase:?}");
         }
+    }
+
+    #[test]
+    fn a_copy_that_is_tested_by_the_clock_has_a_second_schedule() {
+        let instance = fixture::copying(&fixture::plain());
+        let scheduled = fixture::object(&instance, Kind::CronJob, "play-test-away")["spec"].clone();
+        assert_eq!((&scheduled["schedule"], &scheduled["suspend"]), (&json!("0 12 1 * *"), &json!(false)));
+        let asked = fixture::testing_a_copy(&instance, "away");
+        let asked = fixture::object(&asked, Kind::Job, "play-test-fedcba987654")["spec"].clone();
+        assert_eq!(scheduled["jobTemplate"]["spec"]["template"], asked["template"], "the same test");
+        assert_eq!(scheduled["jobTemplate"]["spec"]["ttlSecondsAfterFinished"], verify::KEPT, "its scratch volume goes");
+        let restoring = fixture::restoring(&instance, Phase::Building);
+        assert_eq!(fixture::object(&restoring, Kind::CronJob, "play-test-away")["spec"]["suspend"], true);
+        let mut without = instance;
+        without.copies[0].verify_schedule = None;
+        assert!(fixture::find(&desired(&without), Kind::CronJob, "play-test-away").is_none());
     }
 
     #[test]

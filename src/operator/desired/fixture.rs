@@ -191,7 +191,8 @@ pub fn in_bucket(endpoint: Endpoint) -> Instance {
 pub fn copying(instance: &Instance) -> Instance {
     let Repository::S3(bucket) = in_bucket(Endpoint { host: "away.example.org".into(), port: 443 }).repository else { panic!("no bucket") };
     let schedule = "40 6 * * *".to_owned();
-    let copy = BackupCopy { name: "away".into(), bucket, password: "key-of-theirs".into(), schedule, append_only: false };
+    let verify_schedule = Some("0 12 1 * *".to_owned());
+    let copy = BackupCopy { name: "away".into(), bucket, password: "key-of-theirs".into(), schedule, append_only: false, verify_schedule };
     Instance { copies: vec![copy], ..instance.clone() }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The scratch volume goes with the pod, and the pod with its Job: nobody pays longer for it than a person needs to read a log.
-const KEPT: i32 = 6 * 3600;
+pub const KEPT: i32 = 6 * 3600;
 /// How often a test is tried again: each try has a scratch volume of its own, and what is damaged stays damaged.
 pub const TRIES: i32 = 1;
 

@@ -32,6 +32,10 @@ pub fn copies(resource: &Dhis2Instance) -> Result<Vec<BackupCopy>, Refusal> {
         if let Some(own) = &own {
             is_reached_alike(&field, own, &bucket)?;
         }
+        let verify = copy
+            .verify
+            .as_ref()
+            .map(|verify| schedule::asked(&format!("spec.{field}.verify.schedule"), Some(&verify.schedule), String::new));
         let spread = || schedule::spread_after(&namespace, &format!("{name}/{}", copy.name));
         Ok(BackupCopy {
             name: copy.name.clone(),
@@ -39,6 +43,7 @@ pub fn copies(resource: &Dhis2Instance) -> Result<Vec<BackupCopy>, Refusal> {
             password: copy.password_secret_name.clone(),
             schedule: schedule::asked(&format!("spec.{field}.schedule"), copy.schedule.as_ref(), spread)?,
             append_only: copy.append_only,
+            verify_schedule: verify.transpose()?,
         })
     });
     copies.collect()

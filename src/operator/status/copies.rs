@@ -15,7 +15,7 @@ use crate::{
         status::{BackupFailure, BackupStatus, CopyStatus},
     },
     operator::{
-        desired::copies::suffix,
+        desired::copies::{suffix, tests_suffix},
         kind::Kind,
         observe::{self, Observed},
         parse,
@@ -57,18 +57,25 @@ pub fn record(status: &mut BackupStatus, resource: &Dhis2Instance, observed: &Ob
         take_tests(&mut told, resource, observed);
         told.behind = behind(status, &told);
         backup::keep(&mut told.schedule, &copy.schedule, &schedules, none_to_copy, now);
+        // None is due before there is a set.
+        let untested = copy.verify_schedule.is_none() || told.set.is_none();
+        backup::keep(&mut told.verify_schedule, copy.verify_schedule.as_deref().unwrap_or_default(), &schedules, untested, now);
         status.copies.push(told);
     }
 }
 
 fn runs<'a>(resource: &Dhis2Instance, observed: &'a Observed, copy: &str) -> Vec<(&'a str, &'a Pod)> {
-    let cron = observed.slot(Kind::CronJob, &format!("{}-{}", resource.name_any(), suffix(copy))).map(|slot| &*slot.uid);
-    backup::pods_of(observed, PART, &[cron])
+    backup::pods_of(observed, PART, &[cron_job(resource, observed, &suffix(copy))])
 }
 
-/// Restore tests of a set in this copy, which people asked for.
+fn cron_job<'a>(resource: &Dhis2Instance, observed: &'a Observed, suffix: &str) -> Option<&'a str> {
+    observed.slot(Kind::CronJob, &format!("{}-{suffix}", resource.name_any())).map(|slot| &*slot.uid)
+}
+
+/// Restore tests of a set in this copy: those that people asked for, and scheduled ones.
 fn tests<'a>(resource: &Dhis2Instance, observed: &'a Observed, copy: &str) -> Vec<(&'a str, &'a Pod)> {
-    let all = backup::pods_of(observed, PART, &[resource.metadata.uid.as_deref()]);
+    let scheduled = cron_job(resource, observed, &tests_suffix(copy));
+    let all = backup::pods_of(observed, PART, &[resource.metadata.uid.as_deref(), scheduled]);
     all.into_iter().filter(|(_, pod)| pod.copy.as_deref() == Some(copy)).collect()
 }
 
@@ -200,6 +207,13 @@ fn state(
         Some((_, set)) if late => {
             Err((Reason::CopyOverdue, format!("The newest set in copy {name} is {set}; the next run should have been made by now.")))
         }
+        Some((known, _)) if is_untested(known, &tests(resource, observed, name), now) => {
+            let last = known.last_verified.as_ref().map_or("none".to_owned(), |proof| format!("set {}", proof.set));
+            Err((
+                Reason::VerifyOverdue,
+                format!("Copy {name}: {last} was restored from it last; the next restore test should have been made by now."),
+            ))
+        }
         Some((known, set)) => {
             let missing = known.missing.filter(|missing| *missing > 0).map(|missing| format!("; {missing} older ones are to follow"));
             let proven = known.last_verified.as_ref().map(|proof| format!("; set {} was restored from it", proof.set));
@@ -208,13 +222,22 @@ fn state(
     }
 }
 
+fn is_untested(known: &CopyStatus, tests: &[(&str, &Pod)], now: Timestamp) -> bool {
+    test_due_in(known, now) == Some(Duration::ZERO) && !backup::is_one_running(tests, now)
+}
+
+fn test_due_in(known: &CopyStatus, now: Timestamp) -> Option<Duration> {
+    backup::due_in(known.verify_schedule.as_ref()?, proven(known).unwrap_or(Timestamp::MIN), GRACE, now)
+}
+
 fn due_in(known: &CopyStatus, now: Timestamp) -> Option<Duration> {
     backup::due_in(known.schedule.as_ref()?, when(known).unwrap_or(Timestamp::MIN), GRACE, now)
 }
 
-/// How long until the first of the copies counts as overdue that does not yet; zero when all do.
+/// How long until the first of the copies, or of the tests from them, counts as overdue that does not yet.
 pub fn overdue_in(status: &Dhis2InstanceStatus, now: Timestamp) -> Option<Duration> {
-    let waits = status.backup.iter().flat_map(|backup| &backup.copies).filter_map(|known| due_in(known, now));
+    let copies = status.backup.iter().flat_map(|backup| &backup.copies);
+    let waits = copies.flat_map(|known| [due_in(known, now), test_due_in(known, now)]).flatten();
     waits.filter(|wait| !wait.is_zero()).min()
 }
 

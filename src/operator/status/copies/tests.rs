@@ -205,10 +205,15 @@ fn a_resource_without_copies_has_no_word_about_them() {
 
 /// What is known, and pods of restore tests that people asked for.
 fn with_tests(copied: &[Pod], tests: &[Pod]) -> Observed {
+    with_tests_of("uid-1", copied, tests)
+}
+
+fn with_tests_of(owner: &str, copied: &[Pod], tests: &[Pod]) -> Observed {
     let mut observed = observed(copied);
+    observed.children.insert(Kind::CronJob, "play-test-away", owned("cron-of-tests", "uid-1", Facts::Plain));
     for (number, pod) in tests.iter().enumerate() {
         let job = format!("play-test-{number}");
-        observed.children.insert(Kind::Job, &job, owned(&job, "uid-1", Facts::Job { finished: None }));
+        observed.children.insert(Kind::Job, &job, owned(&job, owner, Facts::Job { finished: None }));
         observed.children.insert(Kind::Pod, &format!("{job}-x"), owned("pod", &job, Facts::Pod(Box::new(pod.clone()))));
     }
     observed
@@ -266,4 +271,45 @@ fn a_copy_that_gave_nothing_back_is_told_until_a_set_as_new_was_restored_from_it
     assert!(told_of(&mut play, &with_tests(&[], &[new]), "2026-11-12T11:00:00Z").0);
     let unnamed = with_tests(&[], &[of_copy("away", failed(13, Reason::Failed))]);
     assert_eq!(told_of(&mut play, &unnamed, "2026-11-13T06:30:00Z").1, Reason::RestoreTestFailed);
+}
+
+/// With a restore test at noon of the first of each month.
+fn tested() -> Dhis2Instance {
+    let mut play = daily();
+    play.spec.backup.copies[0].verify = Some(serde_json::from_value(json!({ "schedule": "0 12 1 * *" })).unwrap());
+    play
+}
+
+#[test]
+fn a_scheduled_test_counts_as_one_that_was_asked_for() {
+    let mut play = tested();
+    let copied = done(report("b", 11), 11);
+    let seen = |pod: Pod| with_tests_of("cron-of-tests", std::slice::from_ref(&copied), &[pod]);
+    let (_, reason, message) = told_of(&mut play, &seen(of_copy("away", failed(11, Reason::RepositoryDamaged))), "2026-11-11T08:00:00Z");
+    assert_eq!((reason, message.as_str()), (Reason::RepositoryDamaged, "A restore test from copy away, play-test-0-x: it is bad"));
+    let good = Pod { created: Some(at("2026-11-11T09:00:00Z")), ..proven_in(PLACE, "b", 11) };
+    assert!(told_of(&mut play, &seen(good), "2026-11-11T10:00:00Z").0);
+}
+
+#[test]
+fn a_test_that_does_not_come_is_told_a_day_after_its_time() {
+    let mut play = tested();
+    told(&mut play, &[], "2026-11-11T05:00:00Z");
+    assert_eq!(known(&play).verify_schedule, None, "there is nothing to restore yet");
+    let now = |day: u32| format!("2026-12-{day:02}T11:00:00Z");
+    told(&mut play, &[done(report("b", 11), 11)], "2026-11-11T07:00:00Z");
+    let copied = |day| Pod { created: Some(at(&format!("2026-12-{day:02}T06:00:00Z"))), ..done(report("c", 12), 12) };
+    assert_eq!(told(&mut play, &[copied(2)], &now(2)), (true, Reason::Done));
+    let (_, reason, message) = told_of(&mut play, &observed(&[copied(3)]), &now(3));
+    assert_eq!(reason, Reason::VerifyOverdue);
+    assert!(message.starts_with("Copy away: none was restored from it last"), "{message}");
+    let running = with_tests_of("cron-of-tests", &[copied(3)], &[of_copy("away", Pod { created: Some(at(&now(3))), ..pod(11) })]);
+    assert!(told_of(&mut play, &running, &now(3)).0, "it is being made");
+    let good = with_tests_of("cron-of-tests", &[copied(3)], &[Pod { created: Some(at(&now(3))), ..proven_in(PLACE, "c", 12) }]);
+    assert!(told_of(&mut play, &good, &now(3)).0);
+    let soon = overdue_in(play.status.as_ref().unwrap(), at("2027-01-02T11:59:00Z"));
+    assert_eq!(soon, Some(Duration::from_mins(1)), "a pass is made when it is late");
+    play.spec.backup.copies[0].verify = None;
+    assert_eq!(told(&mut play, &[copied(28)], "2026-12-28T07:00:00Z"), (true, Reason::Done));
+    assert_eq!(known(&play).verify_schedule, None, "nothing is due any more");
 }
