@@ -1,22 +1,20 @@
 //! An instance as the rest of the operator sees it: parsed, defaults filled in, names checked. What
 //! is wanted follows from it without further decisions.
 
+mod sets;
+mod work;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::{
-    api::{
-        backup::{Retention, VerifyLevel},
-        bootstrap::FromDump,
-        instance::SecretKey,
-        pod::Pod,
-        restore::Phase,
-        web::Issuer,
-    },
+    api::{instance::SecretKey, pod::Pod, restore::Phase, web::Issuer},
     dhis2::{defects::Defect, version::Version},
 };
+pub use sets::{Backup, BackupCopy, Bucket, Endpoint, Origin, Place, Repository, Source};
+pub use work::{Analytics, Errand, Preparing, Restoring, SetSource, Task};
 
 /// A Dhis2Instance, ready to be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -198,80 +196,6 @@ pub struct Kept {
     pub storage: Storage,
 }
 
-/// A restore that is under way.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Restoring {
-    /// How far it is.
-    pub phase: Phase,
-    /// Uid of the request.
-    pub uid: String,
-    /// The set; none for the newest.
-    pub set: Option<String>,
-    /// The moment at or before which the set has to be made.
-    pub before: Option<String>,
-    /// Are files left out that could not be read when it was made?
-    pub leaves_out: bool,
-    /// Where the set is; none as long as that is not known, since the request or what it names is gone.
-    pub from: Option<SetSource>,
-    /// The claim of the database that is built or gone back to.
-    pub database: String,
-    /// The claim of the files.
-    pub files: String,
-}
-
-/// Where the set of a restore is.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SetSource {
-    /// In the instance's repository.
-    Own,
-    /// In another one.
-    Other(Box<Origin>),
-}
-
-/// What comes before an upgrade, while the old version serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Preparing {
-    /// How far it is.
-    pub phase: Phase,
-    /// The generation of the spec that asked for it.
-    pub generation: i64,
-}
-
-/// A run that generates analytics tables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Analytics {
-    /// Its number.
-    pub run: i64,
-    /// All of them, though some are there.
-    pub all: bool,
-}
-
-/// A backup, a restore test or the removal of a set that a person asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errand {
-    /// Which of them.
-    pub task: Task,
-    /// Uid of the request.
-    pub uid: String,
-    /// The set that is tested, none for the newest; the set that is removed.
-    pub set: Option<String>,
-    /// The copy that the test restores from, none for the repository.
-    pub copy: Option<String>,
-    /// How far the test goes, unless as far as the scheduled ones.
-    pub level: Option<VerifyLevel>,
-}
-
-/// What a person can ask for that is one Job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Task {
-    /// By a `Dhis2Backup`.
-    Backup,
-    /// By a `Dhis2RestoreTest`.
-    RestoreTest,
-    /// By deleting a `Dhis2Backup` that says so.
-    Removal,
-}
-
 /// A volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Storage {
@@ -279,97 +203,6 @@ pub struct Storage {
     pub size: String,
     /// Storage class.
     pub class: Option<String>,
-}
-
-/// Where backup sets are kept.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Repository {
-    /// On the claim of backups.
-    Volume(Storage),
-    /// In a bucket.
-    S3(Bucket),
-}
-
-/// A repository in S3.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Bucket {
-    /// As restic names it: `s3:https://host/bucket/prefix`.
-    pub url: String,
-    /// Is the bucket named in the path, not in the host?
-    pub path_style: bool,
-    /// Its server.
-    pub endpoint: Endpoint,
-    /// Its region.
-    pub region: Option<String>,
-    /// KiB a second at most: to it, from it.
-    pub limits: [Option<i32>; 2],
-    /// The user's Secret with the credentials.
-    pub credentials: String,
-    /// The user's Secret with the authority of the server's certificate.
-    pub ca: Option<String>,
-    /// The claim of backups of before, as it is.
-    pub left: Option<Storage>,
-}
-
-/// A repository that sets are copied to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BackupCopy {
-    /// Its name.
-    pub name: String,
-    /// Where it is.
-    pub bucket: Bucket,
-    /// The user's Secret with its key.
-    pub password: String,
-    /// Five cron fields.
-    pub schedule: String,
-    /// Nothing is removed from it.
-    pub append_only: bool,
-    /// When restore tests are made from it: five cron fields.
-    pub verify_schedule: Option<String>,
-}
-
-/// What a new instance begins with.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Source {
-    /// A dump that people bring.
-    Dump(FromDump),
-    /// A backup set.
-    Backup(Box<Origin>),
-}
-
-/// A backup set in another repository than the instance's.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Origin {
-    /// Where it is.
-    pub place: Place,
-    /// What names it, as the agent knows that: `bootstrap`, `restore` or `copy`.
-    pub named_by: &'static str,
-    /// The user's Secret with the key of the repository.
-    pub password: String,
-    /// The set; none for the newest.
-    pub set: Option<String>,
-    /// The moment at or before which it has to be made.
-    pub before: Option<String>,
-    /// Are files left out that could not be read when it was made?
-    pub leaves_out: bool,
-}
-
-/// A repository that is only read.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Place {
-    /// On a claim.
-    Claim(String),
-    /// In a bucket.
-    S3(Bucket),
-}
-
-/// A server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: i32,
 }
 
 /// The encryption key.
@@ -384,29 +217,6 @@ pub enum EncryptionKey {
     },
     /// DHIS2's built-in key.
     Default,
-}
-
-/// Backups.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Backup {
-    /// Five cron fields.
-    pub schedule: String,
-    /// Time zone of the schedule.
-    pub time_zone: Option<String>,
-    /// What is kept.
-    pub retention: Retention,
-    /// Nothing is removed.
-    pub append_only: bool,
-    /// No scheduled backups.
-    pub suspend: bool,
-    /// A set that has much less than those before it, and is right all the same.
-    pub accepted: Option<String>,
-    /// When a set is restored to see whether it can be: five cron fields.
-    pub verify_schedule: String,
-    /// No scheduled restore tests.
-    pub verify_suspend: bool,
-    /// How far they go.
-    pub verify_level: VerifyLevel,
 }
 
 /// How far an instance is: which objects are due. Follows from what status recorded and what exists,

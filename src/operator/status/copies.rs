@@ -208,11 +208,10 @@ fn state(
             Err((Reason::CopyOverdue, format!("The newest set in copy {name} is {set}; the next run should have been made by now.")))
         }
         Some((known, _)) if is_untested(known, &tests(resource, observed, name), now) => {
-            let last = known.last_verified.as_ref().map_or("none".to_owned(), |proof| format!("set {}", proof.set));
-            Err((
-                Reason::VerifyOverdue,
-                format!("Copy {name}: {last} was restored from it last; the next restore test should have been made by now."),
-            ))
+            let last = known.last_verified.as_ref().map_or("no set was restored from it yet".to_owned(), |proof| {
+                format!("the last set that was restored from it is {}", proof.set)
+            });
+            Err((Reason::VerifyOverdue, format!("Copy {name}: {last}; the next restore test should have been made by now.")))
         }
         Some((known, set)) => {
             let missing = known.missing.filter(|missing| *missing > 0).map(|missing| format!("; {missing} older ones are to follow"));

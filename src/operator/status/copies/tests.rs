@@ -302,7 +302,7 @@ fn a_test_that_does_not_come_is_told_a_day_after_its_time() {
     assert_eq!(told(&mut play, &[copied(2)], &now(2)), (true, Reason::Done));
     let (_, reason, message) = told_of(&mut play, &observed(&[copied(3)]), &now(3));
     assert_eq!(reason, Reason::VerifyOverdue);
-    assert!(message.starts_with("Copy away: none was restored from it last"), "{message}");
+    assert!(message.starts_with("Copy away: no set was restored from it yet; the next"), "{message}");
     let running = with_tests_of("cron-of-tests", &[copied(3)], &[of_copy("away", Pod { created: Some(at(&now(3))), ..pod(11) })]);
     assert!(told_of(&mut play, &running, &now(3)).0, "it is being made");
     let good = with_tests_of("cron-of-tests", &[copied(3)], &[Pod { created: Some(at(&now(3))), ..proven_in(PLACE, "c", 12) }]);
