@@ -252,23 +252,16 @@ impl Writer<'_> {
             self.learn(wish, &there, false);
             return Ok(false);
         }
-        let mut object = wish.stamped();
+        let object = wish.stamped();
+        let mut at = there.metadata.resource_version.clone();
         if fields::would_stay(&there, &object) {
-            self.take_over_fields(wish, &there).await?;
+            at = self.take_over_fields(wish, &there).await?;
         }
-        if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
-            // An object of another uid is a conflict then, never an object made anew.
-            metadata.insert("uid".into(), json!(there.metadata.uid));
-        }
-        let apply = async || {
-            // Asked again: whoever was stopped at the request before may go on long after.
-            self.guard()?;
-            let answer = self.api(wish.kind).patch(&wish.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
-            answer.map_err(|source| failed("apply", wish, source))
-        };
-        let changed = match apply().await {
-            Err(Error::Api { source: kube::Error::Api(status), .. }) if status.is_invalid() && self.clear_spec(wish, &there).await => {
-                apply().await?
+        let changed = match self.apply_at(wish, &object, &there, at.as_deref()).await {
+            Err(Error::Api { source: kube::Error::Api(status), .. }) if status.is_invalid() => {
+                let refused = || failed("apply", wish, kube::Error::Api(status.clone()));
+                let at = self.clear_spec(wish, &there, at.as_deref()).await.ok_or_else(refused)?;
+                self.apply_at(wish, &object, &there, Some(&at)).await?
             }
             answer => answer?,
         };
@@ -277,19 +270,36 @@ impl Writer<'_> {
         Ok(true)
     }
 
+    /// Applies to the object as it was seen. An object of another uid is a conflict, never an object made anew; and so is one of another
+    /// version: a request can lie where it was sent from, and arrive after the next leader's.
+    async fn apply_at(&self, wish: &Wanted, object: &Value, there: &DynamicObject, at: Option<&str>) -> Result<DynamicObject, Error> {
+        // Asked again: whoever was stopped at the request before may go on long after.
+        self.guard()?;
+        let mut object = object.clone();
+        if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            metadata.insert("uid".into(), json!(there.metadata.uid));
+            metadata.insert("resourceVersion".into(), json!(at));
+        }
+        let answer = self.api(wish.kind).patch(&wish.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
+        answer.map_err(|source| failed("apply", wish, source))
+    }
+
     /// What others put beside our fields can make an object that can't be, as `rollingUpdate` beside `OnDelete` does: then the spec
-    /// becomes what we want and nothing else. Says whether that helped; what refused the first try is told otherwise.
-    async fn clear_spec(&self, wish: &Wanted, there: &DynamicObject) -> bool {
-        let (Some(theirs), Some(ours)) = (there.data.get("spec"), wish.object.get("spec")) else { return false };
-        let patch = json!({ "metadata": { "uid": there.metadata.uid }, "spec": turned(theirs, ours) });
+    /// becomes what we want and nothing else. The version that made, where it helped; what refused the first try is told otherwise.
+    async fn clear_spec(&self, wish: &Wanted, there: &DynamicObject, at: Option<&str>) -> Option<String> {
+        let (theirs, ours) = (there.data.get("spec")?, wish.object.get("spec")?);
+        if wish.policy != Policy::Keep || self.guard().is_err() {
+            return None;
+        }
+        let patch = json!({ "metadata": { "uid": there.metadata.uid, "resourceVersion": at }, "spec": turned(theirs, ours) });
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        let may = wish.policy == Policy::Keep && self.guard().is_ok();
-        may && self.api(wish.kind).patch(&wish.name, &parameters, &Patch::Merge(&patch)).await.is_ok()
+        let cleared = self.api(wish.kind).patch(&wish.name, &parameters, &Patch::Merge(&patch)).await;
+        cleared.ok()?.metadata.resource_version
     }
 
     /// Turns the ownership that creating gave us into that of an apply, so that fields which are no longer
-    /// wanted go with the next one.
-    async fn take_over_fields(&self, wish: &Wanted, there: &DynamicObject) -> Result<(), Error> {
+    /// wanted go with the next one. Returns the version that this made.
+    async fn take_over_fields(&self, wish: &Wanted, there: &DynamicObject) -> Result<Option<String>, Error> {
         self.guard()?;
         let metadata = json!({ "metadata": {
             "resourceVersion": there.metadata.resource_version, "uid": there.metadata.uid, "managedFields": fields::taken_over(there)
@@ -302,7 +312,7 @@ impl Writer<'_> {
                 &Patch::Merge(&metadata),
             )
             .await;
-        answer.map(|_| ()).map_err(|source| failed("take over the fields of", wish, source))
+        answer.map(|taken| taken.metadata.resource_version).map_err(|source| failed("take over the fields of", wish, source))
     }
 
     async fn get(&self, wish: &Wanted) -> Result<DynamicObject, Error> {

@@ -27,7 +27,7 @@ use super::{
     reconcile::{Context, error_policy, reconcile},
     relist::Relist,
     serve::Readiness,
-    tell::tell_without_instance,
+    tell::{REFUSED, tell_without_instance},
     watch::{self, Arrival, Heard, PAGE, Progress, RESOURCE},
     world::Key,
 };
@@ -145,11 +145,17 @@ pub async fn control(context: Arc<Context>, scope: Scope, pace: Pace, readiness:
                 Err(controller::Error::ObjectNotFound(reference)) => {
                     backlog.begun(&key_of(&reference));
                     queue.done(&key_of(&reference));
-                    let (key, context) = (key_of(&reference), orphans.clone());
+                    let (key, context, queue) = (key_of(&reference), orphans.clone(), queue.clone());
                     // Nobody asks for another try: whoever waits is told when something changes, or at the next check of the watch.
                     tokio::spawn(async move {
-                        let told = tell_without_instance(&key, &context).await;
-                        told.inspect_err(|error| tracing::warn!(error = super::telemetry::chain(error), "a request"))
+                        match tell_without_instance(&key, &context).await {
+                            Ok(true) => {}
+                            Ok(false) => {
+                                tokio::time::sleep(REFUSED).await;
+                                queue.ask(key);
+                            }
+                            Err(error) => tracing::warn!(error = super::telemetry::chain(&error), "a request"),
+                        }
                     });
                 }
                 Err(controller::Error::ReconcilerFailed(error, reference)) => {

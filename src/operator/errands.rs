@@ -17,6 +17,8 @@ pub struct Asked<'a> {
     pub name: &'a str,
     /// Its uid.
     pub uid: &'a str,
+    /// Its resourceVersion.
+    pub version: u64,
     /// What is known of it.
     pub errand: &'a slot::Errand,
 }
@@ -26,7 +28,7 @@ pub fn asked(observed: &Observed) -> impl Iterator<Item = Asked<'_>> {
     [Task::Backup, Task::RestoreTest].into_iter().flat_map(move |task| {
         let slots = observed.slots(task.kind()).filter(|(_, slot)| !slot.deleting);
         slots.filter_map(move |(name, slot)| {
-            Some(Asked { task, name, uid: &slot.uid, errand: slot.errand().filter(|errand| !errand.mirror)? })
+            Some(Asked { task, name, uid: &slot.uid, version: slot.version, errand: slot.errand().filter(|errand| !errand.mirror)? })
         })
     })
 }
@@ -35,14 +37,18 @@ pub fn asked(observed: &Observed) -> impl Iterator<Item = Asked<'_>> {
 pub fn mirrors(observed: &Observed) -> impl Iterator<Item = Asked<'_>> {
     let told = |errand: &&slot::Errand| errand.mirror && errand.phase().is_some();
     let slots = observed.slots(Kind::Dhis2Backup).filter(|(_, slot)| !slot.deleting);
-    slots.filter_map(move |(name, slot)| Some(Asked { task: Task::Backup, name, uid: &slot.uid, errand: slot.errand().filter(told)? }))
+    slots.filter_map(move |(name, slot)| {
+        Some(Asked { task: Task::Backup, name, uid: &slot.uid, version: slot.version, errand: slot.errand().filter(told)? })
+    })
 }
 
 /// The sets that are to go before the objects that are being deleted.
 pub fn removals(observed: &Observed) -> impl Iterator<Item = Asked<'_>> {
     let slots = observed.slots(Kind::Dhis2Backup).filter(|(_, slot)| slot.deleting);
     let goes = |errand: &&slot::Errand| errand.held && errand.deletes && errand.set.is_some();
-    slots.filter_map(move |(name, slot)| Some(Asked { task: Task::Removal, name, uid: &slot.uid, errand: slot.errand().filter(goes)? }))
+    slots.filter_map(move |(name, slot)| {
+        Some(Asked { task: Task::Removal, name, uid: &slot.uid, version: slot.version, errand: slot.errand().filter(goes)? })
+    })
 }
 
 /// The one that is carried out: of an instance only one is at a time.

@@ -28,7 +28,7 @@ use super::{
     settings::Settings,
     settled::{Picture, Settled},
     status::{self, Outcome, Superseded},
-    tell::{Told, tell, tell_without_instance},
+    tell::{REFUSED, Told, tell, tell_without_instance},
     watch::Heard,
     world::{Key, World},
 };
@@ -199,8 +199,8 @@ async fn pass(resource: &Dhis2Instance, context: &Context) -> Result<Action, Err
     }
     if resource.metadata.deletion_timestamp.is_some() {
         // It may wait itself for objects that wait for it.
-        tell_without_instance(&key, context).await?;
-        return Ok(Action::await_change());
+        let taken = tell_without_instance(&key, context).await?;
+        return Ok(if taken { Action::await_change() } else { Action::requeue(REFUSED) });
     }
     let taken = context.fleet.taken(resource);
     if is_paused(resource) {

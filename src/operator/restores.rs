@@ -12,6 +12,8 @@ pub struct Asked<'a> {
     pub name: &'a str,
     /// Its uid.
     pub uid: &'a str,
+    /// Its resourceVersion.
+    pub version: u64,
     /// What is asked for.
     pub spec: &'a Dhis2RestoreSpec,
     /// What was told of it.
@@ -31,6 +33,7 @@ pub fn asked(observed: &Observed) -> impl Iterator<Item = Asked<'_>> {
         Some(Asked {
             name,
             uid: &slot.uid,
+            version: slot.version,
             spec: &request.spec,
             status: &request.status,
             generation: request.generation,

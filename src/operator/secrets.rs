@@ -1,7 +1,7 @@
 //! Generated Secrets: made once, with content that is never read, never changed and never made again. Only whether they go
 //! with the instance follows the resource.
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
@@ -27,7 +27,8 @@ impl Writer<'_> {
             if has_its_owner(seen, wish) {
                 return Ok(made(wish, &seen.uid, false));
             }
-            self.mark("change the owner of", wish, &seen.uid).await?;
+            let there = self.secret(wish).await?;
+            self.mark("change the owner of", wish, (&seen.uid, there.resource_version.as_deref())).await?;
             return Ok(self.remember(wish, &seen.uid, true));
         }
         self.may_write()?;
@@ -49,15 +50,14 @@ impl Writer<'_> {
 
     /// A Secret of this name exists: ours from before a crash, left by a deleted instance, or foreign.
     async fn meet_secret(&self, wish: &Wanted) -> Result<Brought, Error> {
-        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.key.namespace);
-        let there = api.get(&wish.name).await.map_err(|source| failed("get metadata of", wish, source))?.metadata;
+        let there = self.secret(wish).await?;
         let owner =
             there.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str().into());
         let maker = there.annotations.as_ref().and_then(|annotations| annotations.get(INSTANCE)).map(|maker| maker.as_str().into());
-        let uid = there.uid.unwrap_or_default();
+        let (uid, at) = (there.uid.unwrap_or_default(), there.resource_version);
         let slot = Slot {
             uid: uid.as_str().into(),
-            version: there.resource_version.and_then(|version| version.parse().ok()).unwrap_or_default(),
+            version: at.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default(),
             owner,
             maker,
             applied: None,
@@ -69,21 +69,30 @@ impl Writer<'_> {
             // From before a crash: the resource may ask for another owner by now, which the next pass sees to.
             Ownership::Ours => Ok(self.remember_as(wish, &uid, slot.owner.is_some(), false)),
             Ownership::Retained if self.instance.adopt => {
-                self.mark("adopt", wish, &uid).await?;
+                self.mark("adopt", wish, (&uid, at.as_deref())).await?;
                 Ok(self.remember(wish, &uid, true))
             }
             other => Err(conflict(wish, other, &slot)),
         }
     }
 
-    /// Makes a Secret this instance's, to go with it or to outlive it as is wanted: metadata only, and owners beside it stay.
-    async fn mark(&self, verb: &'static str, wish: &Wanted, uid: &str) -> Result<(), Error> {
+    /// Its metadata.
+    async fn secret(&self, wish: &Wanted) -> Result<ObjectMeta, Error> {
+        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.key.namespace);
+        Ok(api.get(&wish.name).await.map_err(|source| failed("get metadata of", wish, source))?.metadata)
+    }
+
+    /// Makes a Secret this instance's, to go with it or to outlive it as is wanted: metadata only, and owners beside it stay. It is the
+    /// one that was seen, as it was seen: what arrives late must not make one go with the instance that is to outlive it by now.
+    async fn mark(&self, verb: &'static str, wish: &Wanted, (uid, at): (&str, Option<&str>)) -> Result<(), Error> {
         self.may_write()?;
         let owner = match owners(wish) {
             Some(owners) => owners.clone(),
             None => json!([{ "$patch": "delete", "uid": self.instance.uid }]),
         };
-        let patch = json!({ "metadata": { "uid": uid, "annotations": { (INSTANCE): self.instance.uid }, "ownerReferences": owner } });
+        let patch = json!({ "metadata": {
+            "uid": uid, "resourceVersion": at, "annotations": { (INSTANCE): self.instance.uid }, "ownerReferences": owner
+        } });
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.key.namespace);
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
         api.patch(&wish.name, &parameters, &Patch::Strategic(&patch)).await.map(|_| ()).map_err(|source| failed(verb, wish, source))

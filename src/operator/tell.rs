@@ -31,8 +31,9 @@ pub struct Told {
     pub written: bool,
 }
 
-/// So soon an instance is looked at again whose status was not taken. Usually the newer resource has asked for that by then.
-const REFUSED: Duration = Duration::from_secs(5);
+/// So soon an instance is looked at again of which something was not taken, since it had changed. Usually the newer object has asked for
+/// that by then.
+pub const REFUSED: Duration = Duration::from_secs(5);
 
 /// Writes the status if it changed, with an event for each transition.
 ///
@@ -48,11 +49,12 @@ pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observ
     let mirrors = status::mirrors(resource, &told, observed, (&context.settings.runbooks, now));
     let mirrors = mirrors.filter(|_| !matches!(outcome, Outcome::Paused)).unwrap_or_default();
     let mirrored = mirrors != Mirrors::default();
-    let refused = mirror(resource, key, context, mirrors).await?;
+    let (refused, mirrors_taken) = mirror(resource, key, context, mirrors).await?;
+    let soon = |taken: bool| if taken { revisit } else { revisit.min(REFUSED) };
     if resource.status.as_ref() == Some(&told) {
         let written = mirrored || !news.answers.is_empty() || !news.holds.is_empty();
-        notify(key, context, news).await?;
-        return refused.map_or(Ok(Told { revisit, written }), Err);
+        let taken = notify(key, context, news).await?;
+        return refused.map_or(Ok(Told { revisit: soon(taken && mirrors_taken), written }), Err);
     }
     let new = Told { revisit, written: true };
     if !context.leadership.still_leading() {
@@ -64,7 +66,7 @@ pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observ
     // The resourceVersion that the pass began with: a conflict ends the pass.
     let answer = match api.replace_status(&key.name, &PostParams::default(), &written).await {
         Ok(answer) => answer,
-        Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(Told { revisit: revisit.min(REFUSED), ..new }),
+        Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(Told { revisit: soon(false), ..new }),
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(new),
         Err(source) => return Err(Error::Status(source)),
     };
@@ -72,15 +74,15 @@ pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observ
         context.world.wrote(key, version);
     }
     events::publish(&context.events, &context.leadership, resource, &told).await;
-    notify(key, context, news).await?;
-    refused.map_or(Ok(new), Err)
+    let taken = notify(key, context, news).await?;
+    refused.map_or(Ok(Told { revisit: soon(taken && mirrors_taken), ..new }), Err)
 }
 
-/// Tells people who wait for an instance that is not there.
+/// Tells people who wait for an instance that is not there. Says whether that was taken: not where a request had changed.
 ///
 /// # Errors
 /// When it can't be written.
-pub async fn tell_without_instance(key: &Key, context: &Context) -> Result<(), Error> {
+pub async fn tell_without_instance(key: &Key, context: &Context) -> Result<bool, Error> {
     let observed = Observed { children: context.world.children(key), ..Observed::default() };
     notify(key, context, News::of(key, None, &observed, &context.settings.runbooks, Timestamp::now())).await
 }
@@ -102,14 +104,14 @@ impl News {
 }
 
 /// Makes, tells and deletes the objects of sets. Says what the API server refused: that is tried again, and keeps the instance's own status
-/// from nobody.
-async fn mirror(resource: &Dhis2Instance, key: &Key, context: &Context, mirrors: Mirrors) -> Result<Option<Error>, Error> {
+/// from nobody. And whether what was told was taken: not where an object had changed.
+async fn mirror(resource: &Dhis2Instance, key: &Key, context: &Context, mirrors: Mirrors) -> Result<(Option<Error>, bool), Error> {
     let kind = Kind::Dhis2Backup.resource();
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &key.namespace, &kind);
-    let (mut answers, mut refused) = (mirrors.tell, None);
+    let (mut answers, mut refused, mut taken) = (mirrors.tell, None, true);
     for Mirror { name, set, status } in mirrors.make {
         if !context.leadership.still_leading() {
-            return Ok(None);
+            return Ok((None, taken));
         }
         let object = json!({
             "apiVersion": kind.api_version, "kind": kind.kind,
@@ -122,11 +124,12 @@ async fn mirror(resource: &Dhis2Instance, key: &Key, context: &Context, mirrors:
         let object: DynamicObject = serde_json::from_value(object).map_err(kube::Error::SerdeError).map_err(Error::Status)?;
         let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         if let Some(made) = granted(api.create(&parameters, &object).await, &mut refused)? {
-            answers.push(Answer { kind: Kind::Dhis2Backup, name, uid: made.uid().unwrap_or_default(), status, added: false });
+            let (uid, version) = (made.uid().unwrap_or_default(), slot::version(&made));
+            answers.push(Answer { kind: Kind::Dhis2Backup, name, uid, version, status, added: false });
         }
     }
     for answer in answers {
-        granted(write(key, context, answer).await, &mut refused)?;
+        taken &= granted(write(key, context, answer).await, &mut refused)?.unwrap_or(true);
     }
     for Gone { name, uid, version } in mirrors.gone {
         if context.leadership.still_leading() {
@@ -135,7 +138,7 @@ async fn mirror(resource: &Dhis2Instance, key: &Key, context: &Context, mirrors:
             granted(api.delete(&name, &parameters).await, &mut refused)?;
         }
     }
-    Ok(refused)
+    Ok((refused, taken))
 }
 
 /// None where it was refused. What was made or is gone meanwhile is as it should be.
@@ -151,15 +154,16 @@ fn granted<T>(answer: Result<T, kube::Error>, refused: &mut Option<Error>) -> Re
     }
 }
 
-/// Writes it onto the requests that were seen and none of the same name.
-async fn notify(key: &Key, context: &Context, news: News) -> Result<(), Error> {
+/// Writes it onto the requests that were seen, as they were seen, and none of the same name. Says whether all was taken.
+async fn notify(key: &Key, context: &Context, news: News) -> Result<bool, Error> {
+    let mut taken = true;
     for answer in news.answers {
-        write(key, context, answer).await.map_err(Error::Status)?;
+        taken &= write(key, context, answer).await.map_err(Error::Status)?;
     }
     for hold in news.holds {
         finalize(key, context, hold).await?;
     }
-    Ok(())
+    Ok(taken)
 }
 
 /// Keeps an object until its set is gone, or lets it go.
@@ -198,14 +202,17 @@ async fn take_away(api: &Api<DynamicObject>, object: &DynamicObject) -> Result<D
     api.patch(&object.name_any(), &parameters, &Patch::Merge(&patch)).await
 }
 
-async fn write(key: &Key, context: &Context, Answer { kind, name, uid, status, added }: Answer) -> Result<(), kube::Error> {
+/// Says whether it was taken. What is told of an object of before is not: by an operator that was held up, it would undo what the next
+/// one has told since.
+async fn write(key: &Key, context: &Context, Answer { kind, name, uid, version, status, added }: Answer) -> Result<bool, kube::Error> {
     if !context.leadership.still_leading() {
-        return Ok(());
+        return Ok(true);
     }
     let resource = kind.resource();
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource);
     let patch = json!({
-        "apiVersion": resource.api_version, "kind": resource.kind, "metadata": { "name": name, "uid": uid }, "status": status
+        "apiVersion": resource.api_version, "kind": resource.kind, "status": status,
+        "metadata": { "name": name, "uid": uid, "resourceVersion": version.to_string() },
     });
     let answer = if added {
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
@@ -215,8 +222,9 @@ async fn write(key: &Key, context: &Context, Answer { kind, name, uid, status, a
     };
     match answer {
         Ok(answer) => drop(context.world.put(key, kind, &name, slot::reduce(kind, &answer, None))),
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+        Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(false),
+        Err(kube::Error::Api(status)) if status.is_not_found() => {}
         Err(source) => return Err(source),
     }
-    Ok(())
+    Ok(true)
 }

@@ -32,9 +32,13 @@ async fn answer(store: Store, request: Request<Body>) -> Result<Response<Answer>
         (Method::POST, Some(_)) => refuse(StatusCode::CONFLICT, "AlreadyExists"),
         (Method::GET, Some(there)) => (StatusCode::OK, there),
         (_, None) => refuse(StatusCode::NOT_FOUND, "NotFound"),
-        (Method::PATCH, Some(there)) if there["spec"].get("externalName").is_some_and(Value::is_string) && !clears(&bytes) => {
+        (Method::PATCH, Some(there))
+            if is_of(&bytes, &there) && there["spec"].get("externalName").is_some_and(Value::is_string) && !clears(&bytes) =>
+        {
             refuse(StatusCode::UNPROCESSABLE_ENTITY, "Invalid")
         }
+        // A request that was sent before somebody else's write arrives after it: nothing but the version tells.
+        (Method::PATCH, Some(there)) if !is_of(&bytes, &there) => refuse(StatusCode::CONFLICT, "Conflict"),
         (_, Some(there)) => {
             let mut new: Value = serde_json::from_slice(&bytes).unwrap();
             new["metadata"]["uid"] = there["metadata"]["uid"].clone();
@@ -44,6 +48,12 @@ async fn answer(store: Store, request: Request<Body>) -> Result<Response<Answer>
         }
     };
     Ok(Response::builder().status(code).header("content-type", "application/json").body(body.to_string().into()).unwrap())
+}
+
+/// Does a patch name the object as it is: its uid and its version?
+fn is_of(patch: &[u8], there: &Value) -> bool {
+    let patch: Value = serde_json::from_slice(patch).unwrap();
+    ["uid", "resourceVersion"].iter().all(|field| patch["metadata"][field] == there["metadata"][field])
 }
 
 /// Does a merge patch take the foreign field away?

@@ -37,6 +37,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         Just(Fault::KilledBefore),
         Just(Fault::KilledAfter),
         Just(Fault::ReplyLost),
+        Just(Fault::Late),
         prop::sample::select(vec![409, 429, 500, 503]).prop_map(Fault::Refused),
     ]
 }
@@ -57,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<prop::sample::Index>().prop_map(Step::Remove),
         1 => change().prop_map(Step::Change),
         1 => Just(Step::Ask),
+        2 => Just(Step::Arrive),
     ]
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     body::Body as Answer,
-    http::{Method, Request, Response, StatusCode, header},
+    http::{Method, Request, Response, StatusCode, header, request::Parts},
 };
 use kube::{Client, client::Body};
 use serde_json::{Map, Value, json};
@@ -28,6 +28,8 @@ pub enum Fault {
     KilledAfter,
     /// The server carries it out, and the answer is lost.
     ReplyLost,
+    /// The operator is killed, and the server has it a while later.
+    Late,
     /// The server refuses it with this code.
     Refused(u16),
 }
@@ -59,6 +61,8 @@ pub struct State {
     pub statuses: usize,
     /// The fault of the write after so many others.
     pub fault: Option<(usize, Fault)>,
+    /// What a killed operator has sent, and the server does not have yet; and the version that the object had then.
+    late: Option<(Parts, Value, Option<Value>)>,
     /// The resource is gone.
     pub ended: bool,
     /// Nothing of the operator arrives any more.
@@ -120,7 +124,7 @@ fn read(path: &str) -> (&str, Option<&str>) {
 
 impl State {
     /// None: there is no answer.
-    fn take(&mut self, request: &axum::http::request::Parts, body: &Value) -> Option<Reply> {
+    fn take(&mut self, request: &Parts, body: &Value) -> Option<Reply> {
         let (plural, name) = read(request.uri.path());
         if self.killed {
             return None;
@@ -130,20 +134,43 @@ impl State {
         }
         let fault = if request.method == Method::GET { None } else { self.next_fault() };
         match fault {
-            Some(Fault::KilledBefore) => {
+            Some(Fault::KilledBefore | Fault::Late) => {
                 self.killed = true;
+                if fault == Some(Fault::Late) {
+                    self.late = Some((request.clone(), body.clone(), self.version_of(read(request.uri.path()))));
+                }
                 return None;
             }
             Some(Fault::Refused(code)) => return Some(refusal(code, if code == 409 { "Conflict" } else { "Unavailable" })),
             _ => {}
         }
-        let reply = match kind(plural) {
+        let reply = self.carry_out(request, (plural, name), body);
+        self.killed = fault == Some(Fault::KilledAfter);
+        if self.killed || fault == Some(Fault::ReplyLost) { None } else { Some(reply) }
+    }
+
+    fn carry_out(&mut self, request: &Parts, (plural, name): (&str, Option<&str>), body: &Value) -> Reply {
+        match kind(plural) {
             None if request.method == Method::GET => self.list(),
             None => self.tell(body),
             Some(kind) => self.act(request, kind, name, body),
-        };
-        self.killed = fault == Some(Fault::KilledAfter);
-        if self.killed || fault == Some(Fault::ReplyLost) { None } else { Some(reply) }
+        }
+    }
+
+    fn version_of(&self, (plural, name): (&str, Option<&str>)) -> Option<Value> {
+        let object = self.objects.get(&(kind(plural)?, name?.to_owned()))?;
+        Some(object["metadata"]["resourceVersion"].clone())
+    }
+
+    /// What was sent long ago arrives. It undoes nothing that came since.
+    pub fn arrive(&mut self) {
+        if let Some((request, body, seen)) = self.late.take() {
+            let path = read(request.uri.path());
+            let there = self.version_of(path);
+            let (code, _) = self.carry_out(&request, path, &body);
+            let undone = request.method == Method::PATCH && code.is_success() && there != seen;
+            assert!(!undone, "{} of version {seen:?} was written onto version {there:?}", request.uri.path());
+        }
     }
 
     fn next_fault(&mut self) -> Option<Fault> {
@@ -171,7 +198,7 @@ impl State {
         (StatusCode::OK, self.resource.clone())
     }
 
-    fn act(&mut self, request: &axum::http::request::Parts, kind: Kind, name: Option<&str>, body: &Value) -> Reply {
+    fn act(&mut self, request: &Parts, kind: Kind, name: Option<&str>, body: &Value) -> Reply {
         let name = name.unwrap_or_else(|| body["metadata"]["name"].as_str().unwrap()).to_owned();
         let there = self.objects.get(&(kind, name.clone())).cloned();
         let uid = |pointer: &str| body.pointer(pointer).filter(|uid| !uid.is_null()).cloned();

@@ -40,6 +40,8 @@ pub enum Step {
     Kill,
     /// This goes wrong with the write after so many others.
     Fail(usize, Fault),
+    /// What a killed operator has sent arrives.
+    Arrive,
     /// A person edits an object.
     Edit(Index),
     /// A person deletes an object that can be made again.
@@ -165,6 +167,7 @@ impl Life {
             }
             Step::Kill => self.process = Process::start(&self.server),
             Step::Fail(after, fault) => self.server.state().fault = Some((*after, *fault)),
+            Step::Arrive => self.server.state().arrive(),
             Step::Edit(which) => self.edit(*which),
             Step::Remove(which) => {
                 self.remove(*which, |kind| !kind.of_people() && !matches!(kind, Kind::Pod | Kind::PersistentVolumeClaim | Kind::Secret));
@@ -256,6 +259,7 @@ impl Life {
     /// Everything goes well from now on, until nothing happens any more.
     async fn settle(&mut self) {
         self.server.state().fault = None;
+        self.server.state().arrive();
         // The first visit after a start asks for no Secret.
         let mut quiet = 0;
         for _ in 0..60 {

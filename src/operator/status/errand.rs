@@ -45,6 +45,8 @@ pub struct Answer {
     pub name: String,
     /// Its uid.
     pub uid: String,
+    /// Its resourceVersion when that was found out: what is told of another is not told.
+    pub version: u64,
     /// Its status, or what is added to it.
     pub status: Value,
     /// Is it added to what was told before?
@@ -109,7 +111,8 @@ pub fn answers(view: &View<'_>) -> Answers {
         if phase.is_some_and(|phase| asked.errand.phase() != Some(phase)) || matches!(step, Step::Begins) {
             answers.look_in(Some(SOON));
         }
-        answers.news.push(Answer { kind: asked.task.kind(), name: asked.name.to_owned(), uid: asked.uid.to_owned(), status, added });
+        let (kind, name, uid) = (asked.task.kind(), asked.name.to_owned(), asked.uid.to_owned());
+        answers.news.push(Answer { kind, name, uid, version: asked.version, status, added });
     }
     answers
 }

@@ -142,7 +142,14 @@ impl<'a> View<'a> {
 
     fn news(&self, name: &str, slot: &Slot, listed: &Listed) -> Option<Answer> {
         let errand = slot.errand().filter(|_| !slot.deleting)?;
-        let answer = |status, added| Answer { kind: Kind::Dhis2Backup, name: name.to_owned(), uid: slot.uid.to_string(), status, added };
+        let answer = |status, added| Answer {
+            kind: Kind::Dhis2Backup,
+            name: name.to_owned(),
+            uid: slot.uid.to_string(),
+            version: slot.version,
+            status,
+            added,
+        };
         if errand.mirror && errand.phase().is_none() {
             return Some(answer(self.status(listed, errand.generation), false));
         }
@@ -175,7 +182,7 @@ impl<'a> View<'a> {
         } else {
             (json!({ "removed": Time(self.now) }), true)
         };
-        todo.tell.push(Answer { kind: Kind::Dhis2Backup, name: name.to_owned(), uid, status, added });
+        todo.tell.push(Answer { kind: Kind::Dhis2Backup, name: name.to_owned(), uid, version: slot.version, status, added });
     }
 
     fn progress(&self, phase: Phase, standing: Standing, reason: Reason, message: String, generation: Option<i64>) -> Progress {

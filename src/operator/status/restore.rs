@@ -33,13 +33,15 @@ pub struct News {
     pub name: String,
     /// Its uid.
     pub uid: String,
+    /// Its resourceVersion when that was found out.
+    pub version: u64,
     /// How it is now.
     pub status: Dhis2RestoreStatus,
 }
 
 impl From<News> for Answer {
-    fn from(News { name, uid, status }: News) -> Self {
-        Self { kind: Kind::Dhis2Restore, name, uid, status: json!(status), added: false }
+    fn from(News { name, uid, version, status }: News) -> Self {
+        Self { kind: Kind::Dhis2Restore, name, uid, version, status: json!(status), added: false }
     }
 }
 
@@ -47,7 +49,8 @@ impl From<News> for Answer {
 pub fn news(instance: Option<&Dhis2InstanceStatus>, observed: &Observed, runbooks: &str, now: Timestamp) -> Vec<News> {
     let told = |asked: Asked<'_>| {
         let status = told(&asked, instance, runbooks, now);
-        (status != *asked.status).then(|| News { name: asked.name.to_owned(), uid: asked.uid.to_owned(), status })
+        let news = |status| News { name: asked.name.to_owned(), uid: asked.uid.to_owned(), version: asked.version, status };
+        (status != *asked.status).then(|| news(status))
     };
     asked(observed).filter(|asked| !asked.deleting).filter_map(told).collect()
 }
