@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Resource as _, ResourceExt,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::json;
 
@@ -51,10 +51,14 @@ pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observ
     let mirrored = mirrors != Mirrors::default();
     let (refused, mirrors_taken) = mirror(resource, key, context, mirrors).await?;
     let soon = |taken: bool| if taken { revisit } else { revisit.min(REFUSED) };
+    if !mirrors_taken {
+        // Once it is recorded it is not tried again.
+        return refused.map_or(Ok(Told { revisit: soon(false), written: true }), Err);
+    }
     if resource.status.as_ref() == Some(&told) {
         let written = mirrored || !news.answers.is_empty() || !news.holds.is_empty();
         let taken = notify(key, context, news).await?;
-        return refused.map_or(Ok(Told { revisit: soon(taken && mirrors_taken), written }), Err);
+        return refused.map_or(Ok(Told { revisit: soon(taken), written }), Err);
     }
     let new = Told { revisit, written: true };
     if !context.leadership.still_leading() {
@@ -75,7 +79,7 @@ pub async fn tell(resource: &Dhis2Instance, key: &Key, context: &Context, observ
     }
     events::publish(&context.events, &context.leadership, resource, &told).await;
     let taken = notify(key, context, news).await?;
-    refused.map_or(Ok(Told { revisit: soon(taken && mirrors_taken), ..new }), Err)
+    refused.map_or(Ok(Told { revisit: soon(taken), ..new }), Err)
 }
 
 /// Tells people who wait for an instance that is not there. Says whether that was taken: not where a request had changed.
@@ -222,7 +226,13 @@ async fn write(key: &Key, context: &Context, Answer { kind, name, uid, version, 
     };
     match answer {
         Ok(answer) => drop(context.world.put(key, kind, &name, slot::reduce(kind, &answer, None))),
-        Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(false),
+        Err(kube::Error::Api(status)) if status.is_conflict() => {
+            // What a watch has failed to tell would be a conflict for an hour. A list of that one name, which the operator may ask for anyway.
+            for there in api.list(&ListParams::default().fields(&format!("metadata.name={name}"))).await? {
+                context.world.put(key, kind, &name, slot::reduce(kind, &there, None));
+            }
+            return Ok(false);
+        }
         Err(kube::Error::Api(status)) if status.is_not_found() => {}
         Err(source) => return Err(source),
     }

@@ -15,7 +15,7 @@ use serde_json::json;
 use self::{
     end::End,
     server::Fault,
-    story::{Beginning, Change, Step, tell, tell_of_an_end},
+    story::{Beginning, Change, Step, tell, tell_of_a_fault, tell_of_an_end},
 };
 use super::cases;
 
@@ -79,6 +79,21 @@ proptest! {
         steps.extend(after);
         let end = tell(if lived { Beginning::Settled } else { Beginning::Found }, &steps);
         prop_assert!(end.conditions.contains("Stalled True"), "{}", end.conditions);
+    }
+}
+
+#[test]
+fn each_write_of_a_first_day_may_fail() {
+    let quiet = End::of_a_quiet_life(&[]);
+    for fault in [Fault::Refused(409), Fault::ReplyLost, Fault::Late] {
+        for after in 0.. {
+            let (end, struck) = tell_of_a_fault(after, fault);
+            assert_eq!(end.differs_from(&quiet), None, "{fault:?} after {after} writes");
+            if !struck {
+                assert!(after > 30, "{after} writes are not all of a first day");
+                break;
+            }
+        }
     }
 }
 

@@ -152,6 +152,7 @@ impl State {
     fn carry_out(&mut self, request: &Parts, (plural, name): (&str, Option<&str>), body: &Value) -> Reply {
         match kind(plural) {
             None if request.method == Method::GET => self.list(),
+            Some(kind) if request.method == Method::GET && name.is_none() => self.list_of(kind, request.uri.query().unwrap_or_default()),
             None => self.tell(body),
             Some(kind) => self.act(request, kind, name, body),
         }
@@ -183,6 +184,13 @@ impl State {
     fn list(&self) -> Reply {
         let items: Vec<&Value> = Some(&self.resource).filter(|_| !self.ended).into_iter().collect();
         (StatusCode::OK, json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items }))
+    }
+
+    /// The objects of a kind that a query names, of which it asks for one name.
+    fn list_of(&self, kind: Kind, query: &str) -> Reply {
+        let named = |name: &str| query.split('&').any(|part| part == format!("fieldSelector=metadata.name%3D{name}"));
+        let items = self.objects.iter().filter(|((of, name), _)| *of == kind && named(name)).map(|(_, object)| object).collect::<Vec<_>>();
+        (StatusCode::OK, json!({ "kind": "List", "apiVersion": "v1", "metadata": {}, "items": items }))
     }
 
     /// A new status of the resource.
@@ -235,6 +243,11 @@ impl State {
     /// Makes an object, on behalf of whomever.
     pub fn create(&mut self, kind: Kind, mut object: Value, manager: &str) -> Value {
         self.uids += 1;
+        object["metadata"]["namespace"] = json!(NAMESPACE);
+        if kind.of_people() && object["status"].is_null() {
+            // The default in the definition.
+            object["status"] = json!({ "observedGeneration": -1 });
+        }
         object["metadata"]["uid"] = json!(format!("{}-{}", kind.name(), self.uids));
         object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
         object["metadata"]["managedFields"] = json!([{ "manager": manager, "operation": "Update" }]);

@@ -91,6 +91,19 @@ pub fn tell_of(spec: &Value, beginning: Beginning, steps: &[Step]) -> End {
     })
 }
 
+/// A life from the first day on in which this goes wrong with the write after so many others; and whether there was such a write.
+pub fn tell_of_a_fault(after: usize, fault: Fault) -> (End, bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut life = Life::begin(&json!({}));
+        life.server.state().fault = Some((after, fault));
+        life.rest().await;
+        let struck = life.server.state().fault.is_none();
+        life.settle().await;
+        (life.end().await, struck)
+    })
+}
+
 /// The resource is gone, and before that is heard of what it had is being collected. Returns what is written then.
 pub fn tell_of_an_end() -> Vec<Write> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -238,7 +251,7 @@ impl Life {
             let request = json!({
                 "apiVersion": "dhis2.hosting/v1alpha1", "kind": Kind::Dhis2Backup.name(),
                 "metadata": { "name": NOW, "namespace": NAMESPACE, "generation": 1 },
-                "spec": { "instance": NAME }, "status": { "observedGeneration": -1 },
+                "spec": { "instance": NAME },
             });
             state.create(Kind::Dhis2Backup, request, "somebody");
         }
@@ -260,6 +273,11 @@ impl Life {
     async fn settle(&mut self) {
         self.server.state().fault = None;
         self.server.state().arrive();
+        self.rest().await;
+    }
+
+    /// Until nothing happens any more.
+    async fn rest(&mut self) {
         // The first visit after a start asks for no Secret.
         let mut quiet = 0;
         for _ in 0..60 {
