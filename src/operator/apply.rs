@@ -101,6 +101,9 @@ pub struct Writer<'a> {
 /// Requests of one instance under way at a time.
 const CONCURRENCY: usize = 8;
 
+/// So often a change is applied that its controller answers with a status meanwhile.
+const ANEW: u32 = 5;
+
 /// Brings the cluster to what is wanted: configuration, volumes and addresses first, then what runs on
 /// them, then what is no longer wanted.
 pub async fn apply(writer: &Writer<'_>, wanted: &[Wanted]) -> Applied {
@@ -259,9 +262,10 @@ impl Writer<'_> {
         }
         let changed = match self.apply_at(wish, &object, &there, at.as_deref()).await {
             Err(Error::Api { source: kube::Error::Api(status), .. }) if status.is_invalid() => {
-                let refused = || failed("apply", wish, kube::Error::Api(status.clone()));
-                let at = self.clear_spec(wish, &there, at.as_deref()).await.ok_or_else(refused)?;
-                self.apply_at(wish, &object, &there, Some(&at)).await?
+                if !self.clear_spec(wish, &there, at.as_deref()).await {
+                    return Err(failed("apply", wish, kube::Error::Api(status)));
+                }
+                self.apply_anew(wish, &object, &there).await?
             }
             answer => answer?,
         };
@@ -285,16 +289,27 @@ impl Writer<'_> {
     }
 
     /// What others put beside our fields can make an object that can't be, as `rollingUpdate` beside `OnDelete` does: then the spec
-    /// becomes what we want and nothing else. The version that made, where it helped; what refused the first try is told otherwise.
-    async fn clear_spec(&self, wish: &Wanted, there: &DynamicObject, at: Option<&str>) -> Option<String> {
-        let (theirs, ours) = (there.data.get("spec")?, wish.object.get("spec")?);
-        if wish.policy != Policy::Keep || self.guard().is_err() {
-            return None;
-        }
+    /// becomes what we want and nothing else. Says whether that helped; what refused the first try is told otherwise.
+    async fn clear_spec(&self, wish: &Wanted, there: &DynamicObject, at: Option<&str>) -> bool {
+        let (Some(theirs), Some(ours)) = (there.data.get("spec"), wish.object.get("spec")) else { return false };
         let patch = json!({ "metadata": { "uid": there.metadata.uid, "resourceVersion": at }, "spec": turned(theirs, ours) });
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        let cleared = self.api(wish.kind).patch(&wish.name, &parameters, &Patch::Merge(&patch)).await;
-        cleared.ok()?.metadata.resource_version
+        let may = wish.policy == Policy::Keep && self.guard().is_ok();
+        may && self.api(wish.kind).patch(&wish.name, &parameters, &Patch::Merge(&patch)).await.is_ok()
+    }
+
+    /// Applies once more to what was just changed. Its controller answers the change with a status at once, which is another version; and
+    /// the next pass would not apply to it any more, since it is as wanted but for whose its fields are.
+    async fn apply_anew(&self, wish: &Wanted, object: &Value, there: &DynamicObject) -> Result<DynamicObject, Error> {
+        let mut tries = 0;
+        loop {
+            let at = self.get(wish).await?.metadata.resource_version;
+            tries += 1;
+            match self.apply_at(wish, object, there, at.as_deref()).await {
+                Err(Error::Api { source: kube::Error::Api(status), .. }) if status.is_conflict() && tries < ANEW => {}
+                answer => return answer,
+            }
+        }
     }
 
     /// Turns the ownership that creating gave us into that of an apply, so that fields which are no longer
