@@ -42,9 +42,9 @@ const PASSING: [Kind; 3] = [Kind::Job, Kind::NetworkPolicy, Kind::CronJob];
 pub fn superfluous(instance: &Instance, observed: &Observed, wanted: &[Wanted]) -> Vec<(Kind, String, String)> {
     let names: HashSet<(Kind, &str)> = wanted.iter().map(|wish| (wish.kind, wish.name.as_str())).collect();
     let passing = PASSING.into_iter().flat_map(|kind| observed.slots(kind).map(move |(name, slot)| (kind, name, slot)));
-    let copies = instance.child(&copies::suffix(""));
+    let of_copies = [copies::suffix(""), copies::tests_suffix("")].map(|suffix| instance.child(&suffix));
     passing
-        .filter(|(kind, name, _)| *kind != Kind::CronJob || name.starts_with(&copies))
+        .filter(|(kind, name, _)| *kind != Kind::CronJob || of_copies.iter().any(|begin| name.starts_with(begin)))
         .filter(|(kind, name, slot)| !names.contains(&(*kind, *name)) && slot.owner.as_deref() == Some(&instance.uid) && !slot.deleting)
         .map(|(kind, name, slot)| (kind, name.to_owned(), slot.uid.to_string()))
         .collect()
@@ -79,19 +79,21 @@ mod tests {
     }
 
     #[test]
-    fn the_schedule_of_a_copy_goes_with_the_copy_and_no_other_does() {
+    fn the_schedules_of_a_copy_go_with_the_copy_and_no_other_does() {
         let instance = fixture::plain();
         let mut observed = Observed { instance: "uid-1".into(), ..Observed::default() };
-        for (name, owner) in [("play-backup", "uid-1"), ("play-copy-away", "uid-1"), ("play-copy-theirs", "uid-2")] {
+        for (name, owner) in
+            [("play-backup", "uid-1"), ("play-copy-away", "uid-1"), ("play-copy-theirs", "uid-2"), ("play-test-away", "uid-1")]
+        {
             observed.children.insert(Kind::CronJob, name, owned(name, owner, Facts::Plain));
         }
         let gone = |instance: &Instance| {
             superfluous(instance, &observed, &desired(instance)).into_iter().map(|(_, name, _)| name).collect::<Vec<_>>()
         };
-        assert_eq!(gone(&instance), ["play-copy-away"]);
+        assert_eq!(gone(&instance), ["play-copy-away", "play-test-away"]);
         assert!(gone(&fixture::copying(&instance)).is_empty());
         let early = Instance { stage: fixture::STAGES[0], ..instance };
-        assert_eq!(gone(&early), ["play-copy-away"], "the backups are not stopped by a status that was lost");
+        assert_eq!(gone(&early), ["play-copy-away", "play-test-away"], "the backups are not stopped by a status that was lost");
     }
 
     #[test]

@@ -111,8 +111,13 @@ async fn full_database(story: &Story, instance: &Instance, operator: &Operator) 
     fill(story, "play-database-0", "/data")?;
     let after = instance.unready("DiskFull", "spec.database.bundled.storage.size", TOLD).await?;
     story.tell(&format!("a full database volume was told after {:.1} s", after.as_secs_f32()));
-    let counted = operator.metrics(story, &operator.leads("").await?).await?;
-    assert!(counted.contains(r#"dhis2_operator_instances{ready="False",reason="DiskFull"} 1"#), "{counted}");
+    let leader = operator.leads("").await?;
+    // The gauge is counted from what the watch has told, which may come after whoever wrote it is told.
+    wait::ask("the metrics to count it", TOLD, async || {
+        let counted = operator.metrics(story, &leader).await.map_err(|error| error.to_string())?;
+        if counted.contains(r#"dhis2_operator_instances{ready="False",reason="DiskFull"} 1"#) { Ok(()) } else { Err(counted) }
+    })
+    .await?;
     // Segment after segment of the write-ahead log, until none can be made.
     let switch = "SELECT pg_logical_emit_message(false, 'story', 'x'); SELECT pg_switch_wal();";
     for _ in 0..64 {
