@@ -19,7 +19,7 @@ use serde_json::json;
 const MANY: usize = 200;
 /// Requests of the story's own under way at a time.
 const TOGETHER: usize = 8;
-const TOLD: Duration = Duration::from_mins(6);
+const TOLD: Duration = Duration::from_mins(3);
 const IDLE: Duration = Duration::from_secs(10);
 
 #[test]

@@ -23,7 +23,7 @@ use serde_json::json;
 const LEASE: SignedDuration = SignedDuration::from_secs(10);
 /// What a successor may take beside that, for its first lists and its first write. The other stories work beside it: what it is to
 /// tell is one that waits for nothing from one that waits for the Lease, or twice.
-const START: SignedDuration = SignedDuration::from_secs(LEASE.as_secs() * 4 / 5);
+const START: SignedDuration = SignedDuration::from_secs(LEASE.as_secs() / 2);
 const LIMIT: Duration = Duration::from_mins(1);
 
 #[test]
