@@ -152,6 +152,16 @@ impl Log {
         Ok(all.filter(|request: &Request| request.user.username == user && request.counts()).collect())
     }
 
+    /// What this user asked since to keep leases, or to get them.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub fn of_leases(&self, user: &str) -> Result<Vec<Request>, files::Error> {
+        let text = self.text()?;
+        let all = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        Ok(all.filter(|request: &Request| request.user.username == user && request.object_ref.resource == "leases").collect())
+    }
+
     /// What everybody asked since, without keeping leases and watches; the next call begins where this one ended.
     ///
     /// # Errors

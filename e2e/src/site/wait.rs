@@ -35,6 +35,18 @@ pub enum Error {
         /// The last answer.
         answer: String,
     },
+    /// Something of many parts, of which no further one came to its end.
+    #[error("{what}: no further one within {} s; {left} are left: {answer}", standstill.as_secs())]
+    Stuck {
+        /// What was waited for.
+        what: String,
+        /// How long nothing moved.
+        standstill: Duration,
+        /// How many are left.
+        left: usize,
+        /// The last answer.
+        answer: String,
+    },
 }
 
 /// Watches an object until something holds of it.
@@ -111,5 +123,35 @@ pub async fn ask<T, E: Display>(what: &str, limit: Duration, mut question: impl 
             }
             Err(_) => tokio::time::sleep(EVERY).await,
         }
+    }
+}
+
+/// Asks every second how many are left, and what there is to say of them, until none is. How long many take is a matter of the machine:
+/// what they may not is to stand still for so long.
+///
+/// # Errors
+/// When no further one comes to its end for so long, or the question can't be answered for so long.
+pub async fn none_left<E: Display>(
+    what: &str,
+    standstill: Duration,
+    mut question: impl AsyncFnMut() -> Result<(usize, String), E>,
+) -> Result<(), Error> {
+    const EVERY: Duration = Duration::from_secs(1);
+    let (mut fewest, mut since) = (usize::MAX, Instant::now());
+    loop {
+        let answer = match question().await {
+            Ok((0, _)) => return Ok(()),
+            Ok((left, answer)) => {
+                if left < fewest {
+                    (fewest, since) = (left, Instant::now());
+                }
+                answer
+            }
+            Err(error) => error.to_string(),
+        };
+        if since.elapsed() > standstill {
+            return Err(Error::Stuck { what: what.to_owned(), standstill, left: fewest, answer });
+        }
+        tokio::time::sleep(EVERY).await;
     }
 }

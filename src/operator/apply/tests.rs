@@ -75,7 +75,7 @@ fn service() -> Wanted {
 
 /// Brings the Service `play` about where this is there and that is known. Returns what went wrong, the requests, the world.
 async fn bring(there: Option<Value>, observed: Observed) -> (Option<Error>, Vec<String>, Arc<World>) {
-    bring_while(there, observed, Leadership::until_told().1, |_, _| ()).await
+    bring_while(&service(), there, observed, Leadership::until_told().1, |_, _| ()).await
 }
 
 /// The same by somebody who leads until so many requests were sent.
@@ -86,11 +86,12 @@ async fn bring_until(there: Option<Value>, observed: Observed, last: usize) -> (
             term.send_replace(None);
         }
     };
-    bring_while(there, observed, leadership, leads_until).await
+    bring_while(&service(), there, observed, leadership, leads_until).await
 }
 
-/// The same, while something happens after so many requests, before the answer of the last one is taken in.
+/// The same of any object, while something happens after so many requests, before the answer of the last one is taken in.
 async fn bring_while(
+    wish: &Wanted,
     there: Option<Value>,
     observed: Observed,
     leadership: Leadership,
@@ -127,7 +128,7 @@ async fn bring_while(
         instance: &instance,
         observed: &observed,
     };
-    let error = writer.bring(&service()).await.err();
+    let error = writer.bring(wish).await.err();
     let requests = store.lock().unwrap().1.clone();
     (error, requests, world)
 }
@@ -167,7 +168,7 @@ async fn an_answer_does_not_speak_for_what_came_after_it() {
     // The write of ours is of version 9.
     for (version, satisfied) in [(8, true), (9, true), (10, false)] {
         let leadership = Leadership::until_told().1;
-        let (error, requests, world) = bring_while(Some(edited()), Observed::default(), leadership, rival(version)).await;
+        let (error, requests, world) = bring_while(&service(), Some(edited()), Observed::default(), leadership, rival(version)).await;
         assert!(error.is_none(), "{error:?}");
         assert_eq!(requests.len(), 4);
         let known = world.children(&key).get(Kind::Service, "play").unwrap().satisfied.is_some();
@@ -198,6 +199,24 @@ async fn what_can_not_be_beside_our_fields_goes() {
     assert_eq!(requests, ["POST", "GET", "GET", "PATCH", "PATCH", "GET", "PATCH", "GET", "PATCH"]);
     let key = Key { namespace: "demo".into(), name: "play".into() };
     assert!(world.children(&key).get(Kind::Service, "play").is_some());
+}
+
+/// Secrets are not watched: what a request that arrives late did to one would be seen by nobody.
+#[tokio::test]
+async fn whose_a_secret_is_changes_as_it_was_seen() {
+    let wanted = crate::operator::desired::desired(&fixture::plain());
+    let wish = wanted.iter().find(|wish| wish.kind == Kind::Secret).unwrap();
+    let mut there = wish.stamped();
+    there["metadata"]["uid"] = json!("uid-of-secret");
+    there["metadata"]["resourceVersion"] = json!("5");
+    let seen = SecretSeen { uid: "uid-of-secret".into(), owned: Some(wish.object.pointer("/metadata/ownerReferences").is_none()) };
+    let observed = || Observed { secrets: [(wish.name.clone(), seen.clone())].into(), ..Observed::default() };
+    let bring = |there| bring_while(wish, Some(there), observed(), Leadership::until_told().1, |_, _| ());
+    let (error, requests, _) = bring(there.clone()).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(requests, ["GET", "PATCH"]);
+    there["metadata"]["uid"] = json!("uid-of-another");
+    assert!(bring(there).await.0.is_some(), "another one was marked");
 }
 
 #[tokio::test]
