@@ -38,6 +38,9 @@ pub struct Request {
     /// When this stage was reached: the answer was given.
     #[serde(rename = "stageTimestamp")]
     pub done: Timestamp,
+    /// Path and query.
+    #[serde(rename = "requestURI", default)]
+    pub uri: String,
     #[serde(default)]
     user: User,
     /// About what.

@@ -189,7 +189,7 @@ impl Reign<'_> {
             .filter(|list| list.pod() == new && list.verb == "list" && (leads..first.at).contains(&list.at))
             .cloned()
             .collect();
-        let mut twice = audit::count(&lists, Request::what);
+        let mut twice = audit::count(&lists, |list| list.uri.clone());
         self.story.tell(&format!(
             "{what}: {new} has the Lease {:.2} s later, and acts {:.2} s after that and {} lists, with {}",
             took.as_secs_f64(),

@@ -225,7 +225,9 @@ impl Play<'_> {
     async fn without_an_unreadable_file(&self, data: &data::Data) -> Outcome {
         let [_, files] = self.served_from().await?;
         self.story.shell(&self.story.namespace, "spoils", &["sleep", "infinity"], &[&files]).await?;
-        self.story.inside("spoils", &format!("find /{files} -type f -user \"$(id -u)\" -size +1000k -exec chmod 000 {{}} +"))?;
+        // What a restore wrote is not this pod's to change, but it may take its place.
+        let spoil = r#"cp "$0" "$0-" && mv -f "$0-" "$0" && chmod 000 "$0""#;
+        self.story.inside("spoils", &format!("find /{files} -type f -size +1000k -exec sh -c '{spoil}' {{}} ';'"))?;
         self.api::<Pod>().delete("spoils", &DeleteParams::default()).await?;
         self.backed_up("lacking").await?;
         let told = self.ask("whole-only", &json!({ "set": "lacking" })).await?.comes_to("Failed").await?;
