@@ -165,6 +165,8 @@ pub enum Phase {
     Waiting,
     /// The new version of an upgrade is looked at.
     Checking,
+    /// The newest set is restored as a restore test does, before a new version is tried on a copy of it.
+    Proving,
     /// The new version of an upgrade is tried on a copy.
     Rehearsing,
     /// The set is restored to new volumes.

@@ -19,9 +19,10 @@ pub struct Upgrade {
     /// again every ten minutes and when the resource changes, and the old version serves on. `false`: the new version is started at once. Default true.
     #[serde(default = "yes")]
     pub backup: bool,
-    /// `true`: before the backup the newest set is restored on scratch space, all scheduled jobs are switched off in that copy, and the new version is
-    /// started on it beside the instance, until it serves. How long that took is the forecast of the upgrade; a version that does not serve on the
-    /// copy is not started on the instance. Takes the memory of DHIS2 and PostgreSQL a second time, and room for the database. Default false.
+    /// `true`: before the backup the newest set is proven by a restore test, unless it is already; then its database is restored on scratch space, all
+    /// scheduled jobs are switched off in that copy, and the new version is started on it beside the instance, until it serves. How long that took is the forecast of the upgrade; a version that does not serve on the
+    /// copy is not started on the instance. Takes the memory of DHIS2 and PostgreSQL a second time, and the room of a restore
+    /// test. Default false.
     #[serde(default)]
     pub rehearse: bool,
     /// How long the new version may take from the moment at which DHIS2 is stopped until it serves, migrations included: minutes or hours

@@ -125,7 +125,7 @@ impl Play<'_> {
         let free = |seen: &Dhis2Instance| condition(seen, "Stalled").is_some_and(|told| told.status == "False") && settled(seen);
         self.until("nothing to be in the way", free).await?;
         self.instance.change(&json!({ "version": newest })).await?;
-        self.dark("Upgrade", &["Checking", "Rehearsing", "BackingUp"], Duration::ZERO).await?;
+        self.dark("Upgrade", &["Checking", "Proving", "Rehearsing", "BackingUp"], Duration::ZERO).await?;
         self.dark("Upgrade", &["Starting"], AWAY).await?;
         let running = |seen: &Dhis2Instance| seen.status.as_ref()?.version.as_ref()?.running.clone();
         self.until(newest, |seen| running(seen).as_deref() == Some(newest) && settled(seen)).await?;

@@ -1,5 +1,6 @@
 //! Proof: a set is restored on scratch space while the instance serves, and what is proven is told; a loss of data is noticed although
-//! the backup is whole; damage to the repository is found before the set is needed, and what the runbook says leads back to a proven set.
+//! the backup is whole; damage to the repository is found before the set is needed, no upgrade is tried on it, and what the runbook says
+//! leads back to a proven set.
 
 mod asked;
 mod capacity;
@@ -61,6 +62,7 @@ fn proof() {
         Box::pin(started::dhis2_starts_on_a_set(&story, &instance)).await?;
         loss_is_noticed(&story, &instance, &door, &admin).await?;
         damage_is_found(&story, &instance).await?;
+        no_upgrade_is_tried_on_it(&story, &instance).await?;
         begun_anew(&story, &instance).await?;
         tests_are_switched_off(&story, &instance).await?;
         all_is_told_in_events(&story).await?;
@@ -179,6 +181,23 @@ async fn damage_is_found(story: &Story, instance: &Instance) -> Outcome {
     assert_eq!(verified.as_deref(), Some("mended"), "the last proof is told still");
     story.tell(&format!("damage was told as: {told}"));
     Ok(())
+}
+
+/// There would be no way back.
+async fn no_upgrade_is_tried_on_it(story: &Story, instance: &Instance) -> Outcome {
+    let version = story.site.version();
+    let Some(later) = story.site.images.versions.iter().find(|later| crate::upgrade::is_later(later, version)) else {
+        story.tell("an upgrade is left out: no later version of DHIS2 is at hand");
+        return Ok(());
+    };
+    instance.change(&json!({ "version": later, "upgrade": { "rehearse": true } })).await?;
+    let blocked = |seen: &Dhis2Instance| reason(seen, "Stalled").as_deref() == Some("UpgradeBlocked");
+    let seen = instance.when("UpgradeBlocked", blocked).await?;
+    let told = instance::condition(&seen, "Stalled").map(|told| told.message.clone()).unwrap_or_default();
+    assert!(told.contains("when a restore test finds the newest set whole"), "{told}");
+    story.tell(&format!("an upgrade on damaged sets was told as: {told}"));
+    instance.change(&json!({ "version": version, "upgrade": { "rehearse": false } })).await?;
+    instance.settled().await.map(drop)
 }
 
 /// The last step of the runbook.

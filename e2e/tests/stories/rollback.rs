@@ -109,6 +109,8 @@ async fn rehearsed_in_vain(story: &Story, instance: &Instance, newest: &str) -> 
     let seen = instance.when("RehearsalFailed", |seen| stalled(seen).0 == "RehearsalFailed").await?;
     story.tell(&format!("what would fail was told after {:.1} s: {}", begun.elapsed().as_secs_f32(), stalled(&seen).1));
     assert!(stalled(&seen).1.contains("occurreddate") && stalled(&seen).1.contains(newest), "{}", stalled(&seen).1);
+    let proven = seen.status.as_ref().and_then(|status| status.backup.as_ref()?.last_verified.clone()).map(|proof| proof.set);
+    assert_eq!(proven.as_deref(), Some("undated"), "what it is tried on is proven before");
     assert!(holds(&seen, "Ready") && pods(story).get("play-0").await?.uid() == before, "the old version goes on");
     Ok(())
 }

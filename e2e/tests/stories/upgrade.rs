@@ -60,6 +60,12 @@ pub fn as_told(version: &str) -> String {
     version.parse::<Version>().map_or_else(|_| version.to_owned(), |version| version.to_string())
 }
 
+/// By more than a hotfix.
+pub fn is_later(version: &str, than: &str) -> bool {
+    let [version, than] = [version, than].map(str::parse::<Version>);
+    version.is_ok_and(|version| than.is_ok_and(|than| version > than && !version.is_hotfix_of(than)))
+}
+
 fn running(seen: &Dhis2Instance) -> Option<&str> {
     seen.status.as_ref()?.version.as_ref()?.running.as_deref()
 }

@@ -17,8 +17,8 @@ pub struct OperationStatus {
     /// Uid of the Dhis2Restore, or what stands for it in a rollback.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
-    /// How far it is, as the Dhis2Restore tells it; an upgrade has `Checking`, `Rehearsing`, `BackingUp`, `Starting` and `Failed` (before DHIS2 is
-    /// stopped; it is tried again).
+    /// How far it is, as the Dhis2Restore tells it; an upgrade has `Checking`, `Proving`, `Rehearsing`, `BackingUp`, `Starting` and `Failed` (before
+    /// DHIS2 is stopped; it is tried again).
     pub phase: String,
     /// When this phase began.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -224,7 +224,7 @@ pub fn restoring_from_a_copy(instance: &Instance) -> Instance {
 }
 
 /// The phases of an upgrade before DHIS2 is stopped.
-pub const PREPARATIONS: [Phase; 3] = [Phase::Checking, Phase::Rehearsing, Phase::BackingUp];
+pub const PREPARATIONS: [Phase; 4] = [Phase::Checking, Phase::Proving, Phase::Rehearsing, Phase::BackingUp];
 
 /// The instance while this is done before an upgrade.
 pub fn upgrading(instance: &Instance, phase: Phase) -> Instance {

@@ -63,7 +63,7 @@ pub fn of_kind(instance: &Instance, kind: Kind) -> impl Iterator<Item = Wanted> 
 /// What makes up the objects of a kind.
 type Part = (Kind, fn(&Instance) -> Vec<Wanted>);
 
-const PARTS: [Part; 21] = [
+const PARTS: [Part; 22] = [
     (Kind::NetworkPolicy, policies::policies),
     (Kind::Secret, secrets::secrets),
     (Kind::ConfigMap, configuration::configuration),
@@ -79,6 +79,7 @@ const PARTS: [Part; 21] = [
     (Kind::CronJob, |instance| Vec::from_iter(verify::schedule(instance))),
     (Kind::CronJob, copies::schedules),
     (Kind::Job, |instance| Vec::from_iter(upgrade::check(instance))),
+    (Kind::Job, |instance| Vec::from_iter(verify::before_rehearsal(instance))),
     (Kind::Job, |instance| Vec::from_iter(rehearsal::rehearsal(instance))),
     (Kind::Job, |instance| Vec::from_iter(backup::before_upgrade(instance))),
     (Kind::Job, |instance| Vec::from_iter(restore::build(instance))),

@@ -40,6 +40,11 @@ pub fn check_name(generation: i64) -> String {
 }
 
 /// Likewise.
+pub fn proof_name(generation: i64) -> String {
+    format!("prove-upgrade-{generation}")
+}
+
+/// Likewise.
 pub fn rehearsal_name(generation: i64) -> String {
     format!("rehearse-upgrade-{generation}")
 }

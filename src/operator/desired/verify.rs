@@ -13,10 +13,11 @@ use super::{
     on_a_copy,
     pod::{self, Placement, Step, agent, variable},
     repository, resources, restore,
+    upgrade::proof_name,
     volume::{self, Attached},
 };
 use crate::{
-    api::backup::VerifyLevel,
+    api::{backup::VerifyLevel, restore::Phase},
     layout,
     operator::{instance::Instance, kind::Kind},
 };
@@ -39,6 +40,12 @@ pub fn once(instance: &Instance, step: &str, set: Option<&str>, level: Option<Ve
     let spec = spec(instance, set, level.unwrap_or(instance.backup.verify_level));
     let job = Job { metadata: owned(instance, &name, Part::Verify), spec: Some(spec), status: None };
     Wanted::new(Kind::Job, &name, &job, Policy::Step)
+}
+
+/// Is the set whole that an upgrade is tried on? Database and files: the rehearsal itself needs no files, and a way back does.
+pub fn before_rehearsal(instance: &Instance) -> Option<Wanted> {
+    let preparing = instance.preparing.filter(|preparing| preparing.phase == Phase::Proving)?;
+    Some(once(instance, &proof_name(preparing.generation), None, Some(VerifyLevel::Data)))
 }
 
 fn spec(instance: &Instance, set: Option<&str>, level: VerifyLevel) -> JobSpec {
@@ -110,7 +117,7 @@ pub fn space(instance: &Instance) -> [Attached; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::desired::fixture;
+    use crate::operator::desired::{desired, fixture};
     use serde_json::{Value, json};
 
     fn pod_of(instance: &Instance, level: Option<VerifyLevel>) -> Value {
@@ -130,6 +137,17 @@ mod tests {
         assert!(starts(&starting, None) && !starts(&starting, Some(VerifyLevel::Data)));
         let scheduled = fixture::object(&starting, Kind::CronJob, "play-verify").to_string();
         assert!(scheduled.contains("\"prove\"") && scheduled.contains("\"--scratch\""));
+    }
+
+    #[test]
+    fn what_an_upgrade_is_tried_on_is_proven_before_while_the_old_version_serves() {
+        let starting = fixture::testing_with_dhis2(&fixture::plain());
+        let all = desired(&fixture::upgrading(&starting, Phase::Proving));
+        let job = fixture::find(&all, Kind::Job, "play-prove-upgrade-7").unwrap();
+        let asked = once(&starting, "test", None, Some(VerifyLevel::Data)).object;
+        assert_eq!(job["spec"]["template"]["spec"], asked["spec"]["template"]["spec"], "DHIS2 is started by the rehearsal");
+        assert!(fixture::find(&all, Kind::StatefulSet, "play").is_none(), "what runs is left as it is");
+        assert!(fixture::find(&all, Kind::Job, "play-rehearse-upgrade-7").is_none(), "one after the other");
     }
 
     #[test]

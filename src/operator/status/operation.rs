@@ -56,7 +56,9 @@ pub fn advance(status: &mut Dhis2InstanceStatus, resource: &Dhis2Instance, obser
             Some(Operation::Restore) => go_on(*operation, status, &view),
             // A version that does not start may need a restore.
             Some(Operation::Upgrade)
-                if ![Phase::Checking, Phase::Rehearsing, Phase::BackingUp].map(Phase::as_str).contains(&operation.phase.as_str()) =>
+                if ![Phase::Checking, Phase::Proving, Phase::Rehearsing, Phase::BackingUp]
+                    .map(Phase::as_str)
+                    .contains(&operation.phase.as_str()) =>
             {
                 begin(status, &view, outcome).or_else(|| upgrade::step(*operation, resource, status, &view))
             }

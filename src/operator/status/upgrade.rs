@@ -8,7 +8,7 @@ use k8s_openapi::{
 use super::{
     Outcome,
     conditions::Told,
-    operation::{View, came_to_nothing, enter, hindrance, waits, why},
+    operation::{View, enter},
     rollback,
 };
 use crate::{
@@ -19,17 +19,11 @@ use crate::{
         upgrade::OnFailure,
     },
     dhis2::version::Version,
-    operator::{
-        desired::{
-            backup::before_upgrade_name,
-            upgrade::{check_name, rehearsal_name},
-        },
-        parse::upgrade,
-        slot::Pod,
-        trouble::reason_of,
-    },
-    report::{Data, Outcome as Ending, Report, Verb},
+    operator::{parse::upgrade, slot::Pod},
+    report::{Data, Report},
 };
+
+mod before;
 
 /// What failed before DHIS2 is stopped is tried again after this time.
 pub const AGAIN: SignedDuration = SignedDuration::from_mins(10);
@@ -75,10 +69,11 @@ pub fn step(
         return Some(operation);
     }
     match phase {
-        Some(Phase::Checking) => check(&mut operation, resource, view),
-        Some(Phase::Rehearsing) => rehearse(&mut operation, view),
-        Some(Phase::BackingUp) => back_up(&mut operation, view),
-        Some(Phase::Failed) if is_tried_again(&operation, resource, status, view) => {
+        Some(Phase::Checking) => before::check(&mut operation, resource, status, view),
+        Some(Phase::Proving) => before::prove(&mut operation, view),
+        Some(Phase::Rehearsing) => before::rehearse(&mut operation, view),
+        Some(Phase::BackingUp) => before::back_up(&mut operation, view),
+        Some(Phase::Failed) if before::is_tried_again(&operation, resource, status, view) => {
             operation.number = resource.metadata.generation.unwrap_or(operation.number);
             (operation.reason, operation.message) = (None, None);
             enter(&mut operation, Phase::Checking, view.now);
@@ -88,85 +83,9 @@ pub fn step(
     Some(operation)
 }
 
-/// Somebody has done something, and says so by a change of the spec; or time has passed. What failed for the data fails again then, and
-/// files that can't be read can't until a backup says otherwise.
-fn is_tried_again(operation: &OperationStatus, resource: &Dhis2Instance, status: &Dhis2InstanceStatus, view: &View<'_>) -> bool {
-    let changed = resource.metadata.generation != Some(operation.number);
-    let failed = |reason: Reason| operation.reason.as_deref() == Some(reason.as_str());
-    let backed_up = status.backup.as_ref().is_some_and(|backup| backup.failure.is_none());
-    let by_itself = !failed(Reason::RehearsalFailed) && (!failed(Reason::BackupFailed) || backed_up);
-    changed || by_itself && is_due_again(operation, view)
-}
-
 /// Did it fail so long ago that it is tried again?
 pub fn is_due_again(operation: &OperationStatus, view: &View<'_>) -> bool {
     operation.since.as_ref().is_none_or(|since| view.now.duration_since(since.0) >= AGAIN)
-}
-
-fn check(operation: &mut OperationStatus, resource: &Dhis2Instance, view: &View<'_>) {
-    let job = format!("{}-{}", view.name, check_name(operation.number));
-    if view.observed.result_of_step(&job).is_some() {
-        enter(operation, if resource.spec.upgrade.rehearse { Phase::Rehearsing } else { Phase::BackingUp }, view.now);
-    } else if came_to_nothing(operation, &job, view) || is_hindered(operation, &job, view) {
-        fail(operation, &job, view);
-    }
-}
-
-fn rehearse(operation: &mut OperationStatus, view: &View<'_>) {
-    let job = format!("{}-{}", view.name, rehearsal_name(operation.number));
-    let result = view.observed.result_of_step_where(&job, |data| matches!(data, Data::Rehearse(_)));
-    if let Some(Data::Rehearse(rehearsed)) = result.and_then(|report| report.data.as_ref()) {
-        operation.forecast_seconds = i64::try_from(rehearsed.seconds).ok();
-        enter(operation, Phase::BackingUp, view.now);
-    } else if let Some(refused) = refused_rehearsal(&job, view) {
-        operation.reason = Some(reason_of(refused).as_str().to_owned());
-        operation.message = Some(refused.message.clone());
-        enter(operation, Phase::Failed, view.now);
-    } else if came_to_nothing(operation, &job, view) || is_hindered(operation, &job, view) {
-        fail(operation, &job, view);
-        // It takes what else nothing takes: memory and room a second time.
-        let message = operation.message.take().unwrap_or_default();
-        operation.message = Some(format!("{} (spec.upgrade.rehearse: false goes without the rehearsal)", message.trim_end_matches('.')));
-    }
-}
-
-/// What was found, whatever became of the servers beside, which end with it.
-fn refused_rehearsal<'a>(job: &str, view: &View<'a>) -> Option<&'a Report> {
-    let pod = view.observed.pod_of_step(job)?;
-    pod.reports.iter().find(|report| report.verb == Verb::Rehearse && matches!(report.outcome, Ending::Refused | Ending::Failed))
-}
-
-fn is_hindered(operation: &OperationStatus, job: &str, view: &View<'_>) -> bool {
-    hindrance(operation, job, view).is_some()
-}
-
-fn back_up(operation: &mut OperationStatus, view: &View<'_>) {
-    let job = format!("{}-{}", view.name, before_upgrade_name(operation.number));
-    match view.observed.result_of_step(&job).and_then(|report| report.data.as_ref()) {
-        Some(Data::Backup(set)) if set.files_incomplete => {
-            operation.reason = Some(Reason::BackupFailed.as_str().to_owned());
-            operation.message = Some(format!(
-                "set {} lacks files that could not be read, so that no restore would take it and there were no way back. Repair or remove those files (the log of its pod names them), then make a Dhis2Backup",
-                set.set
-            ));
-            enter(operation, Phase::Failed, view.now);
-        }
-        Some(Data::Backup(set)) => {
-            operation.safety_backup = Some(set.set.clone());
-            (operation.reason, operation.message) = (None, None);
-            enter(operation, Phase::Starting, view.now);
-        }
-        _ if came_to_nothing(operation, &job, view) => fail(operation, &job, view),
-        // What came before it may have taken hours: it is waited for.
-        _ => operation.message = waits(operation, &job, view),
-    }
-}
-
-fn fail(operation: &mut OperationStatus, job: &str, view: &View<'_>) {
-    let (reason, message) = why(job, view.observed);
-    operation.reason = Some(reason.as_str().to_owned());
-    operation.message = Some(message);
-    enter(operation, Phase::Failed, view.now);
 }
 
 /// DHIS2 is stopped, migrates and serves; or it does not.
@@ -239,8 +158,7 @@ pub fn tell(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) 
     let OperationStatus { name, message, .. } = operation;
     let why = message.as_deref().unwrap_or_default().trim_end_matches('.');
     let rehearsed = operation.reason.as_deref() == Some(Reason::RehearsalFailed.as_str());
-    let lacks_files = operation.reason.as_deref() == Some(Reason::BackupFailed.as_str());
-    let again = if lacks_files { "when another backup has all files" } else { "every ten minutes" };
+    let (again, remedy) = before::when_again(operation);
     let (reason, blocked) = if rehearsed {
         let message = format!(
             "{why}. The old version goes on. Remove the cause, then set spec.version to the old version, and to {name} again; spec.upgrade.rehearse: false goes without."
@@ -248,7 +166,7 @@ pub fn tell(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) 
         (Reason::RehearsalFailed, message)
     } else {
         let message = format!(
-            "What comes before the upgrade to {name} failed, and is tried again {again} and when the resource changes; the old version goes on meanwhile: {why}. To go without a look at it and without a backup, set spec.upgrade.backup: false."
+            "What comes before the upgrade to {name} failed, and is tried again {again} and when the resource changes; the old version goes on meanwhile: {why}. {remedy}"
         );
         (Reason::UpgradeBlocked, message)
     };
@@ -259,6 +177,9 @@ pub fn tell(conditions: &mut [Told], operation: &OperationStatus, phase: Phase) 
             format!("A backup is made before DHIS2 is upgraded to {name}; the old version goes on meanwhile. {why}.")
         }
         Phase::BackingUp => format!("A backup is made before DHIS2 is upgraded to {name}; the old version goes on meanwhile."),
+        Phase::Proving => {
+            format!("The newest set is restored as a test before DHIS2 {name} is tried on a copy of it; the old version goes on meanwhile.")
+        }
         Phase::Rehearsing => {
             format!("DHIS2 {name} is tried on a copy of the newest set before the upgrade to it; the old version goes on meanwhile.")
         }

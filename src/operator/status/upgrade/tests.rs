@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     api::{
         restore::Dhis2RestoreStatus,
-        status::{AdminStatus, VersionStatus},
+        status::{AdminStatus, BackupFailure, BackupStatus, VersionStatus},
     },
     operator::{
         kind::Kind,
@@ -16,11 +16,12 @@ use crate::{
         status::operation::advance,
         trouble::Trouble,
     },
-    report::{BackedUp, Checked, Outcome as Ended, Refusal, Rehearsed, Report, Verb, fixture},
+    report::{BackedUp, Checked, Outcome as Ended, Refusal, Rehearsed, Report, Verb, Verified, fixture},
 };
 
 const JOB: &str = "play-before-upgrade-3";
 const CHECK: &str = "play-check-upgrade-3";
+const PROOF: &str = "play-prove-upgrade-3";
 
 fn at(time: &str) -> Timestamp {
     time.parse().unwrap()
@@ -242,7 +243,7 @@ fn stalled(resource: &Dhis2Instance, observed: &Observed) -> k8s_openapi::apimac
 
 #[test]
 fn who_thinks_better_of_it_has_nothing_left_of_it() {
-    for phase in ["Checking", "BackingUp", "Failed", "Starting"] {
+    for phase in ["Checking", "Proving", "Rehearsing", "BackingUp", "Failed", "Starting"] {
         let (mut resource, observed) = (resource("2.42.4", "2.43.0"), observed());
         pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
         resource.status.as_mut().unwrap().operation.as_mut().unwrap().phase = phase.into();
@@ -315,10 +316,111 @@ fn rehearsing() -> (Dhis2Instance, Observed) {
     let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
     resource.spec.upgrade.rehearse = true;
     pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+    resource.status.as_mut().unwrap().backup = backed_up("kept", Some("kept"));
     looked_at(&mut observed);
-    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Rehearsing"));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Rehearsing"), "the newest set is proven already");
     assert!(is_held(&resource, &observed), "the old version goes on");
     (resource, observed)
+}
+
+/// Two sets, the older one named so; and the one that is proven.
+fn backed_up(newest: &str, proven: Option<&str>) -> Option<BackupStatus> {
+    let mut status = json!({ "history": [
+        { "set": newest, "started": "2026-11-29T02:00:00Z" }, { "set": "older", "started": "2026-11-28T02:00:00Z" },
+    ] });
+    if let Some(proven) = proven {
+        status["lastVerified"] = json!({ "set": proven, "time": "2026-11-29T03:00:00Z" });
+    }
+    serde_json::from_value(status).unwrap()
+}
+
+/// What the restore test came to.
+fn tested(observed: &mut Observed, failed: Option<Reason>) {
+    observed.children.insert(Kind::Job, PROOF, owned(PROOF, "uid-1", Facts::Job { finished: Some(failed.is_none()) }));
+    let trouble = failed.map(|reason| Trouble { reason, message: "table organisationunit has 3 rows of 4.".into() });
+    let data = trouble.is_none().then(|| {
+        Data::Verify(Verified {
+            set: "kept".into(),
+            created: "2026-11-29T02:00:00Z".into(),
+            verified: "2026-11-29T12:02:00Z".into(),
+            seconds: 9,
+            bytes: 1,
+            start_seconds: None,
+            copy: None,
+        })
+    });
+    let outcome = if data.is_some() { Ended::Done } else { Ended::Refused };
+    let report = Report { verb: Verb::Verify, outcome, reason: None, message: String::new(), data };
+    let pod = Pod { ended: true, trouble, reports: vec![report], ..Pod::default() };
+    observed.children.insert(Kind::Pod, "p", owned("p", PROOF, Facts::Pod(Box::new(pod))));
+}
+
+/// One whose newest set nobody has proven, at 12:01.
+fn proving(backup: Option<BackupStatus>) -> (Dhis2Instance, Observed) {
+    let (mut resource, mut observed) = (resource("2.42.4", "2.43.0"), observed());
+    resource.spec.upgrade.rehearse = true;
+    pass(&mut resource, &observed, "2026-11-29T12:00:00Z");
+    resource.status.as_mut().unwrap().backup = backup;
+    looked_at(&mut observed);
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Proving"));
+    assert!(is_held(&resource, &observed), "the old version goes on");
+    (resource, observed)
+}
+
+/// A rehearsal reads the database only: whether the files of the way back are there it does not see.
+#[test]
+fn a_set_is_proven_before_an_upgrade_is_tried_on_it() {
+    let failed_since = backed_up("kept", Some("kept")).map(|backup| {
+        let failure = BackupFailure { reason: "ContentsDiffer".into(), ..BackupFailure::default() };
+        BackupStatus { verify_failure: Some(failure), ..backup }
+    });
+    for backup in [None, backed_up("kept", None), backed_up("kept", Some("older")), failed_since] {
+        let (mut resource, mut observed) = proving(backup);
+        assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:30Z").as_deref(), Some("Proving"));
+        tested(&mut observed, None);
+        assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:02:00Z").as_deref(), Some("Rehearsing"));
+        assert!(is_held(&resource, &observed));
+    }
+}
+
+#[test]
+fn a_set_that_is_not_whole_blocks_the_upgrade_until_a_test_finds_one_that_is() {
+    for (reason, told_as) in [(Reason::ContentsDiffer, "ContentsDiffer"), (Reason::Failed, "RestoreTestFailed")] {
+        let (mut resource, mut observed) = proving(backed_up("kept", None));
+        tested(&mut observed, Some(reason));
+        assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:02:00Z").as_deref(), Some("Failed"));
+        let operation = resource.status.as_ref().unwrap().operation.clone().unwrap();
+        assert_eq!(operation.reason.as_deref(), Some(told_as));
+        let mut told = [Told::new("Stalled", false, Reason::Settled, "")];
+        tell(&mut told, &operation, Phase::Failed);
+        assert_eq!((told[0].holds, told[0].reason), (true, Reason::UpgradeBlocked));
+        for words in ["3 rows of 4", "a restore test finds the newest set whole", "a Dhis2RestoreTest"] {
+            assert!(told[0].message.contains(words), "{}", told[0].message);
+        }
+        assert!(!told[0].message.contains("spec.upgrade"), "nobody is sent on without a way back: {}", told[0].message);
+        observed.children.remove(Kind::Job, PROOF);
+        let failure = BackupFailure { reason: told_as.into(), ..BackupFailure::default() };
+        resource.status.as_mut().unwrap().backup.as_mut().unwrap().verify_failure = Some(failure);
+        assert_eq!(pass(&mut resource, &observed, "2026-11-30T12:02:00Z").as_deref(), Some("Failed"), "a set does not mend itself");
+        let mut changed = resource.clone();
+        changed.metadata.generation = Some(4);
+        assert_eq!(pass(&mut changed, &observed, "2026-11-30T12:03:00Z").as_deref(), Some("Checking"), "somebody has done something");
+        resource.status.as_mut().unwrap().backup = backed_up("another", Some("another"));
+        assert_eq!(pass(&mut resource, &observed, "2026-11-30T12:04:00Z").as_deref(), Some("Checking"), "another set is whole");
+    }
+}
+
+#[test]
+fn a_restore_test_that_something_passing_kept_from_its_end_is_tried_again() {
+    let (mut resource, mut observed) = proving(backed_up("kept", None));
+    tested(&mut observed, Some(Reason::RepositoryUnreachable));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:02:00Z").as_deref(), Some("Failed"));
+    let operation = resource.status.as_ref().unwrap().operation.clone().unwrap();
+    assert!(operation.message.unwrap().ends_with("(spec.upgrade.rehearse: false goes without the rehearsal)"));
+    let failure = BackupFailure { reason: "RepositoryUnreachable".into(), ..BackupFailure::default() };
+    resource.status.as_mut().unwrap().backup.as_mut().unwrap().verify_failure = Some(failure);
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:11:59Z").as_deref(), Some("Failed"));
+    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:12:00Z").as_deref(), Some("Checking"));
 }
 
 #[test]
