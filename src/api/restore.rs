@@ -193,6 +193,11 @@ impl Phase {
         matches!(self, Self::Done | Self::Failed | Self::Canceled | Self::Reverted)
     }
 
+    /// Of an upgrade: does the old version serve on as if nothing were?
+    pub fn prepares(self) -> bool {
+        matches!(self, Self::Checking | Self::Proving | Self::Rehearsing | Self::BackingUp)
+    }
+
     /// The word in the status.
     pub fn as_str(self) -> &'static str {
         self.into()

@@ -149,10 +149,7 @@ impl Log {
     /// # Errors
     /// When the log can't be read.
     pub fn requests(&self, user: &str) -> Result<Vec<Request>, files::Error> {
-        let text = self.text()?;
-        // The last line may be half written.
-        let all = text.lines().filter_map(|line| serde_json::from_str(line).ok());
-        Ok(all.filter(|request: &Request| request.user.username == user && request.counts()).collect())
+        self.all_where(|request| request.user.username == user && request.counts())
     }
 
     /// What this user asked since to keep leases, or to get them.
@@ -160,9 +157,13 @@ impl Log {
     /// # Errors
     /// When the log can't be read.
     pub fn of_leases(&self, user: &str) -> Result<Vec<Request>, files::Error> {
+        self.all_where(|request| request.user.username == user && request.object_ref.resource == "leases")
+    }
+
+    fn all_where(&self, is: impl Fn(&Request) -> bool) -> Result<Vec<Request>, files::Error> {
+        // The last line may be half written.
         let text = self.text()?;
-        let all = text.lines().filter_map(|line| serde_json::from_str(line).ok());
-        Ok(all.filter(|request: &Request| request.user.username == user && request.object_ref.resource == "leases").collect())
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(is).collect())
     }
 
     /// What everybody asked since, without keeping leases and watches; the next call begins where this one ended.

@@ -201,7 +201,7 @@ impl Reign<'_> {
         twice.retain(|_, times| *times > 1);
         assert!(!lists.is_empty() && twice.is_empty(), "{what}: listed more than once before the first write, or nothing: {twice:?}");
         // What was on its way when the line was cut arrives when it is mended, and is refused: it names the state it was meant for.
-        let others = writes().filter(|write| write.pod() != new && write.at >= first.at);
+        let others = writes().filter(|write| write.pod() != new && write.at >= leads);
         let late: Vec<String> = others.filter(|write| write.succeeded()).map(told).collect();
         assert!(late.is_empty(), "{what}: {old} led before {new}, and still wrote: {late:?}");
         Ok(())

@@ -97,11 +97,7 @@ pub fn is_under_way(resource: &Dhis2Instance) -> bool {
 /// What comes before an upgrade, while the old version serves.
 pub fn preparing(resource: &Dhis2Instance) -> Option<Preparing> {
     let operation = operation(resource).filter(|operation| operation.operation() == Some(Operation::Upgrade))?;
-    let phase = operation
-        .phase
-        .parse()
-        .ok()
-        .filter(|phase| matches!(phase, Phase::Checking | Phase::Proving | Phase::Rehearsing | Phase::BackingUp))?;
+    let phase = operation.phase.parse().ok().filter(|phase: &Phase| phase.prepares())?;
     Some(Preparing { phase, generation: operation.number })
 }
 

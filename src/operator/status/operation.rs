@@ -55,11 +55,7 @@ pub fn advance(status: &mut Dhis2InstanceStatus, resource: &Dhis2Instance, obser
         Some(operation) => match operation.operation() {
             Some(Operation::Restore) => go_on(*operation, status, &view),
             // A version that does not start may need a restore.
-            Some(Operation::Upgrade)
-                if ![Phase::Checking, Phase::Proving, Phase::Rehearsing, Phase::BackingUp]
-                    .map(Phase::as_str)
-                    .contains(&operation.phase.as_str()) =>
-            {
+            Some(Operation::Upgrade) if !operation.phase.parse().is_ok_and(Phase::prepares) => {
                 begin(status, &view, outcome).or_else(|| upgrade::step(*operation, resource, status, &view))
             }
             Some(Operation::Upgrade) => upgrade::step(*operation, resource, status, &view),

@@ -7,6 +7,7 @@ use crate::{
         status::{AdminStatus, BackupFailure, BackupStatus, VersionStatus},
     },
     operator::{
+        desired::fixture::PREPARATIONS,
         kind::Kind,
         observe::Observed,
         parse,
@@ -286,7 +287,10 @@ fn a_version_that_does_not_start_does_not_hold_up_a_restore() {
     let spec = serde_json::from_value(json!({"instance": "play"})).unwrap();
     let request = Request { spec, status: Dhis2RestoreStatus::default(), generation: Some(1), created: None };
     observed.children.insert(Kind::Dhis2Restore, "back", owned("request", "", Facts::Restore(Box::new(request))));
-    assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some("Checking"), "it is over in a moment");
+    for phase in PREPARATIONS.map(Phase::as_str) {
+        resource.status.as_mut().unwrap().operation.as_mut().unwrap().phase = phase.into();
+        assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:01:00Z").as_deref(), Some(phase), "one after the other");
+    }
     resource.status.as_mut().unwrap().operation.as_mut().unwrap().phase = "Starting".into();
     assert_eq!(pass(&mut resource, &observed, "2026-11-29T12:02:00Z").as_deref(), Some("Building"));
     assert!(resource.status.as_ref().unwrap().operation.as_ref().unwrap().restores());
